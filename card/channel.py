@@ -1,0 +1,118 @@
+"""The radio channel: path loss, shadowing, fading, and the rate that a round sees."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from card.scenario import Link, Scenario
+from card.units import FloatArray, db_to_linear, dbm_to_w
+
+
+def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: float) -> FloatArray:
+    """Channel power gain without shadowing [1].
+
+    Parameters
+    ----------
+    distance_m
+        Distance [m], at least 1 m.
+    path_loss_exponent
+        Path-loss exponent γ [1].
+    loss_db
+        Loss at 1 m [dB].
+
+    Notes
+    -----
+    Log-distance law, Goldsmith, Wireless Communications (2005), section 2.6.
+    """
+    distance = np.asarray(distance_m, dtype=np.float64)
+    gain: FloatArray = db_to_linear(-loss_db) * distance ** -np.asarray(path_loss_exponent)
+    return gain
+
+
+def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: int) -> FloatArray:
+    """Channel gains of every round, the only randomness of the model.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    gain
+        Gain without shadowing [1], any shape.
+    link
+        Shadowing and fading of the link.
+    rounds
+        Rounds to draw.
+
+    Returns
+    -------
+    Gains [1] of shape `(*gain.shape, rounds, K)`, the same for uplink and downlink; K is
+    `fading_draws` for block fading, else 1 (fast fading then enters `rate_bps`).
+    """
+    mean = np.asarray(gain, dtype=np.float64)[..., None]
+    shadowing = db_to_linear(link.shadowing_db * rng.standard_normal((*mean.shape[:-1], rounds)))
+    shadowed = (mean * shadowing)[..., None]
+    if link.fading != "block":
+        return shadowed
+    if link.fading_draws == 1:
+        warnings.warn(
+            "one Rayleigh draw per round has no finite mean delay: averages grow with the number "
+            "of rounds; raise link.fading_draws or use link.fading = ergodic",
+            stacklevel=2,
+        )
+    rayleigh = rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws))
+    return shadowed * rayleigh
+
+
+def snr(
+    gain: ArrayLike, power_dbm: float, noise_dbm_per_hz: float, bandwidth_hz: float
+) -> FloatArray:
+    """Signal-to-noise ratio [1] of a gain [1] at a transmit power [dBm] over a bandwidth [Hz]."""
+    noise_w = dbm_to_w(noise_dbm_per_hz) * bandwidth_hz
+    ratio: FloatArray = dbm_to_w(power_dbm) * np.asarray(gain, dtype=np.float64) / noise_w
+    return ratio
+
+
+def awgn_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
+    """Rate without fading [bit/s]: W log2(1 + s)."""
+    return bandwidth_hz * np.log1p(np.asarray(snr_ratio, dtype=np.float64)) / np.log(2.0)
+
+
+def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
+    """Rate averaged over Rayleigh fading [bit/s]: W E[log2(1 + s|h|²)] = W e^(1/s) E1(1/s) / ln 2.
+
+    Notes
+    -----
+    Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999, eq. 34 with one branch. The
+    product e^x E1(x) is Tricomi's U(1, 1, x), which does not overflow for poor channels.
+    """
+    from scipy.special import hyperu  # scipy.special alone doubles the import time of card
+
+    inverse = 1.0 / np.asarray(snr_ratio, dtype=np.float64)
+    rate: FloatArray = bandwidth_hz * hyperu(1.0, 1.0, inverse) / np.log(2.0)
+    return rate
+
+
+def rate_bps(gains: ArrayLike, link: Link, power_dbm: float) -> FloatArray:
+    """Rate of a round [bit/s] from gains `(..., K)` at a transmit power [dBm]; shape `(...)`."""
+    ratio = snr(gains, power_dbm, link.noise_dbm_per_hz, link.bandwidth_hz)
+    law = ergodic_rate_bps if link.fading == "ergodic" else awgn_rate_bps
+    rate: FloatArray = law(link.bandwidth_hz, ratio).mean(axis=-1)
+    return rate
+
+
+def link_rates(gains: ArrayLike, link: Link) -> tuple[FloatArray, FloatArray]:
+    """Uplink and downlink rate [bit/s] of gains `(..., K)`."""
+    return (
+        rate_bps(gains, link, link.uplink_power_dbm),
+        rate_bps(gains, link, link.downlink_power_dbm),
+    )
+
+
+def scenario_gain(scenario: Scenario) -> FloatArray:
+    """Gain without shadowing [1] of every channel state and device, shape `(states, devices)`."""
+    distances = np.array([device.distance_m for device in scenario.devices])
+    exponents = np.array([s.path_loss_exponent for s in scenario.channel_states.values()])
+    return mean_gain(distances, exponents[:, None], scenario.link.reference_loss_db)

@@ -1,0 +1,87 @@
+"""The letter's published claims against what this artifact reproduces, guarded against drift."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from card.merge import read_yaml
+from card.scenario import DATA, load_scenario
+from card.simulate import reductions, simulate
+
+Status = Literal["holds when calibrated", "does not hold", "drifted"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published claim and its reproduction; reductions as fractions."""
+
+    id: str
+    """C1 or C2."""
+    text: str
+    """What the abstract says."""
+    quantity: str
+    """`delay` or `energy`."""
+    benchmark: str
+    """Policy that the claim is read against (`assumed`)."""
+    published: float
+    """The abstract's number."""
+    nominal: float | None
+    """What the untuned scenario gives."""
+    calibrated: float | None
+    """What the calibrated scenario gives, on draws not used for solving."""
+    low: float | None
+    """Lower end of the calibrated value's 95 % interval."""
+    high: float | None
+    """Upper end of the calibrated value's 95 % interval."""
+    status: Status
+    """`drifted` when a value is not what was last recorded in `data/claims.yml`."""
+    drift: str
+    """What differs from the record; empty when nothing does."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `card claims --json` prints them."""
+        return asdict(self)
+
+
+def claims() -> list[Claim]:
+    """Recompute every claim and compare it with the abstract and with the record."""
+    record = read_yaml(DATA / "claims.yml")
+    settings = record["simulation"]
+    found = {
+        name: reductions(
+            simulate(
+                load_scenario(name),
+                ["card", "device_only", "server_only"],
+                rounds=settings["rounds"],
+                seed=settings["seed"],
+            )
+        )
+        for name in ("nominal", "calibrated")
+    }
+    return [_claim(name, entry, found) for name, entry in record["claims"].items()]
+
+
+def _claim(name: str, entry: dict[str, Any], found: dict[str, Any]) -> Claim:
+    here = {key: found[key][entry["benchmark"]][entry["quantity"]] for key in found}
+    drifts = [
+        f"{key} is {here[key]['value']:.5f}, recorded {recorded:.5f} ± {entry['tolerance']:g}"
+        for key, recorded in entry["reproduced"].items()
+        if not abs(here[key]["value"] - recorded) <= entry["tolerance"]
+    ]
+    calibrated = here["calibrated"]
+    holds = abs(calibrated["value"] - entry["published"]) <= entry["agreement"]
+    status: Status = "holds when calibrated" if holds else "does not hold"
+    return Claim(
+        id=name,
+        text=entry["text"],
+        quantity=entry["quantity"],
+        benchmark=entry["benchmark"],
+        published=entry["published"],
+        nominal=here["nominal"]["value"],
+        calibrated=calibrated["value"],
+        low=calibrated["low"],
+        high=calibrated["high"],
+        status="drifted" if drifts else status,
+        drift="; ".join(drifts),
+    )

@@ -1,0 +1,375 @@
+"""Delay and energy of one round: the one cost function that scores every decision.
+
+`system` turns a scenario into arrays, `evaluate` scores decisions on them: the optimiser's, the
+benchmarks', the simulator's and the sweeps'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from card.llm import LABEL_BITS, architecture, block_cost, check_length, head_cost
+from card.refusal import ScenarioError
+from card.scenario import Scenario, hardware
+from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, dbm_to_w, gb_to_bit
+
+IntArray = NDArray[np.int64]
+
+OPTIMISER_COPIES = 4
+"""Adapter-sized buffers in training: weight, gradient, Adam's two moments (`assumed`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class CutProfile:
+    """What each cut 0..I asks of device, server and link; arrays of shape `(I + 1,)`."""
+
+    cut: IntArray
+    """Blocks on the device (c)."""
+    device_flop: IntArray
+    """Device work of one local iteration [FLOP] (F_D)."""
+    server_flop: IntArray
+    """Server work of one local iteration [FLOP] (F_S)."""
+    uplink_bit: IntArray
+    """Smashed data up per local iteration [bit] (S_up)."""
+    downlink_bit: IntArray
+    """Gradients (u-shaped: and final hidden states) down per local iteration [bit] (S_dn)."""
+    adapter_bit: IntArray
+    """Device-side adapters, moved down and up once per round [bit] (A)."""
+    device_memory_bit: IntArray
+    """What the device holds to train its part [bit] (M)."""
+
+    def as_dict(self) -> dict[str, list[int]]:
+        """Plain lists over cuts, as `card costs --json` prints them."""
+        return {item.name: getattr(self, item.name).tolist() for item in fields(self)}
+
+
+def cut_profile(scenario: Scenario) -> CutProfile:
+    """Work, traffic and memory of every cut of a scenario's LLM.
+
+    Raises
+    ------
+    ScenarioError
+        If a LoRA target or the sequence length does not fit the LLM.
+    """
+    arch, training, lora = architecture(scenario.llm), scenario.training, scenario.lora
+    check_length(arch, scenario)
+    first, other = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
+    head = head_cost(arch, training)
+    count = arch.num_blocks
+    cut = np.arange(count + 1)
+    ushaped = training.topology == "u-shaped"
+
+    def below(part: str) -> IntArray:
+        """Sum over the device's blocks 1..c."""
+        one, more = getattr(first, part), getattr(other, part)
+        return np.where(cut > 0, one + (cut - 1) * more, 0).astype(np.int64)
+
+    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(np.int64)
+    work, whole_work = below("flop"), first.flop + (count - 1) * other.flop
+    split, trains = cut < count, cut > 0
+    tokens = training.batch_size * training.sequence_length
+    hidden_bit = tokens * arch.hidden * training.activation_bits
+    label_bit = 0 if ushaped else tokens * LABEL_BITS
+    weights = (
+        arch.embedding_parameters + below("parameters") + head_on_device * head.parameters
+    ) * training.weight_bits
+    adapter_bit = below("adapter_parameters") * lora.adapter_bits
+    saved = below("saved_bit") + head_on_device * head.saved_bit
+    return CutProfile(
+        cut=cut,
+        device_flop=work + head_on_device * head.flop,
+        server_flop=whole_work - work + (1 - head_on_device) * head.flop,
+        uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
+        downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
+        adapter_bit=adapter_bit,
+        device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A scenario as the arrays that the model computes with."""
+
+    device_names: tuple[str, ...]
+    profile: CutProfile
+    feasible: NDArray[np.bool_]
+    """Cuts that fit each device's memory and the cut range, shape `(devices, I + 1)` (C)."""
+    throughput_flops: FloatArray
+    """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
+    device_power_w: FloatArray
+    """Device power while it computes [W], shape `(devices,)`."""
+    uplink_power_w: float
+    """Device transmit power [W]."""
+    flops_per_hz: float
+    """Server work per clock cycle [FLOP] (κ)."""
+    static_power_w: float
+    """Server power at any clock [W] (P_0)."""
+    power_coefficient: float
+    """Server power per cubed clock [W/Hz³] (ξ)."""
+    frequency_min_hz: FloatArray
+    """Lowest server clock for each device [Hz], shape `(devices,)` (F_min)."""
+    frequency_max_hz: float
+    """Highest server clock [Hz] (F_max)."""
+    clocks_hz: FloatArray | None
+    """The clocks on offer, ascending [Hz]; None for a continuous clock."""
+    local_iterations: int
+    """Mini-batches per round (T)."""
+    delay_weight: float
+    """Weight of delay (w)."""
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices."""
+        return len(self.device_names)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of transformer blocks (I)."""
+        return len(self.profile.cut) - 1
+
+
+def system(scenario: Scenario | System) -> System:
+    """Arrays of a scenario: cut profile, feasible cuts, compute rates, clock limits and power law.
+
+    Raises
+    ------
+    ScenarioError
+        If the cut range is empty or no cut fits a device's memory.
+    """
+    if isinstance(scenario, System):
+        return scenario
+    server, gpu = scenario.server, hardware("server.hardware", scenario.server.hardware)
+    boards = [hardware(f"devices.{d.name}.hardware", d.hardware) for d in scenario.devices]
+    profile = cut_profile(scenario)
+    kappa = server.utilisation * gpu.cores * gpu.flop_per_core_cycle
+    throughput = np.array(
+        [
+            device.utilisation * board.cores * board.flop_per_core_cycle * board.clock_hz
+            for device, board in zip(scenario.devices, boards, strict=True)
+        ]
+    )
+    clocks = _clocks(scenario, gpu.clock_hz)
+    top = gpu.clock_hz if clocks is None else float(clocks[-1])
+    lowest = np.minimum(np.maximum(server.minimum_frequency_hz, throughput / kappa), top)
+    if clocks is not None:
+        lowest = clocks[np.searchsorted(clocks, lowest)]
+    return System(
+        device_names=tuple(device.name for device in scenario.devices),
+        profile=profile,
+        feasible=_feasible(scenario, profile, [board.memory_gb for board in boards]),
+        throughput_flops=throughput,
+        device_power_w=np.array([board.max_power_w for board in boards]),
+        uplink_power_w=float(dbm_to_w(scenario.link.uplink_power_dbm)),
+        flops_per_hz=kappa,
+        static_power_w=server.static_power_w,
+        power_coefficient=(gpu.max_power_w - server.static_power_w) / gpu.clock_hz**3,
+        frequency_min_hz=lowest,
+        frequency_max_hz=top,
+        clocks_hz=clocks,
+        local_iterations=scenario.training.local_iterations,
+        delay_weight=scenario.objective.delay_weight,
+    )
+
+
+def _clocks(scenario: Scenario, top: float) -> FloatArray | None:
+    server = scenario.server
+    if server.clock_step_hz:
+        steps = int((top - server.minimum_frequency_hz) / server.clock_step_hz)
+        listed = top - server.clock_step_hz * np.arange(steps + 1)
+    elif server.clocks_hz:
+        listed = np.asarray(server.clocks_hz)
+    else:
+        return None
+    clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= server.minimum_frequency_hz)])
+    return clocks
+
+
+def _feasible(scenario: Scenario, profile: CutProfile, memory_gb: list[float]) -> NDArray[np.bool_]:
+    first, last = scenario.training.cut_range
+    count = len(profile.cut) - 1
+    last = count if last is None else last
+    if not first <= last <= count:
+        raise ScenarioError(
+            f"training.cut_range = [{first}, {last}] is not allowed; give two cuts in order "
+            f"between 0 and {count}, the number of blocks of {scenario.llm}."
+        )
+    allowed = (profile.cut >= first) & (profile.cut <= last)
+    rows = []
+    for device, size_gb in zip(scenario.devices, memory_gb, strict=True):
+        usable = device.memory_share * gb_to_bit(size_gb)
+        row = allowed & (profile.device_memory_bit <= usable)
+        if not row.any():
+            need = profile.device_memory_bit[allowed].min() / BITS_PER_BYTE / BYTES_PER_GB
+            raise ScenarioError(
+                f"devices.{device.name}: no cut fits its memory; the smallest need is "
+                f"{need:.3g} GB, usable are {device.memory_share:g} x {size_gb:g} GB. Choose a "
+                f"smaller llm or mini-batch, or a device with more memory."
+            )
+        rows.append(row)
+    return np.array(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Where the time and energy of one round go; all arrays of one broadcast shape."""
+
+    device_compute_s: FloatArray
+    """Device computing [s]."""
+    uplink_s: FloatArray
+    """Smashed data up [s]."""
+    downlink_s: FloatArray
+    """Gradients down [s]."""
+    adapter_down_s: FloatArray
+    """Adapters down [s]."""
+    adapter_up_s: FloatArray
+    """Adapters up [s]."""
+    server_compute_s: FloatArray
+    """Server computing [s]."""
+    server_power_w: FloatArray
+    """Server power while it computes [W]."""
+    device_power_w: FloatArray
+    """Device power while it computes [W]."""
+    uplink_power_w: float
+    """Device transmit power [W]."""
+
+    @property
+    def adapter_s(self) -> FloatArray:
+        """Adapters down and up [s]."""
+        return self.adapter_down_s + self.adapter_up_s
+
+    @property
+    def delay_s(self) -> FloatArray:
+        """Delay of the round [s] (D)."""
+        sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
+        return self.device_compute_s + sent_s + self.server_compute_s
+
+    @property
+    def energy_j(self) -> FloatArray:
+        """Server energy [J] (E)."""
+        return self.server_compute_s * self.server_power_w
+
+    @property
+    def device_energy_j(self) -> FloatArray:
+        """Device energy [J]: computing and sending; reported, not optimised."""
+        sending_s = self.uplink_s + self.adapter_up_s
+        return self.device_compute_s * self.device_power_w + sending_s * self.uplink_power_w
+
+
+def evaluate(
+    system: System | Scenario,
+    device: ArrayLike,
+    cut: ArrayLike,
+    frequency_hz: ArrayLike,
+    uplink_bps: ArrayLike,
+    downlink_bps: ArrayLike,
+) -> Costs:
+    """Delay and energy of one round of one device; every argument broadcasts.
+
+    Parameters
+    ----------
+    system
+        A scenario, or its arrays.
+    device
+        Device position [1].
+    cut
+        Blocks on the device (c), 0..I.
+    frequency_hz
+        Server clock (f) [Hz], above 0.
+    uplink_bps, downlink_bps
+        Link rates [bit/s], above 0.
+
+    Raises
+    ------
+    ScenarioError
+        If a value is out of its range or not finite.
+
+    Notes
+    -----
+    Equations (delay) and (energy) of the book's system model.
+    """
+    arrays = _as_system(system)
+    device, cut = (
+        check_index("device", device, arrays.num_devices),
+        check_index("cut", cut, arrays.num_blocks + 1),
+    )
+    frequency = check_positive("frequency_hz", frequency_hz)
+    up, down = (
+        check_positive("uplink_bps", uplink_bps),
+        check_positive("downlink_bps", downlink_bps),
+    )
+    return round_costs(arrays, device, cut, frequency, up, down)
+
+
+def round_costs(
+    arrays: System, device: Any, cut: Any, frequency: FloatArray, up: FloatArray, down: FloatArray
+) -> Costs:
+    """`evaluate` without its checks, for loops that have made them."""
+    return Costs(
+        *fixed_parts(arrays, device, cut, up, down),
+        server_compute_s=server_cycles(arrays, cut) / frequency,
+        server_power_w=server_power_w(arrays, frequency),
+        device_power_w=arrays.device_power_w[device],
+        uplink_power_w=arrays.uplink_power_w,
+    )
+
+
+def fixed_parts(
+    arrays: System, device: Any, cut: Any, up: FloatArray, down: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The parts of delay that no server clock changes [s]: the first five fields of `Costs`."""
+    profile, rounds = arrays.profile, arrays.local_iterations
+    adapter_bit = profile.adapter_bit[cut]
+    return (
+        rounds * profile.device_flop[cut] / arrays.throughput_flops[device],
+        rounds * profile.uplink_bit[cut] / up,
+        rounds * profile.downlink_bit[cut] / down,
+        adapter_bit / down,
+        adapter_bit / up,
+    )
+
+
+def server_cycles(arrays: System, cut: Any) -> FloatArray:
+    """Server clock cycles of a round, T F_S / κ."""
+    cycles: FloatArray = (
+        arrays.local_iterations / arrays.flops_per_hz
+    ) * arrays.profile.server_flop[cut]
+    return cycles
+
+
+def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
+    """Server power at a clock [W], P(f) = P_0 + ξ f³."""
+    cube = frequency_hz * frequency_hz * frequency_hz
+    power: FloatArray = arrays.static_power_w + arrays.power_coefficient * cube
+    return power
+
+
+_as_system = system
+
+
+def check_index(name: str, value: ArrayLike, size: int) -> IntArray:
+    """Whole numbers from 0 to `size - 1`, or an error that names the value."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give whole numbers.")
+    if array.size and (array.min() < 0 or array.max() >= size):
+        wrong = array[(array < 0) | (array >= size)].flat[0]
+        raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
+    return array.astype(np.int64, copy=False)
+
+
+def check_positive(name: str, value: ArrayLike) -> FloatArray:
+    """Finite numbers above 0, or an error that names the value."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give numbers above 0.") from None
+    wrong = ~((array > 0) & np.isfinite(array))
+    if wrong.any():
+        raise ScenarioError(
+            f"{name} = {array[wrong].flat[0]:g} is not allowed; give finite numbers above 0."
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Figures of the book, one function each, in one visual language."""

@@ -1,0 +1,281 @@
+"""Figures of what CARD decides: cuts and clocks over rounds, weights, bandwidths and distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from card.figures.style import COLOURS, WIDTH_IN, label_line
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEVICE_COLOURS = tuple(
+    COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
+)
+STATE_STYLES = ("-", "--", ":", "-.")
+
+_CUTS = LinearSegmentedColormap.from_list(
+    "cuts", [COLOURS["green"], COLOURS["sky"], COLOURS["orange"], COLOURS["vermillion"]]
+)
+
+
+def cut_colour(cut: int, num_blocks: int) -> str:
+    """Colour of a cut: green where the server trains all blocks, vermillion where the device does."""
+    return to_hex(_CUTS(cut / num_blocks))
+
+
+def runs(values: ArrayLike) -> Iterator[tuple[Any, int, int]]:
+    """Value, start and length of every run of equal values."""
+    array = np.asarray(values)
+    edges = [0, *(np.flatnonzero(array[1:] != array[:-1]) + 1).tolist(), len(array)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        yield array[start].item(), start, stop - start
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Positions moved apart, as little as their order allows, so that none are closer than `gap`."""
+    order = np.argsort(positions, kind="stable")
+    placed = np.asarray(positions, dtype=np.float64)[order]
+    for _ in range(50):
+        lacking = np.clip(gap - np.diff(placed), 0.0, None)
+        placed[:-1] -= lacking / 2
+        placed[1:] += lacking / 2
+    moved = np.empty_like(placed)
+    moved[order] = placed
+    return [float(value) for value in moved]
+
+
+def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60) -> Figure:
+    """Cut layers as strips and server clocks as lines, device by device, in every channel state.
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate` for one policy, dims `(state, device, round)`.
+    num_blocks
+        Transformer blocks of the LLM.
+    rounds
+        Rounds shown, from the first.
+    """
+    shown = results.isel(round=slice(0, rounds))
+    states, devices = shown.state.values.tolist(), shown.device.values.tolist()
+    height = 0.9 + len(states) * (0.6 + 0.24 * len(devices))
+    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    grid = figure.subplots(len(states), 2, sharex=True, squeeze=False, width_ratios=(1.25, 1))
+    for row, state in zip(grid, states, strict=True):
+        here = shown.sel(state=state)
+        for position, device in enumerate(devices):
+            _strip(row[0], position, here.cut.sel(device=device).values, num_blocks)
+        row[0].set(
+            title=f"{state}: cut layer", yticks=range(len(devices)), yticklabels=devices,
+            ylim=(len(devices) - 0.5, -0.5), xlim=(0, shown.sizes["round"]),
+        )  # fmt: skip
+        row[0].grid(visible=False)
+        _clocks(row[1], here)
+        row[1].set(title=f"{state}: server clock", ylabel="GHz")
+    for axes in grid[-1]:
+        axes.set_xlabel("round")
+    lowest, highest = zip(*(axes.get_ylim() for axes in grid[:, 1]), strict=True)
+    for axes in grid[:, 1]:
+        axes.set_ylim(min(lowest), max(highest))
+    return figure
+
+
+def _strip(axes: Axes, position: int, cuts: NDArray[Any], num_blocks: int) -> None:
+    for cut, start, length in runs(cuts):
+        colour = cut_colour(cut, num_blocks)
+        axes.barh(position, length, 0.8, start, color=colour, edgecolor=colour, linewidth=0.3)
+        if length >= max(4, len(cuts) // 12):
+            axes.text(
+                start + length / 2, position, str(cut), color="white", weight="bold", fontsize=9,
+                ha="center", va="center_baseline",
+            )  # fmt: skip
+
+
+def _clocks(axes: Axes, results: xr.Dataset) -> None:
+    """Clock per device; a gap where the server has nothing to compute, so that no clock matters."""
+    busy = results.server_compute_s > 0
+    clocks = results.frequency_hz.where(busy).transpose("device", "round").values / 1e9
+    rounds = results.sizes["round"]
+    known = [index for index, row in enumerate(clocks) if np.isfinite(row).any()]
+    for index in known:
+        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+        axes.plot(np.arange(rounds) + 0.5, clocks[index], color=colour, linewidth=1.2, marker=".",
+                  markersize=2.5)  # fmt: skip
+    levels = [float(np.nanmedian(clocks[index])) for index in known]
+    extent = np.nanmax(clocks) - np.nanmin(clocks) if known else 0.0
+    for index, level in zip(known, spread(levels, 0.16 * float(extent)), strict=True):
+        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+        label_line(axes, rounds, level, results.device.values.tolist()[index], colour)
+
+
+def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
+    """Share of rounds that each device spends at each cut, in every channel state.
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate` for one policy, dims `(state, device, round)`.
+    num_blocks
+        Transformer blocks of the LLM.
+    """
+    states, devices = results.state.values.tolist(), results.device.values.tolist()
+    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.36 * len(devices)), layout="constrained")
+    panels = figure.subplots(1, len(states), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, state in zip(panels, states, strict=True):
+        for position, device in enumerate(devices):
+            cuts = results.cut.sel(state=state, device=device).values
+            values, counts = np.unique(cuts, return_counts=True)
+            left = 0.0
+            for cut, share in zip(values.tolist(), 100.0 * counts / cuts.size, strict=True):
+                axes.barh(position, share, 0.78, left, color=cut_colour(cut, num_blocks),
+                          edgecolor="white", linewidth=0.8)  # fmt: skip
+                if share >= 20:
+                    axes.text(
+                        left + share / 2, position, f"cut {cut}", color="white", weight="bold",
+                        fontsize=9, ha="center", va="center_baseline",
+                    )  # fmt: skip
+                left += share
+        axes.set(title=str(state), xlim=(0, 100), xlabel="share of rounds [%]")
+        axes.grid(visible=False)
+    panels[0].set(
+        yticks=range(len(devices)), yticklabels=devices, ylim=(len(devices) - 0.5, -0.5)
+    )
+    return figure
+
+
+def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, float]) -> Figure:
+    """Cut that CARD picks over bandwidth and weight of delay, one panel per device.
+
+    Parameters
+    ----------
+    cut
+        Cuts [1], dims `(state, device, bandwidth_hz, delay_weight)`.
+    num_blocks
+        Transformer blocks of the LLM.
+    point
+        Bandwidth [Hz] and weight of the scenario, marked by a ring.
+    """
+    states, devices = cut.state.values.tolist(), cut.device.values.tolist()
+    middle = states[len(states) // 2]
+    columns = min(3, len(devices))
+    rows = -(-len(devices) // columns)
+    figure = Figure(figsize=(WIDTH_IN, 0.8 + 2.1 * rows), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    band, weight = cut.bandwidth_hz.values / 1e6, cut.delay_weight.values
+    for axes, device in zip(grid.flat, devices, strict=False):
+        here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz")
+        _region(axes, band, weight, here.sel(state=middle).values, num_blocks)
+        for state, style in zip(states, STATE_STYLES, strict=False):
+            moved = here.sel(state=state).values < num_blocks
+            if moved.any() and not moved.all():
+                axes.contour(band, weight, moved.astype(float), [0.5], colors="black",
+                             linestyles=style, linewidths=1.6)  # fmt: skip
+        axes.plot(point[0] / 1e6, point[1], "o", markersize=8, markerfacecolor="none",
+                  markeredgecolor="black", markeredgewidth=1.6)  # fmt: skip
+        axes.set(title=str(device), xscale="log", xlim=(band[0], band[-1]), ylim=(0, 1))
+        axes.set_xticks(_decades(band), labels=[f"{tick:g}" for tick in _decades(band)])
+        axes.minorticks_off()
+    for axes in list(grid.flat)[len(devices) :]:
+        axes.remove()
+    for index, axes in enumerate(list(grid.flat)[: len(devices)]):
+        if index + columns >= len(devices):
+            axes.set_xlabel("bandwidth [MHz]")
+            axes.tick_params(labelbottom=True)
+        if index % columns == 0:
+            axes.set_ylabel("weight of delay w")
+    handles = [
+        Line2D([], [], color="black", linestyle=style, label=f"border, {state}")
+        for state, style in zip(states, STATE_STYLES, strict=False)
+    ]
+    ring = Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="",
+                  label="this scenario")  # fmt: skip
+    figure.legend(handles=[*handles, ring], loc="outside lower center", ncols=4, handlelength=2.6)
+    return figure
+
+
+def _region(
+    axes: Axes, band: NDArray[Any], weight: NDArray[Any], cut: NDArray[Any], num_blocks: int
+) -> None:
+    colours = LinearSegmentedColormap.from_list("cuts", _CUTS(np.linspace(0, 1, 256)))
+    axes.pcolormesh(band, weight, cut, cmap=colours, vmin=0, vmax=num_blocks, alpha=0.55,
+                    shading="nearest", rasterized=True)  # fmt: skip
+    for value in np.unique(cut).tolist():
+        where = np.argwhere(cut == value)
+        if len(where) < 0.06 * cut.size:
+            continue
+        inner = where[np.argmin(np.abs(where - np.median(where, axis=0)).sum(axis=1))]
+        axes.text(band[inner[1]], weight[inner[0]], f"cut {value}", ha="center", va="center",
+                  fontsize=10, weight="bold")  # fmt: skip
+
+
+def _decades(band: NDArray[Any]) -> list[float]:
+    """Round numbers 1, 3, 10, 30, … within a range."""
+    ticks = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 3)]
+    return [tick for tick in ticks if band[0] <= tick <= band[-1]]
+
+
+def thresholds_and_clocks(
+    distance_m: ArrayLike,
+    least_weight: ArrayLike,
+    weight: ArrayLike,
+    frequency_hz: ArrayLike,
+    names: Sequence[str],
+    highest_hz: float,
+) -> Figure:
+    """Weight from which CARD offloads over distance, and the best clock over the weight.
+
+    Parameters
+    ----------
+    distance_m
+        Distances [m], shape `(n,)`.
+    least_weight
+        Smallest weight at which a device hands blocks to the server, shape `(devices, n)`; NaN
+        where it never does.
+    weight
+        Weights of delay, shape `(m,)`.
+    frequency_hz
+        CARD's server clock [Hz], shape `(devices, m)`; NaN where the server idles.
+    names
+        Devices.
+    highest_hz
+        Highest clock of the server [Hz].
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _labelled_lines(left, np.asarray(distance_m), np.asarray(least_weight), names)
+    left.set(title="Weight from which it offloads", xlabel="distance [m]",
+             ylabel="least weight of delay w", ylim=(0, 1))  # fmt: skip
+    _labelled_lines(right, np.asarray(weight), np.asarray(frequency_hz) / 1e9, names)
+    right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
+    right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(0, 3),
+                   textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    right.set(title="Best server clock", xlabel="weight of delay w", ylabel="GHz", xlim=(0, 1),
+              ylim=(0, 1.12 * highest_hz / 1e9))  # fmt: skip
+    return figure
+
+
+def _labelled_lines(
+    axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Sequence[str]
+) -> None:
+    """One line per device, labelled where the line ends."""
+    ends = {}
+    for index, line in enumerate(lines):
+        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+        axes.plot(x, line, color=colour)
+        finite = np.flatnonzero(np.isfinite(line))
+        if finite.size:
+            ends[index] = finite[len(finite) // 2]
+    heights = [float(lines[index, at]) for index, at in ends.items()]
+    for (index, at), height in zip(ends.items(), heights, strict=True):
+        axes.annotate(names[index], (x[at], height), fontsize=9, ha="center", va="center",
+                      color=DEVICE_COLOURS[index % len(DEVICE_COLOURS)],
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip

@@ -1,0 +1,300 @@
+"""Pictures of the framework: who computes what, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from card.costs import System, evaluate
+from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
+from card.llm import architecture, block_cost, head_cost
+from card.scenario import Scenario
+
+_DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
+_TINT = {_DEVICE: "#FBEEE6", _SERVER: "#E6F4EF"}
+_INK, _QUIET = "#222222", "#666666"
+
+LANES = ("device", "uplink", "server", "downlink")
+"""Who is busy, from top to bottom of a timeline."""
+
+_LANE_COLOURS = {
+    "device": PART_COLOURS["device_compute_s"],
+    "uplink": PART_COLOURS["uplink_s"],
+    "server": PART_COLOURS["server_compute_s"],
+    "downlink": PART_COLOURS["downlink_s"],
+}
+
+
+class Step(NamedTuple):
+    """One busy interval of a round."""
+
+    lane: str
+    """Who is busy: one of `LANES`."""
+    label: str
+    """What happens."""
+    start_s: float
+    """Start in the round [s]."""
+    duration_s: float
+    """Duration [s]."""
+
+
+def round_steps(
+    scenario: Scenario,
+    system: System,
+    device: int,
+    cut: int,
+    frequency_hz: float,
+    uplink_bps: float,
+    downlink_bps: float,
+) -> list[Step]:
+    """Busy intervals of one round in order, from the model's own cost function.
+
+    Parameters
+    ----------
+    scenario, system
+        The scenario and its arrays.
+    device
+        Device position.
+    cut
+        Blocks on the device, below the number of blocks: there is a server to talk to.
+    frequency_hz
+        Server clock [Hz].
+    uplink_bps, downlink_bps
+        Link rates [bit/s].
+    """
+    costs = evaluate(system, device, cut, frequency_hz, uplink_bps, downlink_bps)
+    iterations = system.local_iterations
+    per_batch = {
+        "device": float(costs.device_compute_s) / iterations,
+        "uplink": float(costs.uplink_s) / iterations,
+        "server": float(costs.server_compute_s) / iterations,
+        "downlink": float(costs.downlink_s) / iterations,
+    }
+    clock, steps = 0.0, []
+
+    def run(lane: str, label: str, duration_s: float) -> None:
+        nonlocal clock
+        if duration_s > 0:
+            steps.append(Step(lane, label, clock, duration_s))
+            clock += duration_s
+
+    run("downlink", "adapters", float(costs.adapter_down_s))
+    for _ in range(iterations):
+        for lane, label, share in _batch(scenario, system, cut):
+            run(lane, label, share * per_batch[lane])
+    run("uplink", "adapters", float(costs.adapter_up_s))
+    return steps
+
+
+def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
+    """Lane, label and share of that lane's time of each step of a mini-batch."""
+    arch, training = architecture(scenario.llm), scenario.training
+    first, other = (block_cost(arch, training, scenario.lora, first=f) for f in (True, False))
+    head = head_cost(arch, training)
+    forward = first.forward_flop + (cut - 1) * other.forward_flop if cut else 0
+    all_forward = first.forward_flop + (system.num_blocks - 1) * other.forward_flop
+    on_device = int(system.profile.device_flop[cut])
+    on_server = int(system.profile.server_flop[cut])
+    ahead = forward / on_device if on_device else 0.0
+    if training.topology == "vanilla":
+        return [
+            ("device", "forward", ahead),
+            ("uplink", "smashed data", 1.0),
+            ("server", "forward, loss, backward", 1.0),
+            ("downlink", "gradients", 1.0),
+            ("device", "backward", 1.0 - ahead),
+        ]
+    rising, middle = (all_forward - forward) / on_server, head.flop / on_device
+    returned = 0.5 if cut else 1.0
+    return [
+        ("device", "forward", ahead),
+        ("uplink", "smashed data", 0.5),
+        ("server", "forward", rising),
+        ("downlink", "final states", returned),
+        ("device", "head, loss", middle),
+        ("uplink", "gradients", 0.5),
+        ("server", "backward", 1.0 - rising),
+        ("downlink", "gradients", 1.0 - returned),
+        ("device", "backward", 1.0 - ahead - middle),
+    ]
+
+
+def timeline(steps: Sequence[Step], iterations: int) -> Figure:
+    """One round as a Gantt chart: the whole of it, and its first mini-batch enlarged.
+
+    Parameters
+    ----------
+    steps
+        Busy intervals of the round, in order.
+    iterations
+        Mini-batches per round.
+    """
+    per_batch = (len(steps) - sum(step.label == "adapters" for step in steps)) // iterations
+    opening = 1 if steps[0].label == "adapters" else 0
+    zoom = steps[: opening + per_batch]
+    figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")
+    whole, close = figure.subplots(2, 1)
+    for axes, shown in ((whole, steps), (close, zoom)):
+        for step in shown:
+            axes.barh(
+                LANES.index(step.lane),
+                step.duration_s,
+                left=step.start_s,
+                height=0.62,
+                color=COLOURS["grey"] if step.label == "adapters" else _LANE_COLOURS[step.lane],
+                hatch="////" if step.label == "adapters" else None,
+                edgecolor="white",
+                linewidth=0.4,
+            )
+        axes.set_yticks(range(len(LANES)), LANES)
+        axes.set_ylim(len(LANES) - 0.4, -0.75)
+        axes.set_xlim(0, shown[-1].start_s + shown[-1].duration_s)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("time since the turn began [s]")
+    _label_steps(close, zoom)
+    batches = f"{iterations} mini-batches" if iterations > 1 else "1 mini-batch"
+    whole.set_title(f"The whole round: {batches} (hatched: adapters)")
+    close.set_title("Its beginning: adapters and the first mini-batch")
+    return figure
+
+
+def _label_steps(axes: Axes, steps: Sequence[Step]) -> None:
+    """Write each step's label above its bar, kept inside the axes."""
+    end = steps[-1].start_s + steps[-1].duration_s
+    for step in steps:
+        middle = (step.start_s + step.duration_s / 2) / end
+        side = "left" if middle < 0.15 else "right" if middle > 0.85 else "center"
+        anchor = {
+            "left": step.start_s,
+            "center": middle * end,
+            "right": step.start_s + step.duration_s,
+        }[side]
+        axes.text(
+            anchor,
+            LANES.index(step.lane) - 0.36,
+            step.label,
+            ha=side,
+            va="bottom",
+            fontsize=9,
+            color=_INK,
+        )
+
+
+def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
+    """Drawing of the framework: one device and the server share the LLM, devices take turns.
+
+    Parameters
+    ----------
+    device_names
+        Names of the devices in the order of their turns.
+    topology
+        `vanilla` (head and loss on the server) or `u-shaped` (on the device).
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.0), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 70)
+    axes.axis("off")
+    vanilla = topology == "vanilla"
+    _panel(axes, 1, 35, "Device", "keeps its text", _DEVICE)
+    _panel(axes, 64, 35, "Edge server", "clock f", _SERVER)
+    rows = ["embedding", "block 1", "⋮", "block c"]
+    _stack(axes, 5, rows if vanilla else [*rows, "head, loss"], _DEVICE)
+    _stack(axes, 68, ["block c + 1", "⋮", "block I", *(["head, loss"] if vanilla else [])], _SERVER)
+    up, down = PART_COLOURS["uplink_s"], PART_COLOURS["downlink_s"]
+    back = "gradients" if vanilla else "final states, gradients"
+    _arrow(axes, (37, 51), (63, 51), up, "smashed data" if vanilla else "smashed data, gradients")
+    _arrow(axes, (63, 42), (37, 42), down, back)
+    axes.text(50, 46.5, "per mini-batch", ha="center", va="center", fontsize=9, color=_QUIET)
+    _arrow(axes, (63, 31), (37, 31), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
+    axes.text(50, 27, "once per round", ha="center", va="center", fontsize=9, color=_QUIET)
+    axes.text(50, 61, "radio link", ha="center", fontsize=11, color=_INK, fontweight="bold")
+    _turns(axes, device_names)
+    return figure
+
+
+def _panel(axes: Axes, x: float, width: float, title: str, subtitle: str, colour: str) -> None:
+    style = "round,pad=0,rounding_size=2"
+    axes.add_patch(
+        FancyBboxPatch((x, 20), width, 49, style, facecolor=_TINT[colour], edgecolor=colour)
+    )
+    axes.text(x + 4, 65.5, title, fontsize=11.5, fontweight="bold", color=colour, va="center")
+    axes.text(x + 4, 61.8, subtitle, fontsize=9, color=_QUIET, va="center")
+
+
+def _stack(axes: Axes, x: float, rows: Sequence[str], colour: str) -> None:
+    """Parts of the LLM from bottom to top; small squares are adapters."""
+    for place, text in enumerate(rows):
+        y = 22.5 + 7.5 * place
+        if text == "⋮":
+            axes.text(x + 10.5, y + 3, text, ha="center", va="center", fontsize=13, color=colour)
+            continue
+        style = "round,pad=0,rounding_size=1"
+        axes.add_patch(
+            FancyBboxPatch((x, y), 21, 6, style, facecolor="white", edgecolor=colour, linewidth=1.4)
+        )
+        axes.text(x + 10.5, y + 3, text, ha="center", va="center", fontsize=10, color=_INK)
+        if text.startswith("block"):
+            axes.plot(x + 24.2, y + 3, marker="s", markersize=8, color=colour)
+            if text in ("block 1", "block I"):
+                axes.text(
+                    x + 24.2, y - 1.4, "adapter", ha="center", va="center", fontsize=8, color=colour
+                )
+
+
+def _arrow(
+    axes: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    colour: str,
+    text: str,
+    style: str = "-|>",
+) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle=style, mutation_scale=15, linewidth=2.4, color=colour, shrinkA=0
+        )
+    )
+    axes.text(50, start[1] + 2.2, text, ha="center", va="center", fontsize=9.5, color=_INK)
+
+
+def _turns(axes: Axes, names: Sequence[str]) -> None:
+    """Row of devices below the panels; the first one has its turn."""
+    shown = list(names) if len(names) <= 5 else [*names[:3], "…", names[-1]]
+    step, width = 98 / len(shown), min(98 / len(shown) - 4, 16)
+    for place, name in enumerate(shown):
+        x, active = 1 + place * step, place == 0
+        box = FancyBboxPatch(
+            (x, 4),
+            width,
+            7,
+            "round,pad=0,rounding_size=1.4",
+            facecolor=_TINT[_DEVICE] if active else "white",
+            edgecolor=_DEVICE if active else COLOURS["grey"],
+            linewidth=2.0 if active else 1.0,
+        )
+        axes.add_patch(box)
+        axes.text(x + width / 2, 7.5, name, ha="center", va="center", fontsize=9, color=_INK)
+        if place:
+            _link(axes, x - step + width, x)
+    axes.plot([1 + width / 2] * 2, [11.2, 19.8], color=_DEVICE, linestyle=":", linewidth=1.6)
+    axes.text(4 + width / 2, 15.5, "its turn; the others wait", fontsize=9, color=_QUIET, va="center")
+    axes.text(99, 1, "after the last, the first again", fontsize=9, color=_QUIET, ha="right")
+
+
+def _link(axes: Axes, start: float, end: float) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            (start + 0.4, 7.5),
+            (end - 0.4, 7.5),
+            arrowstyle="-|>",
+            mutation_scale=10,
+            color=COLOURS["grey"],
+            shrinkA=0,
+            shrinkB=0,
+        )
+    )

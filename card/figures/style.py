@@ -1,0 +1,105 @@
+"""The visual language of every figure: palette, sizes, typography."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+
+WIDTH_IN = 7.2
+"""Width of a figure across the page [inch]."""
+
+POLICY_LABELS = {
+    "card": "CARD",
+    "device_only": "device only",
+    "server_only": "server only",
+    "random_cut": "random cut",
+    "static_cut": "static cut",
+    "delay_optimal": "delay-optimal",
+    "energy_optimal": "energy-optimal",
+    "exhaustive": "exhaustive",
+}
+
+_OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "orange": "#E69F00",
+    "grey": "#7F7F7F",
+    "black": "#000000",
+}
+COLOURS = _OKABE_ITO
+"""Okabe and Ito's colour-blind-safe palette, by name."""
+
+POLICY_COLOURS = {
+    "card": COLOURS["blue"],
+    "device_only": COLOURS["vermillion"],
+    "server_only": COLOURS["green"],
+    "random_cut": COLOURS["grey"],
+    "static_cut": COLOURS["orange"],
+    "delay_optimal": COLOURS["purple"],
+    "energy_optimal": COLOURS["sky"],
+    "exhaustive": COLOURS["black"],
+}
+
+PART_LABELS = {
+    "device_compute_s": "device computes",
+    "uplink_s": "uplink",
+    "server_compute_s": "server computes",
+    "downlink_s": "downlink",
+    "adapter_s": "adapters",
+}
+PART_COLOURS = {
+    "device_compute_s": COLOURS["vermillion"],
+    "uplink_s": COLOURS["sky"],
+    "server_compute_s": COLOURS["green"],
+    "downlink_s": COLOURS["blue"],
+    "adapter_s": COLOURS["grey"],
+}
+
+
+def use_style() -> None:
+    """Set the style of all figures, and SVG as what a notebook shows."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=list(COLOURS.values()),
+        font="DejaVu Sans",
+        rc={
+            "figure.figsize": (WIDTH_IN, 3.6),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "font.size": 10,
+            "axes.labelsize": 10,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E6E6E6",
+            "grid.linewidth": 0.8,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "card",
+        },
+    )
+    if "inline" in mpl.get_backend():
+        from matplotlib_inline.backend_inline import set_matplotlib_formats  # only in Jupyter
+
+        set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def label_line(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Write a label beside a line in the line's colour, instead of a legend."""
+    axes.annotate(
+        text, (x, y), xytext=(4, 0), textcoords="offset points", color=colour, va="center", fontsize=9
+    )

@@ -1,0 +1,343 @@
+"""What one transformer block, the head and the embedding of an LLM cost to train with LoRA.
+
+Counts follow automatic differentiation on a frozen base, matrix product by matrix product: a product
+costs its forward work once, and once more for each operand that needs a gradient. Work equals
+torch's FLOP counter exactly, saved activations equal what torch keeps for backward (eager attention,
+no dropout), both tested for every shipped LLM. Norms, activations and softmax count no work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from card.refusal import ScenarioError, nearest, unknown
+from card.scenario import DATA, Lora, Scenario, Training, llm_names
+
+LABEL_BITS = 32
+"""Bits of one label on the wire: token ids as 32-bit integers (`assumed`)."""
+
+Norm = Literal["rms", "layer"]
+_FLOAT32 = 32
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One weight matrix of a block, `inputs` x `outputs`, named as in the transformers model."""
+
+    name: str
+    inputs: int
+    outputs: int
+    bias: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, bias included."""
+        return self.inputs * self.outputs + (self.outputs if self.bias else 0)
+
+    def matches(self, target: str) -> bool:
+        """Whether a LoRA target names this projection: by its last part, or a longer suffix."""
+        return self.name == target or self.name.endswith(f".{target}")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The dimensions of a decoder-only LLM of equal blocks, read from its public configuration."""
+
+    name: str
+    title: str
+    num_blocks: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    vocabulary: int
+    max_positions: int
+    tied: bool
+    qkv: tuple[Projection, ...]
+    """The query, key and value projections, or the one that fuses them."""
+    output: Projection
+    mlp: tuple[Projection, ...]
+    """Gate, up and down projections, or up and down."""
+    norm: Norm
+    norms_per_block: int
+    learned_positions: bool
+    softcapped: bool
+    """Whether attention scores and logits pass through a tanh cap."""
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """All weight matrices of one block."""
+        return (*self.qkv, self.output, *self.mlp)
+
+    @property
+    def norm_parameters(self) -> int:
+        """Weights of one norm."""
+        return self.hidden * (2 if self.norm == "layer" else 1)
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of one block."""
+        matrices = sum(projection.parameters for projection in self.projections)
+        return matrices + self.norms_per_block * self.norm_parameters
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Weights of the token (and learned position) embedding."""
+        positions = self.max_positions if self.learned_positions else 0
+        return (self.vocabulary + positions) * self.hidden
+
+    @property
+    def head_parameters(self) -> int:
+        """Weights that the final norm and the LM head add to the embedding's."""
+        return self.norm_parameters + (0 if self.tied else self.vocabulary * self.hidden)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the whole LLM, tied ones once."""
+        blocks = self.num_blocks * self.block_parameters
+        return self.embedding_parameters + blocks + self.head_parameters
+
+    def adapted(self, targets: Iterable[str]) -> frozenset[str]:
+        """Names of the projections that carry an adapter.
+
+        Raises
+        ------
+        ScenarioError
+            If a target names no projection of this architecture.
+        """
+        for target in targets:
+            if not any(projection.matches(target) for projection in self.projections):
+                known = [projection.name.rpartition(".")[2] for projection in self.projections]
+                fused = " (query, key and value are fused in c_attn)" if len(self.qkv) == 1 else ""
+                raise ScenarioError(
+                    f"lora.targets = {target!r} is no projection of {self.name}{fused}; "
+                    f"{nearest(target, dict.fromkeys(known))}."
+                )
+        return frozenset(p.name for p in self.projections if any(map(p.matches, targets)))
+
+
+def _llama_like(
+    name: str, raw: dict[str, Any], *, qkv_bias: bool = False, norms: int = 2, capped: bool = False
+) -> Architecture:
+    hidden, heads, ffn = raw["hidden_size"], raw["num_attention_heads"], raw["intermediate_size"]
+    kv_heads = raw["num_key_value_heads"]
+    head_dim = raw.get("head_dim") or hidden // heads
+    widths = {"q": heads, "k": kv_heads, "v": kv_heads}
+    return Architecture(
+        name=name,
+        title=raw["_card"]["title"],
+        num_blocks=raw["num_hidden_layers"],
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        ffn=ffn,
+        vocabulary=raw["vocab_size"],
+        max_positions=raw["max_position_embeddings"],
+        tied=raw["tie_word_embeddings"],
+        qkv=tuple(
+            Projection(f"self_attn.{part}_proj", hidden, count * head_dim, qkv_bias)
+            for part, count in widths.items()
+        ),
+        output=Projection("self_attn.o_proj", heads * head_dim, hidden),
+        mlp=(
+            Projection("mlp.gate_proj", hidden, ffn),
+            Projection("mlp.up_proj", hidden, ffn),
+            Projection("mlp.down_proj", ffn, hidden),
+        ),
+        norm="rms",
+        norms_per_block=norms,
+        learned_positions=False,
+        softcapped=capped,
+    )
+
+
+def _gpt2(name: str, raw: dict[str, Any]) -> Architecture:
+    hidden, heads = raw["n_embd"], raw["n_head"]
+    ffn = raw.get("n_inner") or 4 * hidden
+    return Architecture(
+        name=name,
+        title=raw["_card"]["title"],
+        num_blocks=raw["n_layer"],
+        hidden=hidden,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=hidden // heads,
+        ffn=ffn,
+        vocabulary=raw["vocab_size"],
+        max_positions=raw["n_positions"],
+        tied=raw.get("tie_word_embeddings", True),
+        qkv=(Projection("attn.c_attn", hidden, 3 * hidden, bias=True),),
+        output=Projection("attn.c_proj", hidden, hidden, bias=True),
+        mlp=(
+            Projection("mlp.c_fc", hidden, ffn, bias=True),
+            Projection("mlp.c_proj", ffn, hidden, bias=True),
+        ),
+        norm="layer",
+        norms_per_block=2,
+        learned_positions=True,
+        softcapped=False,
+    )
+
+
+def public_config(name: str) -> dict[str, Any]:
+    """Public configuration of a shipped LLM, as in `data/llms`."""
+    if name not in llm_names():
+        raise unknown("llm", name, llm_names())
+    content: dict[str, Any] = json.loads((DATA / "llms" / f"{name}.json").read_text("utf-8"))
+    return content
+
+
+@lru_cache
+def architecture(name: str) -> Architecture:
+    """Architecture of a shipped LLM, by its name in `data/llms`."""
+    raw = public_config(name)
+    match raw["model_type"]:
+        case "llama":
+            return _llama_like(name, raw)
+        case "qwen2":
+            return _llama_like(name, raw, qkv_bias=True)
+        case "gemma2":
+            return _llama_like(name, raw, norms=4, capped=True)
+        case "gpt2":
+            return _gpt2(name, raw)
+        case other:
+            raise unknown(f"model_type of {name}", other, ["llama", "qwen2", "gemma2", "gpt2"])
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one part of the LLM costs for one mini-batch."""
+
+    forward_flop: int
+    """Forward work [FLOP]."""
+    backward_flop: int
+    """Backward work [FLOP]."""
+    parameters: int
+    """Frozen weights."""
+    adapter_parameters: int
+    """Trained weights."""
+    saved_bit: int
+    """Activations kept for backward [bit]."""
+
+    @property
+    def flop(self) -> int:
+        """Forward and backward work [FLOP]."""
+        return self.forward_flop + self.backward_flop
+
+
+@dataclass
+class _Tape:
+    """Adds up the work of products and the tensors that backward keeps, by name."""
+
+    forward: int = 0
+    backward: int = 0
+    saved: dict[str, int] = field(default_factory=dict)
+
+    def product(self, flop: int, *operands_with_gradient: bool) -> None:
+        self.forward += flop
+        self.backward += flop * sum(operands_with_gradient)
+
+    def keep(self, name: str, bit: int, when: bool = True) -> None:
+        if when:
+            self.saved[name] = bit
+
+
+def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: bool) -> Cost:
+    """Cost of one transformer block for one mini-batch.
+
+    Parameters
+    ----------
+    arch, training, lora
+        The LLM, the mini-batch and the adapters.
+    first
+        Whether this is block 1, whose input is the frozen embedding and needs no gradient.
+    """
+    batch, length, bits = training.batch_size, training.sequence_length, training.activation_bits
+    tokens, heads = batch * length, arch.heads
+    adapted = arch.adapted(lora.targets)
+    tape = _Tape()
+
+    def project(projection: Projection, source: str, gradient: bool) -> bool:
+        """Frozen product plus its adapter; says whether the output needs a gradient."""
+        tape.product(2 * tokens * projection.inputs * projection.outputs, gradient)
+        if projection.name not in adapted:
+            return gradient
+        tape.product(2 * tokens * projection.inputs * lora.rank, True, gradient)
+        tape.product(2 * tokens * lora.rank * projection.outputs, True, True)
+        tape.keep(f"input of {source}", tokens * projection.inputs * lora.adapter_bits)
+        tape.keep(f"rank of {projection.name}", tokens * lora.rank * lora.adapter_bits)
+        return True
+
+    def norm(name: str, gradient: bool) -> None:
+        if arch.norm == "rms":
+            tape.keep(name, tokens * (arch.hidden + 1) * _FLOAT32, gradient)
+        else:
+            tape.keep(name, tokens * (arch.hidden + 2) * bits, gradient)
+
+    stream = not first
+    norm("attention norm", stream)
+    flags = [project(projection, "attention", stream) for projection in arch.qkv]
+    query, key, value = flags if len(flags) == 3 else flags * 3
+
+    vectors, scores = tokens * heads * arch.head_dim, batch * heads * length**2
+    scored = query or key
+    tape.product(2 * scores * arch.head_dim, query, key)
+    tape.keep("keys", vectors * bits, query)
+    tape.keep("queries", vectors * bits, key)
+    tape.keep("capped scores", scores * bits, scored and arch.softcapped)
+    upcast = arch.norm == "rms" and bits != _FLOAT32
+    tape.keep("softmax", scores * (_FLOAT32 if upcast else bits), scored)
+    tape.product(2 * scores * arch.head_dim, scored, value)
+    tape.keep("values", vectors * bits, scored)
+    tape.keep("probabilities", scores * bits, value and (upcast or not scored))
+    attended = project(arch.output, "output", scored or value)
+    stream = stream or attended
+
+    if arch.norms_per_block == 4:
+        norm("norm after attention", attended)
+    norm("MLP norm", stream)
+    *widening, down = arch.mlp
+    wide = [project(projection, "MLP", stream) for projection in widening]
+    for name in _kept_by_activation(arch):
+        tape.keep(name, tokens * arch.ffn * bits, any(wide))
+    narrowed = project(down, "down", any(wide))
+    if arch.norms_per_block == 4:
+        norm("norm after MLP", narrowed)
+
+    adapters = sum(
+        lora.rank * (p.inputs + p.outputs) for p in arch.projections if p.name in adapted
+    )
+    saved = sum(tape.saved.values())
+    return Cost(tape.forward, tape.backward, arch.block_parameters, adapters, saved)
+
+
+def _kept_by_activation(arch: Architecture) -> tuple[str, ...]:
+    """Tensors of FFN width that the activation keeps: SwiGLU-like gating, or GPT-2's tanh GELU."""
+    if len(arch.mlp) == 3:
+        return ("gate", "activated gate", "up")
+    return ("GELU input", "GELU cube", "GELU tanh", "GELU half")
+
+
+def head_cost(arch: Architecture, training: Training) -> Cost:
+    """Cost of the final norm, the frozen LM head and the loss for one mini-batch."""
+    tokens, bits = training.batch_size * training.sequence_length, training.activation_bits
+    work = 2 * tokens * arch.hidden * arch.vocabulary
+    norm = (arch.hidden + 1) * _FLOAT32 if arch.norm == "rms" else (arch.hidden + 2) * bits
+    logits = arch.vocabulary * (_FLOAT32 + (bits if arch.softcapped else 0))
+    return Cost(work, work, arch.head_parameters, 0, tokens * (norm + logits))
+
+
+def check_length(arch: Architecture, scenario: Scenario) -> None:
+    """Refuse sequences that are longer than the LLM's positions."""
+    length = scenario.training.sequence_length
+    if length > arch.max_positions:
+        raise ScenarioError(
+            f"training.sequence_length = {length} exceeds the {arch.max_positions} positions of "
+            f"{arch.name}; give at most {arch.max_positions}."
+        )

@@ -1,0 +1,113 @@
+"""Reads YAML and merges overrides into it, before any validation.
+
+Mappings merge key by key (null removes a key, as in RFC 7396), a list of named items may be patched
+by name or position, anything else is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from card.refusal import ScenarioError, unknown
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the floats people write: 10e6 and 1e-3 are numbers, as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Mapping stored in a YAML file, with errors that name the file and line."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ScenarioError(f"{path}{line} is not valid YAML: {problem}.") from error
+    if not isinstance(content, dict):
+        raise ScenarioError(f"{path} must hold a mapping of keys to values, not {content!r:.40}.")
+    return content
+
+
+def parse_value(text: str) -> Any:
+    """Value of a `path=value` setting, read as YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{text!r} is not a YAML value; quote it.") from error
+
+
+def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """Merge changes into a raw scenario, noting an origin for each value that brings none."""
+    nested = _nested(changes)
+    merged = dict(_merge(base, nested, ""))
+    given = nested.get("sources") or {}
+    sources = dict(merged.get("sources") or {})
+    for path in _leaves({key: nested[key] for key in nested if key not in ("sources", "title")}):
+        if path not in given:
+            sources[path] = {"kind": "assumed", "source": reason}
+    return {**merged, "sources": sources}
+
+
+def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted paths as nested mappings."""
+    result: dict[str, Any] = {}
+    for path, value in changes.items():
+        if path == "sources":
+            result = _merge(result, {path: value}, "")
+            continue
+        node = _nested(value) if isinstance(value, Mapping) else value
+        for key in reversed(str(path).split(".")):
+            node = {key: node}
+        result = _merge(result, node, "")
+    return result
+
+
+def _leaves(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, Mapping):
+        return [prefix]
+    return [leaf for k, v in node.items() for leaf in _leaves(v, f"{prefix}.{k}" if prefix else str(k))]
+
+
+def _merge(base: Any, change: Any, path: str) -> Any:
+    if isinstance(base, list) and isinstance(change, Mapping):
+        return _patch_list(base, change, path)
+    if not isinstance(change, Mapping) or not isinstance(base, Mapping):
+        return change
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None and key in merged:
+            del merged[key]
+        else:
+            below = f"{path}.{key}" if path else str(key)
+            merged[key] = _merge(merged.get(key), value, below)
+    return merged
+
+
+def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[Any]:
+    """List with items replaced that a mapping names by position or by `name`."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in base]
+    items = list(base)
+    for key, value in change.items():
+        if key in names:
+            index = names.index(key)
+        elif str(key).isdigit() and int(key) < len(items):
+            index = int(key)
+        else:
+            raise unknown(path, key, [name or i for i, name in enumerate(names)])
+        items[index] = _merge(items[index], value, f"{path}.{key}")
+    return items

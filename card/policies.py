@@ -1,0 +1,144 @@
+"""Decision policies: CARD and the benchmarks it is compared with, all with one call signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from card.costs import IntArray, System, evaluate
+from card.refusal import ScenarioError, unknown
+from card.solver import (
+    Decision,
+    Extremes,
+    best_frequency,
+    extreme_cuts,
+    extremes,
+    objective,
+    prices,
+    solve,
+    solve_exhaustive,
+)
+from card.units import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The device-rounds that every policy decides on; arrays of one shape."""
+
+    device: IntArray
+    """Device positions."""
+    uplink_bps: FloatArray
+    """Uplink rates [bit/s]."""
+    downlink_bps: FloatArray
+    """Downlink rates [bit/s]."""
+    bounds: Extremes
+    """Extremes of delay and energy over each device-round's feasible set."""
+
+    @classmethod
+    def of(
+        cls, system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
+    ) -> Draws:
+        """Draws with the extremes that follow from them."""
+        return cls(
+            device, uplink_bps, downlink_bps, extremes(system, device, uplink_bps, downlink_bps)
+        )
+
+
+Choice = tuple[IntArray, FloatArray]
+"""Cut layers and server clocks [Hz], of the shape of the draws."""
+
+Policy = Callable[[System, Draws, np.random.Generator], Choice]
+
+
+def card(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """CARD: the joint optimum of each device-round."""
+    return _choice(solve(system, draws.device, draws.uplink_bps, draws.downlink_bps))
+
+
+def exhaustive(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """The joint optimum by a search over every feasible cut."""
+    return _choice(solve_exhaustive(system, draws.device, draws.uplink_bps, draws.downlink_bps))
+
+
+def delay_optimal(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """Shortest delay, whatever the server's energy (w = 1)."""
+    return _choice(solve(system, draws.device, draws.uplink_bps, draws.downlink_bps, 1.0))
+
+
+def energy_optimal(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """Least server energy, whatever the delay (w = 0)."""
+    return _choice(solve(system, draws.device, draws.uplink_bps, draws.downlink_bps, 0.0))
+
+
+def device_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """Everything on the device, or as many blocks as fit it; the server's clock is CARD's."""
+    last = system.num_blocks - np.argmax(system.feasible[:, ::-1], axis=1)
+    return last[draws.device], _card_frequency(system, draws)
+
+
+def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """Everything but the embedding (or what the cut range demands) on the server, at full clock."""
+    first = np.argmax(system.feasible, axis=1)
+    return first[draws.device], np.full(draws.device.shape, system.frequency_max_hz)
+
+
+def random_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """A cut drawn evenly from the feasible ones; the server's clock is CARD's."""
+    counts = system.feasible.sum(axis=1)
+    ordered = np.argsort(~system.feasible, axis=1, kind="stable")
+    pick = (rng.random(draws.device.shape) * counts[draws.device]).astype(np.int64)
+    return ordered[draws.device, pick], _card_frequency(system, draws)
+
+
+def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """The one cut and clock, the same for all devices and states, of lowest mean objective.
+
+    Chosen with hindsight over all draws, so no other static decision is better on them.
+    """
+    common = np.logical_and.reduce(system.feasible, axis=0)
+    if not common.any():
+        raise ScenarioError("policies: static_cut needs a cut that fits every device; none does.")
+    delay_price, energy_price = prices(draws.bounds, system.delay_weight)
+    slowest = np.array([int(np.argmax(system.frequency_min_hz))])
+    frequency = best_frequency(system, slowest, delay_price.mean(), energy_price.mean())[0]
+
+    def score(cut: int) -> float:
+        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+        return float(
+            objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j).mean()
+        )
+
+    cut = min(extreme_cuts(system.profile, common), key=score)
+    shape = draws.device.shape
+    return np.full(shape, cut), np.full(shape, frequency)
+
+
+POLICIES: dict[str, Policy] = {
+    "card": card,
+    "device_only": device_only,
+    "server_only": server_only,
+    "random_cut": random_cut,
+    "static_cut": static_cut,
+    "delay_optimal": delay_optimal,
+    "energy_optimal": energy_optimal,
+    "exhaustive": exhaustive,
+}
+
+
+def named(names: list[str] | tuple[str, ...]) -> dict[str, Policy]:
+    """Policies by name, in the order given."""
+    for name in names:
+        if name not in POLICIES:
+            raise unknown("policies", name, POLICIES)
+    return {name: POLICIES[name] for name in names}
+
+
+def _choice(decision: Decision) -> Choice:
+    return decision.cut, decision.frequency_hz
+
+
+def _card_frequency(system: System, draws: Draws) -> NDArray[np.float64]:
+    return best_frequency(system, draws.device, *prices(draws.bounds, system.delay_weight))

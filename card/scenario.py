@@ -1,0 +1,346 @@
+"""Scenarios: everything a study may change, validated once, with the origin of every number.
+
+A scenario is a YAML file of the shape shown in `data/scenarios/nominal.yml`. A file with a `base`
+key overrides another one, as `card.merge` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from card.merge import merge_recorded, read_yaml
+from card.refusal import ScenarioError, from_validation, nearest, unknown
+
+_PACKAGED = Path(__file__).parent / "data"
+DATA = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "data"
+
+Kind = Literal[
+    "published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"
+]
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(gt=0, le=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Name = Annotated[str, Field(strict=True, min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Source(_Part):
+    """Where a number comes from."""
+
+    kind: Kind
+    """Provenance kind."""
+    source: Name
+    """Citation, formula or reason."""
+    url: str | None = None
+    """Address of the public source."""
+    confirmed: bool | None = None
+    """Whether the public source was read and says so."""
+    note: str | None = None
+    """What differs or is missing."""
+
+
+class Hardware(_Part):
+    """Public facts of one processor (`data/hardware.yml`)."""
+
+    title: Name
+    """Name that a figure shows."""
+    role: Literal["device", "server"]
+    """Where the catalogue lists it; either may be used on both sides."""
+    cores: Count
+    """CUDA cores (σ)."""
+    flop_per_core_cycle: Positive
+    """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
+    clock_hz: Positive
+    """Highest GPU clock [Hz]."""
+    memory_gb: Positive
+    """Memory [GB], 1 GB = 10^9 byte."""
+    memory_bandwidth_gb_per_s: Positive
+    """Memory bandwidth [GB/s]."""
+    min_power_w: Positive | None
+    """Lowest power mode [W]."""
+    max_power_w: Positive
+    """Highest power mode, or thermal design power [W]."""
+    sources: dict[str, Source]
+    """Origin of each number."""
+
+
+class Training(_Part):
+    """How one round of fine-tuning is cut into mini-batches."""
+
+    batch_size: Count
+    """Sequences per mini-batch (B)."""
+    sequence_length: Count
+    """Tokens per sequence (L)."""
+    local_iterations: Count
+    """Mini-batches a device trains per round (T)."""
+    activation_bits: Literal[8, 16, 32, 64]
+    """Bits per element of activations, on the wire and in memory."""
+    weight_bits: Literal[4, 8, 16, 32, 64]
+    """Bits per frozen weight."""
+    topology: Literal["vanilla", "u-shaped"]
+    """Where the head and the loss live: on the server, or on the device (labels never leave)."""
+    cut_range: tuple[
+        Annotated[int, Field(strict=True, ge=0)], Annotated[int, Field(strict=True, ge=0)] | None
+    ]
+    """First and last cut allowed; null means all blocks on the device."""
+
+
+class Lora(_Part):
+    """Low-rank adapters on frozen matrices."""
+
+    rank: Count
+    """Rank r of each adapter."""
+    targets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Projections that carry an adapter, named as in the architecture."""
+    adapter_bits: Literal[8, 16, 32, 64]
+    """Bits per adapter weight, on the wire and in memory."""
+
+
+class Server(_Part):
+    """The edge server."""
+
+    hardware: Name
+    """Entry of the hardware catalogue."""
+    utilisation: Share
+    """Share of the peak rate that training reaches (u)."""
+    static_power_w: NotNegative
+    """Power drawn whenever the server works, whatever its clock [W] (P_0)."""
+    minimum_frequency_hz: NotNegative
+    """Lowest GPU clock the server runs at [Hz]."""
+    clocks_hz: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """The clocks the GPU really offers [Hz]; null for a continuous clock."""
+    clock_step_hz: Positive | None = None
+    """Step of a regular clock list below the highest clock [Hz]; null for a continuous clock."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        gpu = hardware("server.hardware", self.hardware)
+        top = gpu.clock_hz
+        if self.static_power_w >= gpu.max_power_w:
+            raise ValueError(
+                f"static_power_w = {self.static_power_w:g} must stay below the {gpu.max_power_w:g} W "
+                f"that {gpu.title} draws at most; lower it or choose another server."
+            )
+        if self.minimum_frequency_hz > top:
+            raise ValueError(
+                f"minimum_frequency_hz = {self.minimum_frequency_hz:g} is above the highest clock "
+                f"{top:g} Hz of {gpu.title}; give at most {top:g}."
+            )
+        if self.clocks_hz and self.clock_step_hz:
+            raise ValueError("clocks_hz and clock_step_hz exclude each other; give one of them.")
+        if self.clock_step_hz and self.clock_step_hz > top:
+            raise ValueError(
+                f"clock_step_hz = {self.clock_step_hz:g} is above the highest clock {top:g} Hz of "
+                f"{gpu.title}; give at most {top:g}."
+            )
+        if self.clocks_hz and not self.minimum_frequency_hz <= max(self.clocks_hz) <= top:
+            raise ValueError(
+                f"clocks_hz has {max(self.clocks_hz):g} as its highest clock; give one between "
+                f"{self.minimum_frequency_hz:g} and {top:g} Hz, the range of {gpu.title}."
+            )
+        return self
+
+
+class Device(_Part):
+    """One mobile device."""
+
+    name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
+    """Unique name of the device, without dots or blanks."""
+    hardware: Name
+    """Entry of the hardware catalogue."""
+    utilisation: Share
+    """Share of the peak rate that training reaches (u)."""
+    distance_m: Annotated[Number, Field(ge=1)]
+    """Distance to the base station [m]; the path-loss law starts at 1 m."""
+    memory_share: Share = 0.75
+    """Share of the memory that training may use; the rest is the system's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        hardware(f"devices.{self.name}.hardware", self.hardware)
+        return self
+
+
+class Link(_Part):
+    """The radio link between a device and the base station."""
+
+    bandwidth_hz: Positive
+    """Bandwidth of each direction [Hz] (W)."""
+    uplink_power_dbm: Number
+    """Transmit power of a device [dBm]."""
+    downlink_power_dbm: Number
+    """Transmit power of the base station [dBm]."""
+    noise_dbm_per_hz: Number
+    """Noise power density [dBm/Hz] (N_0)."""
+    reference_loss_db: Number
+    """Path loss at 1 m [dB]."""
+    shadowing_db: NotNegative
+    """Standard deviation of log-normal shadowing [dB]."""
+    fading: Literal["ergodic", "none", "block"]
+    """How fast fading enters a round's rate."""
+    fading_draws: Count = 1
+    """Rayleigh draws averaged per round when fading is `block` (K)."""
+
+
+class ChannelState(_Part):
+    """A propagation condition."""
+
+    path_loss_exponent: Annotated[Number, Field(ge=1, le=8)]
+    """Path-loss exponent (γ)."""
+
+
+class Objective(_Part):
+    """What CARD minimises."""
+
+    delay_weight: Annotated[Number, Field(ge=0, le=1)]
+    """Weight of normalised delay (w); normalised server energy has 1 - w."""
+
+
+class Simulation(_Part):
+    """How many rounds are drawn."""
+
+    rounds: Count
+    """Rounds per device and channel state."""
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    """Seed of every random draw."""
+
+
+class Scenario(_Part):
+    """One edge network fine-tuning one LLM: everything the model needs, and where it comes from."""
+
+    title: Name
+    """One line that says what is studied."""
+    llm: Name
+    """Entry of `data/llms`."""
+    training: Training
+    lora: Lora
+    server: Server
+    devices: Annotated[tuple[Device, ...], Field(min_length=1)]
+    """The mobile devices, in the order they take turns."""
+    link: Link
+    channel_states: Annotated[dict[Name, ChannelState], Field(min_length=1)]
+    """Named propagation conditions; every device meets each."""
+    objective: Objective
+    simulation: Simulation
+    sources: dict[str, Source]
+    """Provenance per key; `devices.distance_m` covers every device."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.llm not in llm_names():
+            raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}.")
+        names = [device.name for device in self.devices]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"devices: the name {twice[0]!r} is used twice; give each its own.")
+        return self
+
+    def device_index(self, device: str | int) -> int:
+        """Position of a device given by name or position."""
+        names = [item.name for item in self.devices]
+        if isinstance(device, str) and device in names:
+            return names.index(device)
+        if isinstance(device, int) and -len(names) <= device < len(names):
+            return device % len(names)
+        raise unknown("device", device, names)
+
+    def updated(self, overrides: Mapping[str, Any], reason: str = "set by the user") -> Scenario:
+        """Copy with values replaced; keys are dotted paths or nested mappings."""
+        return _validate(merge_recorded(self.model_dump(mode="json"), overrides, reason))
+
+    def source_of(self, path: str) -> Source | None:
+        """Provenance of a key: its own entry, that of all list items, or of the part it is in."""
+        names = {device.name for device in self.devices} | set(self.channel_states)
+        exact, generic = path, ".".join(p for p in path.split(".") if p not in names)
+        for key in (exact, generic):
+            while key:
+                if key in self.sources:
+                    return self.sources[key]
+                key = key.rpartition(".")[0]
+        return None
+
+
+@lru_cache
+def catalogue() -> dict[str, Hardware]:
+    """The hardware catalogue `data/hardware.yml`, by name."""
+    raw = read_yaml(DATA / "hardware.yml")
+    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
+
+
+def hardware(key: str, name: str) -> Hardware:
+    """Catalogue entry that the scenario's `key` names."""
+    if name not in catalogue():
+        raise unknown(key, name, catalogue())
+    return catalogue()[name]
+
+
+@lru_cache
+def llm_names() -> tuple[str, ...]:
+    """Names of the shipped LLM configurations."""
+    return tuple(sorted(path.stem for path in (DATA / "llms").glob("*.json")))
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Names of the shipped scenarios."""
+    return tuple(sorted(path.stem for path in (DATA / "scenarios").glob("*.yml")))
+
+
+def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
+    """Load a scenario or study, merged with its bases, and validate it whole.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped scenario, or path of a scenario or study file.
+    **overrides
+        Values to replace, as nested mappings or dotted paths, e.g. ``{"link.bandwidth_hz": 2e7}``.
+
+    Raises
+    ------
+    ScenarioError
+        If a file is missing or malformed, a key unknown, or a value out of range.
+    """
+    raw = _read_merged(name_or_path, ())
+    return _validate(merge_recorded(raw, overrides, "set by the user") if overrides else raw)
+
+
+def _read_merged(name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None) -> Any:
+    path = _find(name_or_path, beside)
+    if path in seen:
+        raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
+    raw = read_yaml(path)
+    base = raw.pop("base", None)
+    if base is None:
+        return raw
+    below = _read_merged(str(base), (*seen, path), path.parent)
+    return merge_recorded(below, raw, f"set by {path.name}")
+
+
+def _find(name_or_path: str | Path, beside: Path | None) -> Path:
+    text = str(name_or_path)
+    if text in scenario_names():
+        return DATA / "scenarios" / f"{text}.yml"
+    path = Path(text) if beside is None else beside / text
+    if path.is_file():
+        return path.resolve()
+    if path.suffix in {".yml", ".yaml"} or "/" in text:
+        raise ScenarioError(f"{path} does not exist; give a scenario file or a name.")
+    raise unknown("scenario", text, scenario_names())
+
+
+def _validate(raw: Any) -> Scenario:
+    try:
+        return Scenario.model_validate(raw)
+    except ValidationError as error:
+        raise from_validation(error, Scenario, raw) from None

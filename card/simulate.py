@@ -1,0 +1,187 @@
+"""Monte Carlo over channel states, devices and rounds; every policy sees the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from card.channel import draw_gains, link_rates, scenario_gain
+from card.costs import System, evaluate
+from card.costs import system as as_system
+from card.policies import POLICIES, Draws, Policy, named
+from card.refusal import ScenarioError
+from card.scenario import Scenario
+from card.solver import objective
+from card.units import FloatArray
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RESAMPLES = 2000
+"""Bootstrap resamples behind an interval."""
+
+UNITS = {
+    "cut": "1", "frequency_hz": "Hz", "objective": "1", "delay_s": "s", "energy_j": "J",
+    "device_energy_j": "J", "device_compute_s": "s", "uplink_s": "s", "server_compute_s": "s",
+    "downlink_s": "s", "adapter_s": "s", "uplink_bps": "bit/s", "downlink_bps": "bit/s",
+}  # fmt: skip
+PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adapter_s")
+"""What delay adds up from."""
+
+
+def draw(
+    system: System, scenario: Scenario, rounds: int | None = None, seed: int | None = None
+) -> Draws:
+    """Link rates of every channel state, device and round; shape `(states, devices, rounds)`.
+
+    The same numbers of states, devices and rounds and the same seed give the same random numbers,
+    so scenarios that differ in other parameters are compared on common draws.
+    """
+    rounds = _whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
+    seed = _whole("seed", scenario.simulation.seed if seed is None else seed, 0)
+    gain = scenario_gain(scenario)
+    gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
+    up, down = link_rates(gains, scenario.link)
+    device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], up.shape)
+    return Draws.of(system, device, up, down)
+
+
+def outcomes(
+    system: System, draws: Draws, policy: Policy, seed: int
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Decision and costs of one policy on given draws, by the names of `UNITS`."""
+    cut, frequency = policy(system, draws, np.random.default_rng([seed, 1]))
+    costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+    value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
+    return {
+        "cut": cut,
+        "frequency_hz": frequency,
+        "objective": value,
+        "delay_s": costs.delay_s,
+        "energy_j": costs.energy_j,
+        "device_energy_j": costs.device_energy_j,
+        **{part: np.broadcast_to(getattr(costs, part), cut.shape) for part in PARTS},
+    }
+
+
+def simulate(
+    scenario: Scenario,
+    policies: Sequence[str] | Mapping[str, Policy] | None = None,
+    rounds: int | None = None,
+    seed: int | None = None,
+) -> xr.Dataset:
+    """Decisions and costs of every policy on common draws.
+
+    Parameters
+    ----------
+    scenario
+        What to simulate.
+    policies
+        Names from `card.policies.POLICIES`, or a mapping of names to policies of your own; all
+        shipped ones when None.
+    rounds, seed
+        Rounds per device and channel state, and seed; the scenario's when None.
+
+    Returns
+    -------
+    Dataset over `(policy, state, device, round)` with units in attributes; link rates have no
+    policy dimension.
+    """
+    import xarray as xr  # xarray brings pandas, which `import card` must not load
+
+    chosen = _chosen(policies)
+    arrays = as_system(scenario)
+    draws = draw(arrays, scenario, rounds, seed)
+    number = scenario.simulation.seed if seed is None else seed
+    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
+    dims = ("policy", "state", "device", "round")
+    variables = {
+        name: (dims, np.stack([result[name] for result in results]), {"units": UNITS[name]})
+        for name in results[0]
+    }
+    rates = {"uplink_bps": draws.uplink_bps, "downlink_bps": draws.downlink_bps}
+    return xr.Dataset(
+        {
+            **variables,
+            **{name: (dims[1:], rate, {"units": UNITS[name]}) for name, rate in rates.items()},
+        },
+        coords={
+            "policy": list(chosen),
+            "state": list(scenario.channel_states),
+            "device": list(arrays.device_names),
+            "round": np.arange(draws.device.shape[-1]),
+        },
+        attrs={"title": scenario.title, "seed": number, "delay_weight": arrays.delay_weight},
+    )
+
+
+def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Mean delay [s], server energy [J] and device energy [J] of every policy."""
+    averaged = results[["delay_s", "energy_j", "device_energy_j"]].mean(
+        ("state", "device", "round")
+    )
+    return {
+        policy: {str(name): float(averaged[name].sel(policy=policy)) for name in averaged}
+        for policy in results.policy.values.tolist()
+    }
+
+
+def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
+    """Reduction of a mean against a benchmark's [1]; None where the benchmark spends nothing."""
+    spent = float(np.mean(benchmark))
+    return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
+
+
+def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:
+    """CARD's reductions of mean delay and server energy against every other policy.
+
+    Parameters
+    ----------
+    results
+        Dataset of `simulate` with the policy `card`.
+    resamples
+        Bootstrap resamples.
+
+    Returns
+    -------
+    Per benchmark `delay` and `energy`, each with `value`, `low` and `high`: the ratio of means over
+    states, devices and rounds, and its paired bootstrap 95 % percentile interval over rounds. None
+    where the benchmark's mean is 0, an interval also where there is one round.
+    """
+    per_round = (
+        results[["delay_s", "energy_j"]].mean(("state", "device")).transpose("policy", "round")
+    )
+    rng = np.random.default_rng([int(results.attrs["seed"]), 2])
+    count = per_round.sizes["round"]
+    weights = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
+
+    def interval(quantity: str, policy: str) -> dict[str, float | None]:
+        ours = per_round[quantity].sel(policy="card").values
+        theirs = per_round[quantity].sel(policy=policy).values
+        value = reduction(ours, theirs)
+        if value is None or count < 2:
+            return {"value": value, "low": None, "high": None}
+        low, high = np.quantile(1.0 - (weights @ ours) / (weights @ theirs), [0.025, 0.975])
+        return {"value": value, "low": float(low), "high": float(high)}
+
+    return {
+        policy: {"delay": interval("delay_s", policy), "energy": interval("energy_j", policy)}
+        for policy in results.policy.values.tolist()
+        if policy != "card"
+    }
+
+
+def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
+    if policies is None:
+        return POLICIES
+    if isinstance(policies, Mapping):
+        return dict(policies)
+    return named(list(policies))
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
+    return int(value)

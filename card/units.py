@@ -1,0 +1,36 @@
+"""Conversions between the units people write and the SI units the model computes in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+BITS_PER_BYTE = 8
+BYTES_PER_GB = 1e9
+
+
+def db_to_linear(value_db: ArrayLike) -> FloatArray:
+    """Power ratio [1] of a level in decibel [dB]: 10^(x/10)."""
+    return np.power(10.0, np.asarray(value_db, dtype=np.float64) / 10.0)
+
+
+def linear_to_db(ratio: ArrayLike) -> FloatArray:
+    """Level in decibel [dB] of a power ratio [1]: 10 log10(x)."""
+    return 10.0 * np.log10(np.asarray(ratio, dtype=np.float64))
+
+
+def dbm_to_w(level_dbm: ArrayLike) -> FloatArray:
+    """Power [W] of a level in decibel-milliwatt [dBm]."""
+    return db_to_linear(level_dbm) * 1e-3
+
+
+def w_to_dbm(power_w: ArrayLike) -> FloatArray:
+    """Level [dBm] of a power [W]."""
+    return linear_to_db(np.asarray(power_w, dtype=np.float64) * 1e3)
+
+
+def gb_to_bit(size_gb: float) -> float:
+    """Size [bit] of a size in gigabyte [GB], 1 GB = 10^9 byte."""
+    return size_gb * BYTES_PER_GB * BITS_PER_BYTE
