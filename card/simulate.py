@@ -150,27 +150,36 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     states, devices and rounds, and its paired bootstrap 95 % percentile interval over rounds. None
     where the benchmark's mean is 0, an interval also where there is one round.
     """
-    per_round = (
-        results[["delay_s", "energy_j"]].mean(("state", "device")).transpose("policy", "round")
-    )
+    per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
+    table = per_round.to_dataarray().transpose("variable", "policy", "round").values
     rng = np.random.default_rng([int(results.attrs["seed"]), 2])
-    count = per_round.sizes["round"]
-    weights = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
+    resampled = _resampled_means(rng, table, resamples)
+    policies = results.policy.values.tolist()
+    ours = policies.index("card")
 
-    def interval(quantity: str, policy: str) -> dict[str, float | None]:
-        ours = per_round[quantity].sel(policy="card").values
-        theirs = per_round[quantity].sel(policy=policy).values
-        value = reduction(ours, theirs)
-        if value is None or count < 2:
+    def interval(quantity: int, policy: int) -> dict[str, float | None]:
+        value = reduction(table[quantity, ours], table[quantity, policy])
+        if value is None or table.shape[-1] < 2:
             return {"value": value, "low": None, "high": None}
-        low, high = np.quantile(1.0 - (weights @ ours) / (weights @ theirs), [0.025, 0.975])
+        ratios = 1.0 - resampled[:, quantity, ours] / resampled[:, quantity, policy]
+        low, high = np.quantile(ratios, [0.025, 0.975])
         return {"value": value, "low": float(low), "high": float(high)}
 
     return {
-        policy: {"delay": interval("delay_s", policy), "energy": interval("energy_j", policy)}
-        for policy in results.policy.values.tolist()
-        if policy != "card"
+        name: {"delay": interval(0, position), "energy": interval(1, position)}
+        for position, name in enumerate(policies)
+        if position != ours
     }
+
+
+def _resampled_means(rng: np.random.Generator, table: FloatArray, resamples: int) -> FloatArray:
+    """Means over resampled rounds (last axis), the same rounds in every row."""
+    count = table.shape[-1]
+    means = np.empty((resamples, *table.shape[:-1]))
+    for resample in means:
+        resample[...] = table @ np.bincount(rng.integers(count, size=count), minlength=count)
+    averaged: FloatArray = means / count
+    return averaged
 
 
 def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
