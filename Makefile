@@ -1,0 +1,56 @@
+# Every target makes its own environment in .venv, so a fresh clone needs only Python and make.
+
+PYTHON ?= python3
+STUDY ?= nominal
+REQUIREMENTS ?= -r requirements.lock
+WORKERS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help book test lint types check bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: $(READY) ## Run every notebook and build the book; STUDY=my-study.yml builds a study's own
+	$(BIN)/card book $(STUDY)
+
+test: $(READY) ## Run the tests; those of the book need `make book` first
+	$(BIN)/python -m pytest -n $(WORKERS) --benchmark-disable --ignore=tests/bench
+
+lint: $(READY) ## Check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## Check the package's types
+	$(BIN)/mypy --strict card
+
+check: lint types book test ## Everything that must hold before a change lands
+
+bench: $(READY) ## Time the package
+	$(BIN)/python -m pytest tests/bench --benchmark-only
+
+lock: ## Resolve pyproject.toml anew into requirements.lock
+	rm -rf _build/lock
+	$(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install --quiet '.[book,lab,test]'
+	_build/lock/bin/python -m pip freeze --exclude card > _build/lock/frozen
+	{ echo '# Every dependency of `.[book,lab,test]`, pinned by `make lock`'; \
+	  sed -E -e '/^(cuda-|nvidia-|triton=)/d' -e 's/\+.*//' _build/lock/frozen; } > requirements.lock
+	rm -rf _build/lock
+
+clean: ## Remove what was built; .venv stays
+	rm -rf _build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
+	@echo 'Installing into .venv; the first time takes some minutes'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@

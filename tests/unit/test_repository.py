@@ -1,0 +1,180 @@
+"""The files around the package agree with each other."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+README = (ROOT / "README.md").read_text()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def ranges(requirements):
+    """Version range of each named package."""
+    parsed = [Requirement(r) for r in requirements]
+    return {canonicalize_name(r.name): r.specifier for r in parsed}
+
+
+def blocks(language):
+    """Fenced blocks of a language in the README."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def tracked_files():
+    """Files that a commit of the tree would hold."""
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def vendored(path):
+    return path.is_relative_to(ROOT / "book" / "_assets")
+
+
+class TestDependencies:
+    def test_conda_environment_agrees_with_the_project(self):
+        listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+        tools = {"pip", "python", "jupyterlab"}
+        packages = [
+            d for d in listed if isinstance(d, str) and re.split(r"[=<>]", d)[0] not in tools
+        ]
+        assert ranges(packages) == ranges(PROJECT["dependencies"] + EXTRAS["book"])
+
+    def test_conda_environment_has_a_python_that_the_project_allows(self):
+        listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+        python = next(d for d in listed if isinstance(d, str) and d.startswith("python="))
+        allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
+        assert python.removeprefix("python=") in allowed
+
+    def test_conda_environment_installs_the_package(self):
+        assert {"pip": ["-e ."]} in yaml.safe_load((ROOT / "environment.yml").read_text())[
+            "dependencies"
+        ]
+
+    def test_lock_pins_every_direct_dependency_within_its_range(self):
+        lines = (ROOT / "requirements.lock").read_text().splitlines()
+        pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+        pins = {canonicalize_name(name): version for name, version in pins.items()}
+        for name, allowed in ranges(chain(PROJECT["dependencies"], *EXTRAS.values())).items():
+            assert pins[name] in allowed, name
+
+    def test_lock_holds_plain_pins_without_addresses_or_device_builds(self):
+        text = (ROOT / "requirements.lock").read_text()
+        for line in text.splitlines():
+            assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+|# .*", line), line
+        assert "torch==2.13.0\n" in text
+        assert not re.search(r"^(nvidia|cuda|triton)\b", text, flags=re.MULTILINE)
+
+
+class TestImport:
+    @pytest.mark.parametrize("heavy", ["torch", "matplotlib", "pandas"])
+    def test_package_loads_without(self, heavy):
+        code = f"import card, sys; sys.exit({heavy!r} in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestReadme:
+    def test_python_example_runs(self):
+        (example,) = blocks("python")
+        subprocess.run([sys.executable, "-c", example], check=True, capture_output=True, cwd=ROOT)
+
+    def test_continuous_integration_runs_its_commands(self):
+        commands = [line for block in blocks("sh") for line in block.splitlines()]
+        ci = (ROOT / ".ci" / "run").read_text().splitlines()
+        assert "make book" in commands
+        assert "make test" in commands
+        assert [command for command in commands if command not in ci] == []
+
+    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+    def test_make_targets_exist(self, name):
+        makefile = (ROOT / "Makefile").read_text()
+        targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+        text = (ROOT / name).read_text()
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE)) <= targets
+
+    def test_files_that_it_names_exist(self):
+        names = re.findall(r"`([A-Za-z./-]*(?:/|\.(?:md|yml|cff)|LICENSE[a-z-]*))`", README)
+        own = {"my-study.yml"}
+        assert [name for name in names if name not in own and not (ROOT / name).exists()] == []
+
+
+class TestSchemas:
+    def check(self, schema, *paths):
+        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *paths]
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout
+
+    def test_workflows(self):
+        assert [path.stem for path in WORKFLOWS] == ["ci", "pages", "weekly"]
+        self.check("vendor.github-workflows", *WORKFLOWS)
+
+    def test_citation(self):
+        self.check("vendor.citation-file-format", ROOT / "CITATION.cff")
+
+    def test_citation_has_the_version_of_the_package(self):
+        citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+        assert citation["version"] == PROJECT["version"]
+        assert PROJECT["version"] in (ROOT / "CHANGELOG.md").read_text()
+
+
+class TestContinuousIntegration:
+    def test_script_is_executable_and_stops_at_the_first_error(self):
+        script = ROOT / ".ci" / "run"
+        assert script.stat().st_mode & 0o111
+        assert "set -euo pipefail" in script.read_text().splitlines()
+
+    def test_script_ends_with_the_tests(self):
+        assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    def test_workflows_run_only_what_a_reader_can_run(self, path):
+        jobs = yaml.safe_load(path.read_text())["jobs"].values()
+        runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
+        trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
+        assert runs <= {trust, ".ci/run", "make book"}
+
+    def test_weekly_run_takes_the_newest_dependencies_and_no_cache(self):
+        text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text()
+        (job,) = yaml.safe_load(text)["jobs"].values()
+        torch, project = shlex.split(job["env"]["REQUIREMENTS"])
+        assert torch in EXTRAS["lab"]
+        assert set(project.removeprefix(".[").removesuffix("]").split(",")) == set(EXTRAS)
+        assert "actions/cache" not in text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+class TestNotebooks:
+    def test_has_no_outputs(self, path):
+        code = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+    def test_has_one_parameters_cell(self, path):
+        tags = [c["metadata"].get("tags", []) for c in json.loads(path.read_text())["cells"]]
+        assert sum("parameters" in tag for tag in tags) == 1
+
+
+class TestTrackedFiles:
+    def test_name_no_path_of_a_machine(self):
+        # in two pieces, so that this file does not name one
+        machine = re.compile(rb"(?<![\w.:/])/(?:" + rb"work|root|home|Users" + rb")/")
+        files = [path for path in tracked_files() if not vendored(path)]
+        assert [str(path) for path in files if machine.search(path.read_bytes())] == []
+
+    def test_are_small(self):
+        large = [p for p in tracked_files() if not vendored(p) and p.stat().st_size > 2**20]
+        assert large == []
