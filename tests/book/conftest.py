@@ -1,0 +1,100 @@
+"""Opens the built book in a real browser, from the disk and with the network refused.
+
+`make book` comes first. Without a book or without Chromium these tests are skipped, and say why.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Request, Route, sync_playwright
+
+BOOK = Path(__file__).resolve().parents[2] / "_build/nominal/html"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+LOOK = """async () => {
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  const article = document.querySelector('.bd-article') ?? document.body;
+  const all = (what) => [...article.querySelectorAll(what)];
+  return {
+    equations: all('.math').length,
+    drawn: all('.math mjx-container svg').filter((e) => e.clientWidth > 0).length,
+    wrong: all('mjx-merror').map((e) => e.textContent),
+    images: all('img').map((e) => ({src: e.src, alt: e.alt, width: e.naturalWidth})),
+  };
+}"""
+WIDER_THAN_SCREEN = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+@dataclass
+class View:
+    """What a browser says about one page."""
+
+    complaints: list[str]
+    requests: list[str]
+    content: dict[str, Any]
+    overflow_px: int
+
+
+def pages() -> list[str]:
+    """Every page a reader can reach, but for listings of source code."""
+    found = (path.relative_to(BOOK).as_posix() for path in BOOK.rglob("*.html"))
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "page" in metafunc.fixturenames:
+        missing = [pytest.param("", marks=pytest.mark.skip(reason="no book; run `make book`"))]
+        metafunc.parametrize("page", pages() or missing)
+
+
+@pytest.fixture(scope="session")
+def book() -> Path:
+    return BOOK
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def view(browser: Browser) -> Callable[[str], View]:
+    """Looks at a page once, however many tests ask."""
+
+    @cache
+    def look(name: str) -> View:
+        context = browser.new_context(viewport=DESKTOP, offline=True)
+        tab, complaints, requests = context.new_page(), [], []
+
+        def only_from_disk(route: Route, request: Request) -> None:
+            if request.url.startswith(("file:", "data:", "blob:")):
+                route.continue_()
+            else:
+                requests.append(request.url)
+                route.abort()
+
+        tab.route("**/*", only_from_disk)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}"))
+        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        tab.goto((BOOK / name).as_uri(), wait_until="load")
+        content = tab.evaluate(LOOK)
+        tab.set_viewport_size(PHONE)
+        overflow = tab.evaluate(WIDER_THAN_SCREEN)
+        context.close()
+        return View(complaints, requests, content, overflow)
+
+    return look

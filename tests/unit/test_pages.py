@@ -1,0 +1,119 @@
+"""`card.pages`: what the book computes about itself."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from card import pages
+from card.scenario import load_scenario
+
+CLAIM = {
+    "id": "C1",
+    "text": "Average training delay is reduced",
+    "published": 0.708,
+    "benchmark": "device_only",
+    "nominal": None,
+    "calibrated": 0.7081,
+    "low": 0.7044,
+    "high": 0.7126,
+    "status": "holds when calibrated",
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10.0e6, "10,000,000"),
+        (-174, "−174"),
+        (0.5, "0.5"),
+        (1 / 3, "0.3333333333"),
+        ((0, None), "0, none"),
+        (True, "yes"),
+        ("vanilla", "vanilla"),
+    ],
+)
+def test_values_read_as_people_write_them(value: object, text: str) -> None:
+    assert pages.show(value) == text
+
+
+def test_an_undefined_reduction_is_a_dash() -> None:
+    assert pages.percent(None) == "–"
+    assert pages.percent(-0.05) == "−5.0 %"
+    assert pages.interval(0.7044, 0.7126) == "70.44 % to 71.26 %"
+    assert pages.interval(None, 0.7) == "–"
+
+
+def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
+    assert pages.table(("a", "b"), [("x|y", "z")]).splitlines()[2] == r"| x\|y | z |"
+
+
+def test_claims_stand_side_by_side() -> None:
+    text = pages.claims_page([CLAIM, {**CLAIM, "id": "C2", "published": 0.531}])
+    assert "|  | C1 | C2 |" in text
+    assert "| Published | 70.8 % | 53.1 % |" in text
+    assert "| Nominal | – | – |" in text
+
+
+def test_every_value_of_a_scenario_has_a_path_that_addresses_it() -> None:
+    scenario = load_scenario("nominal")
+    items = list(pages.parameters(scenario))
+    paths = [item.path for item in items]
+    assert len(set(paths)) == len(paths)
+    assert "devices.device-1.distance_m" in paths
+    assert {"link.bandwidth_hz": "Hz", "link.noise_dbm_per_hz": "dBm/Hz"}.items() <= {
+        item.path: item.unit for item in items
+    }.items()
+    for item in items:
+        value = item.value if not isinstance(item.value, tuple) else list(item.value)
+        assert scenario.updated({item.path: value}) is not None, item.path
+
+
+@pytest.mark.parametrize("name", ["nominal", "calibrated"])
+def test_every_value_of_a_shipped_scenario_says_where_it_comes_from(name: str) -> None:
+    assert [i.path for i in pages.parameters(load_scenario(name)) if i.source is None] == []
+
+
+def test_the_provenance_page_shows_another_scenario_by_its_differences() -> None:
+    nominal = load_scenario("nominal")
+    study = nominal.updated({"devices.device-2.distance_m": 61, "objective.delay_weight": 0.25})
+    text = pages.provenance_page({"nominal": nominal, "mine": study})
+    whole, differences = re.split("## Scenario `mine`", text.split("## Llama")[0])
+    assert "200, 60, 140, 100, 180 m" in whole, "one line for all devices"
+    assert [line.split("|")[2].strip() for line in differences.splitlines() if "code" in line] == [
+        "61 m",
+        "0.25",
+    ]
+    assert "### NVIDIA Jetson AGX Orin 64 GB" in text
+
+
+def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
+    scenario = load_scenario("nominal").updated({"title": "A <b> & c"})
+
+    def banner(**options: bool) -> str:
+        made = pages.settings(scenario, [CLAIM], **options)
+        assert made["parse"]["myst_substitutions"]["C1"] == "70.8 %"
+        return str(made["html"]["announcement"])
+
+    assert banner(quick=False, banner=False) == ""
+    assert banner(quick=False, banner=True) == "Study: A &lt;b&gt; &amp; c."
+    assert banner(quick=True, banner=False).startswith("Quick build")
+
+
+def test_the_record_of_a_book_is_repeatable(tmp_path: Path) -> None:
+    values = {"title": "x"}
+    record = pages.provenance(values, tmp_path)
+    assert record == pages.provenance(values, tmp_path)
+    assert (record["commit"], record["dirty"]) == (None, None), "a copy without history says so"
+    assert record["scenario"] == values
+    assert {"card", "numpy", "jupyter-book"} <= record["packages"].keys()
+    assert "torch" not in record["packages"]
+    assert len(record["data_sha256"]["hardware.yml"]) == 64
+
+
+def test_json_keeps_every_digit_in_a_fixed_order() -> None:
+    text = pages.to_json({"b": np.float64(1 / 3), "a": np.arange(2), "µ": None})
+    assert json.loads(text) == {"a": [0, 1], "b": 1 / 3, "µ": None}
+    assert text.index('"a"') < text.index('"b"') < text.index('"µ"')
