@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from card.llm import LABEL_BITS, architecture, block_cost, check_length, head_cost
+from card.llm import LABEL_BITS, Architecture, architecture, block_cost, check_length, head_cost
 from card.refusal import ScenarioError
-from card.scenario import Scenario, hardware
+from card.scenario import Lora, Scenario, Training, hardware
 from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, dbm_to_w, gb_to_bit
 
 IntArray = NDArray[np.int64]
@@ -53,24 +53,37 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     Raises
     ------
     ScenarioError
-        If a LoRA target or the sequence length does not fit the LLM.
+        If a LoRA target or the sequence length does not fit the LLM, or counts exceed 64 bits.
     """
-    arch, training, lora = architecture(scenario.llm), scenario.training, scenario.lora
+    arch = architecture(scenario.llm)
     check_length(arch, scenario)
+    training, lora = scenario.training, scenario.lora
+    try:
+        return profile_of(arch, training, lora)
+    except OverflowError:
+        raise ScenarioError(
+            f"training.batch_size = {training.batch_size}, training.sequence_length = "
+            f"{training.sequence_length} and lora.rank = {lora.rank} make counts beyond 64 bits; "
+            f"give smaller ones."
+        ) from None
+
+
+def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
+    """`cut_profile` of any architecture."""
     first, other = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
     head = head_cost(arch, training)
     count = arch.num_blocks
-    cut = np.arange(count + 1)
+    cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
     ushaped = training.topology == "u-shaped"
 
-    def below(part: str) -> IntArray:
+    def below(part: str) -> NDArray[Any]:
         """Sum over the device's blocks 1..c."""
         one, more = getattr(first, part), getattr(other, part)
-        return np.where(cut > 0, one + (cut - 1) * more, 0).astype(np.int64)
+        return np.where(cut > 0, one + (cut - 1) * more, 0)
 
-    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(np.int64)
+    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
     work, whole_work = below("flop"), first.flop + (count - 1) * other.flop
-    split, trains = cut < count, cut > 0
+    split, trains = (cut < count).astype(object), (cut > 0).astype(object)
     tokens = training.batch_size * training.sequence_length
     hidden_bit = tokens * arch.hidden * training.activation_bits
     label_bit = 0 if ushaped else tokens * LABEL_BITS
@@ -79,7 +92,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     ) * training.weight_bits
     adapter_bit = below("adapter_parameters") * lora.adapter_bits
     saved = below("saved_bit") + head_on_device * head.saved_bit
-    return CutProfile(
+    counts = CutProfile(
         cut=cut,
         device_flop=work + head_on_device * head.flop,
         server_flop=whole_work - work + (1 - head_on_device) * head.flop,
@@ -88,6 +101,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
         adapter_bit=adapter_bit,
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
     )
+    return CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +315,7 @@ def evaluate(
         check_positive("uplink_bps", uplink_bps),
         check_positive("downlink_bps", downlink_bps),
     )
+    check_shapes(device=device, cut=cut, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
     return round_costs(arrays, device, cut, frequency, up, down)
 
 
@@ -321,7 +336,7 @@ def fixed_parts(
     arrays: System, device: Any, cut: Any, up: FloatArray, down: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
     """The parts of delay that no server clock changes [s]: the first five fields of `Costs`."""
-    profile, rounds = arrays.profile, arrays.local_iterations
+    profile, rounds = arrays.profile, float(arrays.local_iterations)  # whole products overflow
     adapter_bit = profile.adapter_bit[cut]
     return (
         rounds * profile.device_flop[cut] / arrays.throughput_flops[device],
@@ -352,9 +367,7 @@ _as_system = system
 
 def check_index(name: str, value: ArrayLike, size: int) -> IntArray:
     """Whole numbers from 0 to `size - 1`, or an error that names the value."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give whole numbers.")
+    array = _numbers(name, value, "iu", "whole numbers")
     if array.size and (array.min() < 0 or array.max() >= size):
         wrong = array[(array < 0) | (array >= size)].flat[0]
         raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
@@ -363,13 +376,40 @@ def check_index(name: str, value: ArrayLike, size: int) -> IntArray:
 
 def check_positive(name: str, value: ArrayLike) -> FloatArray:
     """Finite numbers above 0, or an error that names the value."""
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give numbers above 0.") from None
+    array = _numbers(name, value, "iuf", "finite numbers above 0").astype(np.float64, copy=False)
     wrong = ~((array > 0) & np.isfinite(array))
     if wrong.any():
         raise ScenarioError(
             f"{name} = {array[wrong].flat[0]:g} is not allowed; give finite numbers above 0."
         )
+    return array
+
+
+def check_share(name: str, value: ArrayLike) -> FloatArray:
+    """Numbers from 0 to 1, or an error that names the value."""
+    array = _numbers(name, value, "iuf", "numbers from 0 to 1").astype(np.float64, copy=False)
+    wrong = ~((array >= 0) & (array <= 1))
+    if wrong.any():
+        raise ScenarioError(
+            f"{name} = {array[wrong].flat[0]:g} is not allowed; give numbers from 0 to 1."
+        )
+    return array
+
+
+def check_shapes(**arrays: NDArray[Any]) -> tuple[int, ...]:
+    """Broadcast shape of the arrays, or an error that names them all."""
+    try:
+        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
+
+
+def _numbers(name: str, value: ArrayLike, kinds: str, allowed: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in kinds:
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
     return array

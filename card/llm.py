@@ -1,9 +1,10 @@
 """What one transformer block, the head and the embedding of an LLM cost to train with LoRA.
 
-Counts follow automatic differentiation on a frozen base, matrix product by matrix product: a product
-costs its forward work once, and once more for each operand that needs a gradient. Work equals
-torch's FLOP counter exactly, saved activations equal what torch keeps for backward (eager attention,
-no dropout), both tested for every shipped LLM. Norms, activations and softmax count no work.
+Counts follow automatic differentiation on a frozen base, matrix product by matrix product: a
+product costs its forward work once, and once more for each operand that needs a gradient. Work
+equals torch's FLOP counter exactly, saved activations equal what torch keeps for backward (eager
+attention, no dropout), both tested for every shipped LLM. Norms, activations and softmax count no
+work. Rotary tables and masks, which all blocks share, count no memory.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-from card.refusal import ScenarioError, nearest, unknown
+from card.refusal import ScenarioError, unknown
 from card.scenario import DATA, Lora, Scenario, Training, llm_names
 
 LABEL_BITS = 32
@@ -22,6 +23,7 @@ LABEL_BITS = 32
 
 Norm = Literal["rms", "layer"]
 _FLOAT32 = 32
+_INT64 = 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Architecture:
     learned_positions: bool
     softcapped: bool
     """Whether attention scores and logits pass through a tanh cap."""
+    offset_gain: bool
+    """Whether norms scale by 1 + weight, which is a tensor of its own."""
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -78,6 +82,13 @@ class Architecture:
     def norm_parameters(self) -> int:
         """Weights of one norm."""
         return self.hidden * (2 if self.norm == "layer" else 1)
+
+    def norm_saved_bit(self, tokens: int, bits: int) -> int:
+        """What one norm keeps for backward [bit]: its input, or that normalised, and statistics."""
+        if self.norm == "layer":
+            return tokens * (self.hidden + 2) * bits
+        gain = self.hidden if self.offset_gain else 0
+        return (tokens * (self.hidden + 1) + gain) * _FLOAT32
 
     @property
     def block_parameters(self) -> int:
@@ -114,15 +125,16 @@ class Architecture:
             if not any(projection.matches(target) for projection in self.projections):
                 known = [projection.name.rpartition(".")[2] for projection in self.projections]
                 fused = " (query, key and value are fused in c_attn)" if len(self.qkv) == 1 else ""
+                choices = ", ".join(dict.fromkeys(known))
                 raise ScenarioError(
                     f"lora.targets = {target!r} is no projection of {self.name}{fused}; "
-                    f"{nearest(target, dict.fromkeys(known))}."
+                    f"choose from {choices}."
                 )
         return frozenset(p.name for p in self.projections if any(map(p.matches, targets)))
 
 
 def _llama_like(
-    name: str, raw: dict[str, Any], *, qkv_bias: bool = False, norms: int = 2, capped: bool = False
+    name: str, raw: dict[str, Any], *, qkv_bias: bool = False, gemma: bool = False
 ) -> Architecture:
     hidden, heads, ffn = raw["hidden_size"], raw["num_attention_heads"], raw["intermediate_size"]
     kv_heads = raw["num_key_value_heads"]
@@ -151,9 +163,10 @@ def _llama_like(
             Projection("mlp.down_proj", ffn, hidden),
         ),
         norm="rms",
-        norms_per_block=norms,
+        norms_per_block=4 if gemma else 2,
         learned_positions=False,
-        softcapped=capped,
+        softcapped=gemma,
+        offset_gain=gemma,
     )
 
 
@@ -182,6 +195,7 @@ def _gpt2(name: str, raw: dict[str, Any]) -> Architecture:
         norms_per_block=2,
         learned_positions=True,
         softcapped=False,
+        offset_gain=False,
     )
 
 
@@ -196,14 +210,18 @@ def public_config(name: str) -> dict[str, Any]:
 @lru_cache
 def architecture(name: str) -> Architecture:
     """Architecture of a shipped LLM, by its name in `data/llms`."""
-    raw = public_config(name)
+    return architecture_of(name, public_config(name))
+
+
+def architecture_of(name: str, raw: dict[str, Any]) -> Architecture:
+    """Architecture that a configuration describes, in the words of `config.json`."""
     match raw["model_type"]:
         case "llama":
             return _llama_like(name, raw)
         case "qwen2":
             return _llama_like(name, raw, qkv_bias=True)
         case "gemma2":
-            return _llama_like(name, raw, norms=4, capped=True)
+            return _llama_like(name, raw, gemma=True)
         case "gpt2":
             return _gpt2(name, raw)
         case other:
@@ -270,15 +288,13 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
             return gradient
         tape.product(2 * tokens * projection.inputs * lora.rank, True, gradient)
         tape.product(2 * tokens * lora.rank * projection.outputs, True, True)
-        tape.keep(f"input of {source}", tokens * projection.inputs * lora.adapter_bits)
+        shared = source if lora.adapter_bits == bits else projection.name
+        tape.keep(f"input of {shared}", tokens * projection.inputs * lora.adapter_bits)
         tape.keep(f"rank of {projection.name}", tokens * lora.rank * lora.adapter_bits)
         return True
 
     def norm(name: str, gradient: bool) -> None:
-        if arch.norm == "rms":
-            tape.keep(name, tokens * (arch.hidden + 1) * _FLOAT32, gradient)
-        else:
-            tape.keep(name, tokens * (arch.hidden + 2) * bits, gradient)
+        tape.keep(name, arch.norm_saved_bit(tokens, bits), gradient)
 
     stream = not first
     norm("attention norm", stream)
@@ -304,8 +320,8 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
     norm("MLP norm", stream)
     *widening, down = arch.mlp
     wide = [project(projection, "MLP", stream) for projection in widening]
-    for name in _kept_by_activation(arch):
-        tape.keep(name, tokens * arch.ffn * bits, any(wide))
+    for name, when in _kept_by_activation(wide):
+        tape.keep(name, tokens * arch.ffn * bits, when)
     narrowed = project(down, "down", any(wide))
     if arch.norms_per_block == 4:
         norm("norm after MLP", narrowed)
@@ -317,20 +333,23 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
     return Cost(tape.forward, tape.backward, arch.block_parameters, adapters, saved)
 
 
-def _kept_by_activation(arch: Architecture) -> tuple[str, ...]:
-    """Tensors of FFN width that the activation keeps: SwiGLU-like gating, or GPT-2's tanh GELU."""
-    if len(arch.mlp) == 3:
-        return ("gate", "activated gate", "up")
-    return ("GELU input", "GELU cube", "GELU tanh", "GELU half")
+def _kept_by_activation(wide: list[bool]) -> list[tuple[str, bool]]:
+    """Tensors of FFN width that the activation keeps, given which of its inputs need a gradient."""
+    if len(wide) == 1:
+        steps = ("GELU input", "GELU cube", "GELU tanh", "GELU half")
+        return [(name, wide[0]) for name in steps]
+    gate, up = wide
+    return [("gate", gate), ("activated gate", up), ("up", gate)]
 
 
 def head_cost(arch: Architecture, training: Training) -> Cost:
     """Cost of the final norm, the frozen LM head and the loss for one mini-batch."""
     tokens, bits = training.batch_size * training.sequence_length, training.activation_bits
     work = 2 * tokens * arch.hidden * arch.vocabulary
-    norm = (arch.hidden + 1) * _FLOAT32 if arch.norm == "rms" else (arch.hidden + 2) * bits
-    logits = arch.vocabulary * (_FLOAT32 + (bits if arch.softcapped else 0))
-    return Cost(work, work, arch.head_parameters, 0, tokens * (norm + logits))
+    logits = tokens * arch.vocabulary * (_FLOAT32 + (bits if arch.softcapped else 0))
+    labels = tokens * _INT64 + _FLOAT32  # the loss keeps its targets and how many they are
+    saved = arch.norm_saved_bit(tokens, bits) + logits + labels
+    return Cost(work, work, arch.head_parameters, 0, saved)
 
 
 def check_length(arch: Architecture, scenario: Scenario) -> None:

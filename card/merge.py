@@ -1,7 +1,7 @@
 """Reads YAML and merges overrides into it, before any validation.
 
-Mappings merge key by key (null removes a key, as in RFC 7396), a list of named items may be patched
-by name or position, anything else is replaced.
+Mappings merge key by key (null removes a key, as in RFC 7396), a list may be patched by position or
+by the names of its items (null removes a named one), anything else is replaced.
 """
 
 from __future__ import annotations
@@ -13,16 +13,29 @@ from typing import Any
 
 import yaml
 
-from card.refusal import ScenarioError, unknown
+from card.refusal import ScenarioError
 
 
 class _Loader(yaml.SafeLoader):
     """YAML with the floats people write: 10e6 and 1e-3 are numbers, as in YAML 1.2."""
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Mapping of a node; a key written twice is an error, not a silent choice of the last."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is written twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    re.compile(
+        r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -31,15 +44,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping stored in a YAML file, with errors that name the file and line."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(
+            f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise ScenarioError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ScenarioError(f"{path}{line} is not valid YAML: {problem}.") from error
+    if content is None:
+        raise ScenarioError(f"{path} is empty; write at least a base, e.g. base: nominal.")
     if not isinstance(content, dict):
-        raise ScenarioError(f"{path} must hold a mapping of keys to values, not {content!r:.40}.")
+        raise ScenarioError(
+            f"{path} holds {content!r:.40}; write a mapping of keys to values, e.g. base: nominal."
+        )
     return content
 
 
@@ -55,8 +76,10 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     """Merge changes into a raw scenario, noting an origin for each value that brings none."""
     nested = _nested(changes)
     merged = dict(_merge(base, nested, ""))
-    given = nested.get("sources") or {}
-    sources = dict(merged.get("sources") or {})
+    given, sources = nested.get("sources", {}), merged.get("sources", {})
+    if not isinstance(given, Mapping) or not isinstance(sources, Mapping):
+        return merged
+    sources = dict(sources)
     for path in _leaves({key: nested[key] for key in nested if key not in ("sources", "title")}):
         if path not in given:
             sources[path] = {"kind": "assumed", "source": reason}
@@ -80,7 +103,9 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
 def _leaves(node: Any, prefix: str = "") -> list[str]:
     if not isinstance(node, Mapping):
         return [prefix]
-    return [leaf for k, v in node.items() for leaf in _leaves(v, f"{prefix}.{k}" if prefix else str(k))]
+    return [
+        leaf for k, v in node.items() for leaf in _leaves(v, f"{prefix}.{k}" if prefix else str(k))
+    ]
 
 
 def _merge(base: Any, change: Any, path: str) -> Any:
@@ -99,7 +124,7 @@ def _merge(base: Any, change: Any, path: str) -> Any:
 
 
 def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[Any]:
-    """List with items replaced that a mapping names by position or by `name`."""
+    """List with items replaced, or removed by null, that a mapping names by position or `name`."""
     names = [item.get("name") if isinstance(item, dict) else None for item in base]
     items = list(base)
     for key, value in change.items():
@@ -108,6 +133,8 @@ def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[A
         elif str(key).isdigit() and int(key) < len(items):
             index = int(key)
         else:
-            raise unknown(path, key, [name or i for i, name in enumerate(names)])
+            known = ", ".join(str(name or i) for i, name in enumerate(names))
+            raise ScenarioError(f"{path}.{key} is not in the list; choose one of {known}.")
         items[index] = _merge(items[index], value, f"{path}.{key}")
-    return items
+    dropped = [value is None and name is not None for value, name in zip(items, names, strict=True)]
+    return [item for item, gone in zip(items, dropped, strict=True) if not gone]

@@ -48,7 +48,7 @@ class Draws:
 
 
 Choice = tuple[IntArray, FloatArray]
-"""Cut layers and server clocks [Hz], of the shape of the draws."""
+"""Cut layers and server clocks [Hz], which broadcast to the shape of the draws."""
 
 Policy = Callable[[System, Draws, np.random.Generator], Choice]
 

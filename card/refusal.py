@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,22 +17,35 @@ class ScenarioError(ValueError):
     """A scenario, study or command-line value that the model refuses, with the remedy."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Hint naming the closest known word, or all of them when none is close."""
+def nearest(word: str, known: Iterable[str], around: str = "") -> str:
+    """Sentence end naming the closest known word, or all of them when none is close."""
     choices = [str(name) for name in known]
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(choices)}"
+    return (
+        f"did you mean '{around}{close[0]}'?" if close else f"choose one of {', '.join(choices)}."
+    )
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:
     """Error for a name that is not in a catalogue."""
-    return ScenarioError(f"{what} = {word!r} is unknown; {nearest(str(word), known)}.")
+    return ScenarioError(f"{what} = {_shown(word)} is unknown; {nearest(str(word), known)}")
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], raw: Any) -> ScenarioError:
     """Error listing each problem pydantic found, one line each, in the scenario's own words."""
     schema = model.model_json_schema()
-    lines = [_line(dict(item), schema, raw) for item in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    places = [problem["loc"] for problem in problems]
+    absent = [p["loc"][0] for p in problems if p["type"] == "missing" and len(p["loc"]) == 1]
+    lines = []
+    if len(absent) > 1:
+        missing = ", ".join(map(str, absent))
+        lines.append(f"{missing} are missing; name a scenario that has them, e.g. base: nominal.")
+    for problem, place in zip(problems, places, strict=True):
+        # a list whose items are wrong is reported a second time, as too short
+        within = any(len(at) > len(place) and at[: len(place)] == place for at in places)
+        if not within and not (len(absent) > 1 and place[:1] and place[0] in absent):
+            lines.append(_line(dict(problem), schema, raw))
     return ScenarioError("\n".join(dict.fromkeys(lines)))
 
 
@@ -38,29 +53,42 @@ def _line(item: dict[str, Any], root: Schema, raw: Any) -> str:
     location = tuple(item["loc"])
     path = dotted(location, raw)
     if item["type"] == "value_error":
-        reason = str(item["ctx"]["error"])
-        return f"{path}: {reason}" if path else reason
+        return str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
+        parent, dot, key = path.rpartition(".")
         siblings = _schema_at(root, location[:-1]).get("properties", {})
-        return f"{path} is not a key of a scenario; {nearest(str(location[-1]), siblings)}"
+        return f"{path} is not a key of a scenario; {nearest(key, siblings, parent + dot)}"
     schema = _schema_at(root, location)
     allowed = _allowed(schema, root)
     help_text = f" {schema['description']}" if schema.get("description") else ""
     if item["type"] == "missing":
         return f"{path} is missing; give {allowed}.{help_text}"
-    return f"{path} = {item['input']!r} is not allowed; give {allowed}.{help_text}"
+    value = item["input"]
+    if item["type"] == "finite_number":
+        allowed = allowed.replace("a number", "a finite number")
+    elif isinstance(value, str) and "number" in allowed and re.fullmatch(r"[-+.\deE]+", value):
+        allowed += ", without quotes"
+    return f"{path} = {_shown(value)} is not allowed; give {allowed}.{help_text}"
+
+
+def _shown(value: Any) -> str:
+    """The value as Python writes it, long ones shortened."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 40
+    return "null" if value is None else short.repr(value)
 
 
 def dotted(location: Sequence[int | str], raw: Any) -> str:
-    """Path as the user writes it: list items by their `name` where they have one."""
+    """Path as the user writes it: list items by their `name` where they have a usable one."""
     parts, node = [], raw
     for key in location:
         try:
             node = node[key]
         except (KeyError, IndexError, TypeError):
             node = None
-        named = isinstance(key, int) and isinstance(node, dict) and isinstance(node.get("name"), str)
-        parts.append(str(node["name"]) if named and node is not None else str(key))
+        name = node.get("name") if isinstance(key, int) and isinstance(node, dict) else None
+        usable = isinstance(name, str) and re.fullmatch(r"[^.\s]+", name)
+        parts.append(str(name if usable else key))
     return ".".join(parts)
 
 
@@ -76,7 +104,7 @@ def _schema_at(root: Schema, location: Sequence[int | str]) -> Schema:
     node = root
     for key in location:
         node = _resolve(node, root)
-        options = [node, *map(lambda option: _resolve(option, root), node.get("anyOf", []))]
+        options = [node, *(_resolve(option, root) for option in node.get("anyOf", []))]
         for option in options:
             if isinstance(key, int) and "prefixItems" in option:
                 node = option["prefixItems"][min(key, len(option["prefixItems"]) - 1)]
@@ -96,7 +124,7 @@ def _schema_at(root: Schema, location: Sequence[int | str]) -> Schema:
 _NOUNS = {
     "number": "a number",
     "integer": "a whole number",
-    "string": "a text",
+    "string": "a text that is not empty",
     "boolean": "true or false",
     "array": "a list",
     "object": "a mapping of keys to values",
@@ -107,15 +135,23 @@ _NOUNS = {
 def _allowed(schema: Schema, root: Schema) -> str:
     schema = _resolve(schema, root)
     if "anyOf" in schema:
-        return " or ".join(_allowed(option, root) for option in schema["anyOf"])
+        options = sorted(schema["anyOf"], key=lambda option: option.get("type") != "null")
+        return " or ".join(_allowed(option, root) for option in options)
+    if "prefixItems" in schema:
+        items = [_allowed(item, root) for item in schema["prefixItems"]]
+        return f"a list of {len(items)}: {', then '.join(items)}"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     noun = _NOUNS.get(schema.get("type", ""), "a value")
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
+        noun += f" of at least {schema['minItems']}" if schema.get("minItems") else ""
         noun += f", each {_allowed(schema['items'], root)}"
-        noun += f" (at least {schema['minItems']})" if schema.get("minItems") else ""
+    if schema.get("minProperties"):
+        noun += f", at least {schema['minProperties']}"
+    if {"minimum", "maximum"} <= schema.keys():
+        return f"{noun} from {schema['minimum']:g} to {schema['maximum']:g}"
     bounds = (
-        ("minimum", "at least"),
+        ("minimum", "of at least"),
         ("exclusiveMinimum", "above"),
         ("maximum", "at most"),
         ("exclusiveMaximum", "below"),

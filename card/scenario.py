@@ -19,13 +19,12 @@ from card.refusal import ScenarioError, from_validation, nearest, unknown
 _PACKAGED = Path(__file__).parent / "data"
 DATA = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "data"
 
-Kind = Literal[
-    "published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"
-]
+Kind = Literal["published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"]
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
+Level = Annotated[Number, Field(ge=-300, le=300)]
 Share = Annotated[Number, Field(gt=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Name = Annotated[str, Field(strict=True, min_length=1)]
@@ -129,25 +128,29 @@ class Server(_Part):
         top = gpu.clock_hz
         if self.static_power_w >= gpu.max_power_w:
             raise ValueError(
-                f"static_power_w = {self.static_power_w:g} must stay below the {gpu.max_power_w:g} W "
-                f"that {gpu.title} draws at most; lower it or choose another server."
+                f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
+                f"below {gpu.max_power_w:g} W, which {gpu.title} draws at most."
             )
         if self.minimum_frequency_hz > top:
             raise ValueError(
-                f"minimum_frequency_hz = {self.minimum_frequency_hz:g} is above the highest clock "
-                f"{top:g} Hz of {gpu.title}; give at most {top:g}."
+                f"server.minimum_frequency_hz = {self.minimum_frequency_hz:g} is not allowed; give "
+                f"at most {top:g} Hz, the highest clock of {gpu.title}."
             )
         if self.clocks_hz and self.clock_step_hz:
-            raise ValueError("clocks_hz and clock_step_hz exclude each other; give one of them.")
+            raise ValueError(
+                "server.clocks_hz and server.clock_step_hz exclude each other; "
+                "set one of them to null."
+            )
         if self.clock_step_hz and self.clock_step_hz > top:
             raise ValueError(
-                f"clock_step_hz = {self.clock_step_hz:g} is above the highest clock {top:g} Hz of "
-                f"{gpu.title}; give at most {top:g}."
+                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at most "
+                f"{top:g} Hz, the highest clock of {gpu.title}."
             )
         if self.clocks_hz and not self.minimum_frequency_hz <= max(self.clocks_hz) <= top:
             raise ValueError(
-                f"clocks_hz has {max(self.clocks_hz):g} as its highest clock; give one between "
-                f"{self.minimum_frequency_hz:g} and {top:g} Hz, the range of {gpu.title}."
+                f"server.clocks_hz ends at {max(self.clocks_hz):g}, which is not allowed; give a "
+                f"highest clock from {self.minimum_frequency_hz:g} to {top:g} Hz, the range of "
+                f"{gpu.title}."
             )
         return self
 
@@ -161,7 +164,7 @@ class Device(_Part):
     """Entry of the hardware catalogue."""
     utilisation: Share
     """Share of the peak rate that training reaches (u)."""
-    distance_m: Annotated[Number, Field(ge=1)]
+    distance_m: Annotated[Number, Field(ge=1, le=1e6)]
     """Distance to the base station [m]; the path-loss law starts at 1 m."""
     memory_share: Share = 0.75
     """Share of the memory that training may use; the rest is the system's."""
@@ -177,15 +180,15 @@ class Link(_Part):
 
     bandwidth_hz: Positive
     """Bandwidth of each direction [Hz] (W)."""
-    uplink_power_dbm: Number
+    uplink_power_dbm: Level
     """Transmit power of a device [dBm]."""
-    downlink_power_dbm: Number
+    downlink_power_dbm: Level
     """Transmit power of the base station [dBm]."""
-    noise_dbm_per_hz: Number
+    noise_dbm_per_hz: Level
     """Noise power density [dBm/Hz] (N_0)."""
-    reference_loss_db: Number
+    reference_loss_db: Level
     """Path loss at 1 m [dB]."""
-    shadowing_db: NotNegative
+    shadowing_db: Annotated[Number, Field(ge=0, le=100)]
     """Standard deviation of log-normal shadowing [dB]."""
     fading: Literal["ergodic", "none", "block"]
     """How fast fading enters a round's rate."""
@@ -239,7 +242,7 @@ class Scenario(_Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.llm not in llm_names():
-            raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}.")
+            raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}")
         names = [device.name for device in self.devices]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -315,7 +318,9 @@ def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     return _validate(merge_recorded(raw, overrides, "set by the user") if overrides else raw)
 
 
-def _read_merged(name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None) -> Any:
+def _read_merged(
+    name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
+) -> Any:
     path = _find(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
@@ -323,7 +328,11 @@ def _read_merged(name_or_path: str | Path, seen: tuple[Path, ...], beside: Path 
     base = raw.pop("base", None)
     if base is None:
         return raw
-    below = _read_merged(str(base), (*seen, path), path.parent)
+    if not isinstance(base, str):
+        raise ScenarioError(
+            f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."
+        )
+    below = _read_merged(base, (*seen, path), path.parent)
     return merge_recorded(below, raw, f"set by {path.name}")
 
 
@@ -334,9 +343,12 @@ def _find(name_or_path: str | Path, beside: Path | None) -> Path:
     path = Path(text) if beside is None else beside / text
     if path.is_file():
         return path.resolve()
+    what = "scenario" if beside is None else "base"
     if path.suffix in {".yml", ".yaml"} or "/" in text:
-        raise ScenarioError(f"{path} does not exist; give a scenario file or a name.")
-    raise unknown("scenario", text, scenario_names())
+        wrong = "is a directory" if path.is_dir() else "does not exist"
+        known = ", ".join(scenario_names())
+        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {known}.")
+    raise unknown(what, text, scenario_names())
 
 
 def _validate(raw: Any) -> Scenario:

@@ -52,7 +52,8 @@ def outcomes(
     system: System, draws: Draws, policy: Policy, seed: int
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Decision and costs of one policy on given draws, by the names of `UNITS`."""
-    cut, frequency = policy(system, draws, np.random.default_rng([seed, 1]))
+    choice = policy(system, draws, np.random.default_rng([seed, 1]))
+    cut, frequency = (np.broadcast_to(part, draws.device.shape) for part in choice)
     costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
     value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
     return {
@@ -161,7 +162,9 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
         value = reduction(table[quantity, ours], table[quantity, policy])
         if value is None or table.shape[-1] < 2:
             return {"value": value, "low": None, "high": None}
-        ratios = 1.0 - resampled[:, quantity, ours] / resampled[:, quantity, policy]
+        spent = resampled[:, quantity, policy]
+        defined = spent > 0
+        ratios = 1.0 - resampled[defined, quantity, ours] / spent[defined]
         low, high = np.quantile(ratios, [0.025, 0.975])
         return {"value": value, "low": float(low), "high": float(high)}
 
@@ -185,6 +188,10 @@ def _resampled_means(rng: np.random.Generator, table: FloatArray, resamples: int
 def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
     if policies is None:
         return POLICIES
+    if isinstance(policies, str) or not policies:
+        raise ScenarioError(
+            f"policies = {policies!r} is not allowed; give a list of {', '.join(POLICIES)}."
+        )
     if isinstance(policies, Mapping):
         return dict(policies)
     return named(list(policies))

@@ -18,17 +18,22 @@ from card.costs import (
     System,
     check_index,
     check_positive,
+    check_shapes,
+    check_share,
     fixed_parts,
     server_cycles,
     server_power_w,
 )
 from card.costs import system as as_system
-from card.refusal import ScenarioError, unknown
+from card.refusal import unknown
 from card.scenario import Scenario
 from card.units import FloatArray
 
 TIE = 1e-12
 """Objectives closer than this are a tie, which goes to the smaller cut."""
+
+ROUNDING = 2e-15
+"""Relative error of a computed delay or energy; what it does to the objective ties as well."""
 
 _CHUNK = 1 << 13
 
@@ -205,17 +210,9 @@ def _solve(
     index = check_index("device", _position(arrays, device), arrays.num_devices)
     up = check_positive("uplink_bps", uplink_bps)
     down = check_positive("downlink_bps", downlink_bps)
-    weight = np.asarray(arrays.delay_weight if delay_weight is None else delay_weight, np.float64)
-    if not ((weight >= 0) & (weight <= 1)).all():
-        wrong = weight[~((weight >= 0) & (weight <= 1))].flat[0]
-        raise ScenarioError(f"delay_weight = {wrong:g} is not allowed; give numbers from 0 to 1.")
-    try:
-        shape = np.broadcast_shapes(index.shape, up.shape, down.shape, weight.shape)
-    except ValueError:
-        raise ScenarioError(
-            f"device, uplink_bps, downlink_bps and delay_weight have shapes {index.shape}, "
-            f"{up.shape}, {down.shape}, {weight.shape}, which do not broadcast together."
-        ) from None
+    given = arrays.delay_weight if delay_weight is None else delay_weight
+    weight = check_share("delay_weight", given)
+    shape = check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
     devices = np.broadcast_to(index, shape).reshape(-1)
     rates = [np.broadcast_to(array, shape).reshape(-1) for array in (up, down)]
     weights = np.broadcast_to(weight, shape).reshape(-1)
@@ -270,10 +267,12 @@ class _Table:
     def solve(self, weight: FloatArray, found: FloatArray) -> IntArray:
         """The best cut of each device-round; `found` takes clock, costs, objective, extremes."""
         bounds = self.extremes()
-        frequency = _best_frequency(self.arrays, self.lowest, *prices(bounds, weight))
+        delay_price, energy_price = prices(bounds, weight)
+        frequency = _best_frequency(self.arrays, self.lowest, delay_price, energy_price)
         delay, energy = self.delay_s(frequency), self.energy_j(frequency)
         value = objective(bounds, weight, delay, energy)
-        winner = np.argmax(value <= value.min(axis=0) + TIE, axis=0)[None]
+        scale = delay_price * bounds.delay_max_s + energy_price * bounds.energy_max_j
+        winner = np.argmax(value <= value.min(axis=0) + TIE + ROUNDING * scale, axis=0)[None]
         best, *scores = (
             np.take_along_axis(array, winner, axis=0)[0]
             for array in (self.cut, delay, energy, value)

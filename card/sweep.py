@@ -220,7 +220,8 @@ def _root(function: Callable[[float], float | None], grid: FloatArray) -> float 
     """Root of a function between the first two grid points where it is known and changes sign."""
     from scipy.optimize import brentq  # scipy.optimize would double the import time of card
 
-    points = [(float(x), value) for x in grid if (value := function(float(x))) is not None]
+    known = [(float(x), function(float(x))) for x in grid]
+    points = [(x, value) for x, value in known if value is not None and np.isfinite(value)]
     for (left, before), (right, after) in pairwise(points):
         if np.sign(before) != np.sign(after):
             tolerance = 1e-6 * max(abs(left), abs(right))

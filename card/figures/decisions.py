@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import distance_transform_edt
 
 from card.figures.style import COLOURS, WIDTH_IN, label_line
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 DEVICE_COLOURS = tuple(
     COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
 )
-STATE_STYLES = ("-", "--", ":", "-.")
+LineStyle = Literal["-", "--", ":", "-."]
+STATE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
+_LABEL_WIDTH, _LABEL_HEIGHT = 0.1, 0.03
+"""Half the size of a device's label, as shares of a panel."""
 
 _CUTS = LinearSegmentedColormap.from_list(
     "cuts", [COLOURS["green"], COLOURS["sky"], COLOURS["orange"], COLOURS["vermillion"]]
@@ -28,20 +33,24 @@ _CUTS = LinearSegmentedColormap.from_list(
 
 
 def cut_colour(cut: int, num_blocks: int) -> str:
-    """Colour of a cut: green where the server trains all blocks, vermillion where the device does."""
+    """Colour of a cut: green where the server trains all, vermillion where the device does."""
     return to_hex(_CUTS(cut / num_blocks))
+
+
+def _colour(index: int) -> str:
+    return DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
 
 
 def runs(values: ArrayLike) -> Iterator[tuple[Any, int, int]]:
     """Value, start and length of every run of equal values."""
     array = np.asarray(values)
     edges = [0, *(np.flatnonzero(array[1:] != array[:-1]) + 1).tolist(), len(array)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield array[start].item(), start, stop - start
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Positions moved apart, as little as their order allows, so that none are closer than `gap`."""
+    """Positions moved apart in their order, until none are closer than `gap`."""
     order = np.argsort(positions, kind="stable")
     placed = np.asarray(positions, dtype=np.float64)[order]
     for _ in range(50):
@@ -107,13 +116,13 @@ def _clocks(axes: Axes, results: xr.Dataset) -> None:
     rounds = results.sizes["round"]
     known = [index for index, row in enumerate(clocks) if np.isfinite(row).any()]
     for index in known:
-        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+        colour = _colour(index)
         axes.plot(np.arange(rounds) + 0.5, clocks[index], color=colour, linewidth=1.2, marker=".",
                   markersize=2.5)  # fmt: skip
     levels = [float(np.nanmedian(clocks[index])) for index in known]
     extent = np.nanmax(clocks) - np.nanmin(clocks) if known else 0.0
     for index, level in zip(known, spread(levels, 0.16 * float(extent)), strict=True):
-        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+        colour = _colour(index)
         label_line(axes, rounds, level, results.device.values.tolist()[index], colour)
 
 
@@ -144,11 +153,9 @@ def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
                         fontsize=9, ha="center", va="center_baseline",
                     )  # fmt: skip
                 left += share
-        axes.set(title=str(state), xlim=(0, 100), xlabel="share of rounds [%]")
+        axes.set(title=str(state), xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")
         axes.grid(visible=False)
-    panels[0].set(
-        yticks=range(len(devices)), yticklabels=devices, ylim=(len(devices) - 0.5, -0.5)
-    )
+    panels[0].set(yticks=range(len(devices)), yticklabels=devices, ylim=(len(devices) - 0.5, -0.5))
     return figure
 
 
@@ -171,15 +178,16 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
     figure = Figure(figsize=(WIDTH_IN, 0.8 + 2.1 * rows), dpi=150, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     band, weight = cut.bandwidth_hz.values / 1e6, cut.delay_weight.values
+    ring = (point[0] / 1e6, point[1])
     for axes, device in zip(grid.flat, devices, strict=False):
         here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz")
-        _region(axes, band, weight, here.sel(state=middle).values, num_blocks)
+        _region(axes, band, weight, here.sel(state=middle).values, num_blocks, ring)
         for state, style in zip(states, STATE_STYLES, strict=False):
             moved = here.sel(state=state).values < num_blocks
             if moved.any() and not moved.all():
                 axes.contour(band, weight, moved.astype(float), [0.5], colors="black",
                              linestyles=style, linewidths=1.6)  # fmt: skip
-        axes.plot(point[0] / 1e6, point[1], "o", markersize=8, markerfacecolor="none",
+        axes.plot(*ring, "o", markersize=8, markerfacecolor="none",
                   markeredgecolor="black", markeredgewidth=1.6)  # fmt: skip
         axes.set(title=str(device), xscale="log", xlim=(band[0], band[-1]), ylim=(0, 1))
         axes.set_xticks(_decades(band), labels=[f"{tick:g}" for tick in _decades(band)])
@@ -196,25 +204,33 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
         Line2D([], [], color="black", linestyle=style, label=f"border, {state}")
         for state, style in zip(states, STATE_STYLES, strict=False)
     ]
-    ring = Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="",
-                  label="this scenario")  # fmt: skip
-    figure.legend(handles=[*handles, ring], loc="outside lower center", ncols=4, handlelength=2.6)
+    handles.append(Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="",
+                          label="this scenario"))  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=2.6)
     return figure
 
 
 def _region(
-    axes: Axes, band: NDArray[Any], weight: NDArray[Any], cut: NDArray[Any], num_blocks: int
+    axes: Axes,
+    band: NDArray[Any],
+    weight: NDArray[Any],
+    cut: NDArray[Any],
+    num_blocks: int,
+    point: tuple[float, float],
 ) -> None:
+    """Cuts as areas, each named at its deepest place away from the marked point."""
     colours = LinearSegmentedColormap.from_list("cuts", _CUTS(np.linspace(0, 1, 256)))
     axes.pcolormesh(band, weight, cut, cmap=colours, vmin=0, vmax=num_blocks, alpha=0.55,
                     shading="nearest", rasterized=True)  # fmt: skip
+    near = np.hypot(*np.meshgrid(4 * (weight - point[1]), 3 * np.log10(band / point[0]),
+                                 indexing="ij")) < 1  # fmt: skip
     for value in np.unique(cut).tolist():
-        where = np.argwhere(cut == value)
-        if len(where) < 0.06 * cut.size:
-            continue
-        inner = where[np.argmin(np.abs(where - np.median(where, axis=0)).sum(axis=1))]
-        axes.text(band[inner[1]], weight[inner[0]], f"cut {value}", ha="center", va="center",
-                  fontsize=10, weight="bold")  # fmt: skip
+        inside = np.pad((cut == value) & ~near, 1)
+        depth = distance_transform_edt(inside, (1 / len(weight), 0.5 / len(band)))[1:-1, 1:-1]
+        if depth.max() > 0.075:
+            row, column = np.unravel_index(np.argmax(depth), depth.shape)
+            axes.text(band[column], weight[row], f"cut {value}", ha="center", va="center",
+                      fontsize=10, weight="bold")  # fmt: skip
 
 
 def _decades(band: NDArray[Any]) -> list[float]:
@@ -254,7 +270,13 @@ def thresholds_and_clocks(
     _labelled_lines(left, np.asarray(distance_m), np.asarray(least_weight), names)
     left.set(title="Weight from which it offloads", xlabel="distance [m]",
              ylabel="least weight of delay w", ylim=(0, 1))  # fmt: skip
-    _labelled_lines(right, np.asarray(weight), np.asarray(frequency_hz) / 1e9, names)
+    clocks = np.asarray(frequency_hz) / 1e9
+    for index, line in enumerate(clocks):
+        right.plot(weight, line, color=_colour(index), label=names[index])
+    handles = right.get_lines()
+    middles = [np.nanmedian(line) if np.isfinite(line).any() else np.inf for line in clocks]
+    order = [handles[index] for index in np.argsort(middles)[::-1]]
+    right.legend(handles=order, loc="upper left", bbox_to_anchor=(0.0, 0.86), handlelength=1.2)
     right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
     right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(0, 3),
                    textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
@@ -263,19 +285,25 @@ def thresholds_and_clocks(
     return figure
 
 
-def _labelled_lines(
-    axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Sequence[str]
-) -> None:
-    """One line per device, labelled where the line ends."""
-    ends = {}
-    for index, line in enumerate(lines):
-        colour = DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
-        axes.plot(x, line, color=colour)
-        finite = np.flatnonzero(np.isfinite(line))
-        if finite.size:
-            ends[index] = finite[len(finite) // 2]
-    heights = [float(lines[index, at]) for index, at in ends.items()]
-    for (index, at), height in zip(ends.items(), heights, strict=True):
-        axes.annotate(names[index], (x[at], height), fontsize=9, ha="center", va="center",
-                      color=DEVICE_COLOURS[index % len(DEVICE_COLOURS)],
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
+def _labelled_lines(axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Sequence[str]) -> None:
+    """One line per device between 0 and 1, labelled where other lines and labels are farthest."""
+    across = x / (2 * _LABEL_WIDTH * (x[-1] - x[0]))
+    up = lines / (2 * _LABEL_HEIGHT)
+    taken: list[tuple[float, float]] = []
+    for index, name in enumerate(names):
+        colour = _colour(index)
+        axes.plot(x, lines[index], color=colour)
+        known = np.flatnonzero(np.isfinite(lines[index]))
+        inner = known[len(known) // 6 : len(known) - len(known) // 6]
+        if not inner.size:
+            continue
+        others = np.delete(np.arange(len(names)), index)
+        rivals = [(across[i], up[o, i]) for o in others for i in range(0, len(x), 5)]
+        place = np.array([(u, v) for u, v in rivals + taken if np.isfinite(v)]).reshape(-1, 2)
+        spots = np.column_stack([across[inner], up[index, inner]])
+        apart = np.abs(spots[:, None] - place[None]).max(axis=-1)
+        at = inner[np.argmax(apart.min(axis=1, initial=2.0))]
+        taken.append((float(across[at]), float(up[index, at])))
+        axes.annotate(name, (x[at], lines[index, at]), fontsize=9, color=colour,
+                      ha="center", va="center",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # fmt: skip

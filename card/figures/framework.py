@@ -136,22 +136,23 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
     per_batch = (len(steps) - sum(step.label == "adapters" for step in steps)) // iterations
     opening = 1 if steps[0].label == "adapters" else 0
     zoom = steps[: opening + per_batch]
-    figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")
-    whole, close = figure.subplots(2, 1)
+    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
+    whole, close = figure.subplots(2, 1, height_ratios=[2, 3])
     for axes, shown in ((whole, steps), (close, zoom)):
         for step in shown:
+            adapters = step.label == "adapters"
             axes.barh(
-                LANES.index(step.lane),
+                LANES.index(step.lane) + 0.15,
                 step.duration_s,
                 left=step.start_s,
-                height=0.62,
-                color=COLOURS["grey"] if step.label == "adapters" else _LANE_COLOURS[step.lane],
-                hatch="////" if step.label == "adapters" else None,
+                height=0.45,
+                color=COLOURS["grey"] if adapters else _LANE_COLOURS[step.lane],
+                hatch="////" if adapters else None,
                 edgecolor="white",
-                linewidth=0.4,
+                linewidth=0,
             )
-        axes.set_yticks(range(len(LANES)), LANES)
-        axes.set_ylim(len(LANES) - 0.4, -0.75)
+        axes.set_yticks([lane + 0.15 for lane in range(len(LANES))], LANES)
+        axes.set_ylim(len(LANES) - 0.4, -0.6)
         axes.set_xlim(0, shown[-1].start_s + shown[-1].duration_s)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("time since the turn began [s]")
@@ -175,7 +176,7 @@ def _label_steps(axes: Axes, steps: Sequence[Step]) -> None:
         }[side]
         axes.text(
             anchor,
-            LANES.index(step.lane) - 0.36,
+            LANES.index(step.lane) - 0.1,
             step.label,
             ha=side,
             va="bottom",
@@ -209,10 +210,10 @@ def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
     back = "gradients" if vanilla else "final states, gradients"
     _arrow(axes, (37, 51), (63, 51), up, "smashed data" if vanilla else "smashed data, gradients")
     _arrow(axes, (63, 42), (37, 42), down, back)
-    axes.text(50, 46.5, "per mini-batch", ha="center", va="center", fontsize=9, color=_QUIET)
-    _arrow(axes, (63, 31), (37, 31), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
-    axes.text(50, 27, "once per round", ha="center", va="center", fontsize=9, color=_QUIET)
-    axes.text(50, 61, "radio link", ha="center", fontsize=11, color=_INK, fontweight="bold")
+    _arrow(axes, (63, 28), (37, 28), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
+    for y, text in ((57.5, "for every mini-batch"), (34.5, "once per round")):
+        axes.text(50, y, text, ha="center", va="center", fontsize=9, color=_QUIET, style="italic")
+    axes.text(50, 65.5, "Radio link", ha="center", va="center", fontsize=11.5, fontweight="bold")
     _turns(axes, device_names)
     return figure
 
@@ -282,7 +283,9 @@ def _turns(axes: Axes, names: Sequence[str]) -> None:
         if place:
             _link(axes, x - step + width, x)
     axes.plot([1 + width / 2] * 2, [11.2, 19.8], color=_DEVICE, linestyle=":", linewidth=1.6)
-    axes.text(4 + width / 2, 15.5, "its turn; the others wait", fontsize=9, color=_QUIET, va="center")
+    axes.text(
+        4 + width / 2, 15.5, "its turn; the others wait", fontsize=9, color=_QUIET, va="center"
+    )
     axes.text(99, 1, "after the last, the first again", fontsize=9, color=_QUIET, ha="right")
 
 

@@ -1,0 +1,402 @@
+"""Pictures of the optimisation: the common clock, the cuts that can win, the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+
+from card.costs import CutProfile, IntArray
+from card.figures.style import COLOURS, WIDTH_IN
+from card.units import BITS_PER_BYTE, FloatArray
+
+_INK, _QUIET = "#222222", "#666666"
+_LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
+_LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+GAP_FLOOR = 1e-17
+"""Gaps below this are drawn at it: they are zero in double precision."""
+
+
+def objective_curves(
+    frequency_hz: FloatArray,
+    curves: Mapping[int, FloatArray],
+    best_hz: float,
+    winner: tuple[int, float, float],
+) -> Figure:
+    """Objective over the server clock for several cuts, with the clock that is best for all.
+
+    Parameters
+    ----------
+    frequency_hz
+        Clocks [Hz], from the lowest to the highest allowed.
+    curves
+        Objective over the clocks per cut.
+    best_hz
+        The closed form's clock [Hz].
+    winner
+        Cut, clock [Hz] and objective that the package returns.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
+    axes = figure.subplots()
+    ghz = frequency_hz / 1e9
+    for place, values in enumerate(curves.values()):
+        colour = COLOURS[_LINE_COLOURS[place % 6]]
+        axes.plot(ghz, values, color=colour, linestyle=_LINE_STYLES[place % 6])
+        low = np.interp(best_hz, frequency_hz, values)
+        axes.plot([best_hz / 1e9], [low], "o", color=colour, markersize=6)
+    ends = np.array([values[-1] for values in curves.values()])
+    for cut, place, end, at in zip(
+        curves, range(len(curves)), ends, spread(ends, 0.055 * _span(axes)), strict=True
+    ):
+        axes.annotate(
+            f"cut {cut}",
+            (ghz[-1], end),
+            xytext=(ghz[-1] + 0.02 * (ghz[-1] - ghz[0]), at),
+            color=COLOURS[_LINE_COLOURS[place % 6]],
+            va="center",
+            fontsize=9.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    axes.axvline(best_hz / 1e9, color=_INK, linewidth=1.0, linestyle=":")
+    axes.plot([winner[1] / 1e9], [winner[2]], "*", color=_INK, markersize=15, zorder=5)
+    _title_line(axes, best_hz / 1e9, f"f* = {best_hz / 1e9:.2f} GHz for every cut")
+    axes.set_xlim(ghz[0], ghz[-1])
+    axes.set_xlabel("server clock [GHz]")
+    axes.set_ylabel("objective U")
+    return figure
+
+
+def _span(axes: Axes) -> float:
+    low, high = axes.get_ylim()
+    return high - low
+
+
+def _title_line(axes: Axes, x: float, text: str) -> None:
+    """Name a vertical line above the axes, leaning away from the nearer edge."""
+    low, high = axes.get_xlim()
+    right = x > (low + high) / 2
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        fontsize=9.5,
+        color=_INK,
+    )
+
+
+def spread(values: FloatArray, least: float) -> FloatArray:
+    """Move label positions apart until neighbours are `least` apart; order and mean are kept."""
+    order = np.argsort(values, kind="stable")
+    moved = values[order].astype(float)
+    for _ in range(200):
+        gaps = np.diff(moved)
+        if not (gaps < least - 1e-12).any():
+            break
+        for i in np.flatnonzero(gaps < least):
+            push = (least - (moved[i + 1] - moved[i])) / 2
+            moved[i], moved[i + 1] = moved[i] - push, moved[i + 1] + push
+    result = np.empty_like(moved)
+    result[order] = moved
+    return result
+
+
+def cost_vectors(
+    profiles: Mapping[str, CutProfile],
+    kept: Mapping[str, Sequence[int]],
+    delay_s: FloatArray,
+    energy_j: FloatArray,
+    slopes: tuple[float, float],
+) -> Figure:
+    """The cuts as points: cost vectors projected to a plane, and the delays and energies they give.
+
+    Parameters
+    ----------
+    profiles
+        Costs per cut, per topology.
+    kept
+        Cuts that can win, per topology.
+    delay_s, energy_j
+        Delay [s] and server energy [J] of every cut of the first topology at one clock.
+    slopes
+        Price of a second and of a joule: lines of equal objective are drawn from them.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 6.2), layout="constrained")
+    plane, image = figure.subplots(2, 1)
+    for place, (topology, profile) in enumerate(profiles.items()):
+        colour = COLOURS[("blue", "purple")[place % 2]]
+        marker = ("o", "s")[place % 2]
+        x = profile.device_flop / 1e12
+        y = (profile.uplink_bit + profile.downlink_bit) / BITS_PER_BYTE / 1e6
+        _points(plane, x, y, kept[topology], colour, marker)
+        middle = len(x) // 2
+        plane.annotate(
+            topology,
+            (x[middle], y[middle]),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            fontsize=9.5,
+            fontweight="bold",
+        )
+    plane.set_xlabel("device work per mini-batch [TFLOP]")
+    plane.set_ylabel("smashed data both ways\nper mini-batch [MB]")
+    plane.set_title("Cost vectors, projected to work and traffic")
+    topology = next(iter(profiles))
+    _points(image, delay_s, energy_j, kept[topology], COLOURS["blue"], "o")
+    values = slopes[0] * delay_s + slopes[1] * energy_j
+    best = int(np.argmin(values))
+    image.plot([delay_s[best]], [energy_j[best]], "*", color=_INK, markersize=15, zorder=5)
+    _levels(image, values, slopes)
+    image.set_xlabel("delay [s]")
+    image.set_ylabel("server energy [J]")
+    image.set_title("The same cuts as delay and energy (grey: equal objective, star: best)")
+    for axes in (plane, image):
+        axes.margins(0.08, 0.16)
+    return figure
+
+
+def _points(
+    axes: Axes,
+    x: FloatArray | IntArray,
+    y: FloatArray | IntArray,
+    kept: Sequence[int],
+    colour: str,
+    marker: str,
+) -> None:
+    """All cuts as small marks, those that can win as large ones with their number, and the hull."""
+    points = np.column_stack([x, y]).astype(float)
+    scaled = (points - points[0]) / np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
+    if np.linalg.matrix_rank(scaled, tol=1e-9) == 2:
+        corners = points[ConvexHull(scaled).vertices]
+        axes.add_patch(Polygon(corners, facecolor=colour, alpha=0.10, edgecolor="none"))
+    axes.plot(x, y, linestyle="", marker=marker, markersize=4, color=colour, alpha=0.6)
+    chosen = list(kept)
+    axes.plot(x[chosen], y[chosen], linestyle="", marker=marker, markersize=9, color=colour)
+    for cut in chosen:
+        axes.annotate(
+            f"{cut}",
+            (x[cut], y[cut]),
+            xytext=(7, 6),
+            textcoords="offset points",
+            fontsize=9.5,
+            color=_INK,
+        )
+
+
+def _levels(axes: Axes, values: FloatArray, slopes: tuple[float, float]) -> None:
+    """Lines of equal objective through every fourth of the range, if both prices are positive."""
+    if min(slopes) <= 0:
+        return
+    low, high = axes.get_xlim(), axes.get_ylim()
+    x = np.array(low)
+    for place, level in enumerate(np.linspace(values.min(), values.max(), 5)):
+        style = "-" if place == 0 else ":"
+        y = (level - slopes[0] * x) / slopes[1]
+        axes.plot(x, y, color=COLOURS["grey"], linewidth=1.1, linestyle=style, zorder=0)
+    axes.set_xlim(low)
+    axes.set_ylim(high)
+
+
+def gaps(found: Mapping[str, FloatArray]) -> Figure:
+    """How much worse a numerical optimiser is than the closed form, one mark per instance.
+
+    Parameters
+    ----------
+    found
+        Numerical objective minus CARD's objective, per method.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 1.3 + 1.15 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    jitter = np.random.default_rng(0)
+    for row, (method, values) in enumerate(found.items()):
+        size = np.maximum(np.abs(values), GAP_FLOOR)
+        height = row + jitter.uniform(-0.2, 0.2, len(values))
+        worse = values >= 0
+        colour = COLOURS[_LINE_COLOURS[row % 6]]
+        axes.plot(size[worse], height[worse], "o", color=colour, markersize=4, alpha=0.5)
+        axes.plot(size[~worse], height[~worse], "x", color=_INK, markersize=5)
+        axes.text(
+            GAP_FLOOR,
+            row - 0.32,
+            method,
+            color=colour,
+            fontsize=9.5,
+            fontweight="bold",
+            va="center",
+        )
+    axes.set_xscale("log")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(found) - 0.5, -0.55)
+    axes.set_xlabel("|numerical objective - closed form|   (cross: numerical is lower)")
+    return figure
+
+
+def pareto(
+    front: tuple[FloatArray, FloatArray],
+    cuts: IntArray,
+    reached: tuple[FloatArray, FloatArray],
+    chosen: tuple[float, float],
+) -> Figure:
+    """Pareto front of one device-round, and what a weighted sum reaches of it.
+
+    Parameters
+    ----------
+    front
+        Delay [s] and server energy [J] of efficient decisions, by growing delay.
+    cuts
+        Cut of each of them.
+    reached
+        Delay and energy of the weighted sum's decisions over the weight, from 1 to 0.
+    chosen
+        Delay and energy at the scenario's weight.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")
+    axes = figure.subplots()
+    delay, energy = front
+    starts = np.flatnonzero(np.diff(cuts, prepend=cuts[0] - 1))
+    for start, stop in pairwise([*starts, len(cuts)]):
+        axes.plot(delay[start:stop], energy[start:stop], color="#A8A8A8", linewidth=5.5, zorder=1)
+    axes.plot(delay[starts], energy[starts], "|", color=_QUIET, markersize=13, zorder=2)
+    axes.plot(*reached, ".", color=COLOURS["blue"], markersize=6, zorder=3)
+    _jumps(axes, *reached)
+    axes.plot([chosen[0]], [chosen[1]], "*", color=_INK, markersize=15, zorder=5)
+    lines = (
+        ("#8A8A8A", "grey band: every efficient decision"),
+        (COLOURS["blue"], "blue points: reached by a weighted sum"),
+        (COLOURS["vermillion"], "dashed: the jump of the weighted sum"),
+        (_INK, "star: the scenario's weight"),
+    )
+    for place, (colour, text) in enumerate(lines):
+        axes.text(
+            0.98,
+            0.95 - 0.075 * place,
+            text,
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=9.5,
+            color=colour,
+        )
+    axes.set_xlabel("delay of the round [s]")
+    axes.set_ylabel("server energy of the round [J]")
+    return figure
+
+
+def _jumps(axes: Axes, delay: FloatArray, energy: FloatArray) -> None:
+    """Chords where neighbouring weights lead to decisions far apart."""
+    wide, high = np.ptp(delay) or 1.0, np.ptp(energy) or 1.0
+    far = np.hypot(np.diff(delay) / wide, np.diff(energy) / high) > 0.1
+    for i in np.flatnonzero(far):
+        ends = ([delay[i], delay[i + 1]], [energy[i], energy[i + 1]])
+        axes.plot(*ends, color=COLOURS["vermillion"], linestyle="--", linewidth=1.5, zorder=2)
+
+
+def along_weight(
+    weight: FloatArray,
+    cut: IntArray,
+    frequency_hz: FloatArray,
+    delay_s: FloatArray,
+    energy_j: FloatArray,
+    chosen: float,
+) -> Figure:
+    """Decision and costs of one device-round over the delay weight.
+
+    Parameters
+    ----------
+    weight
+        Delay weights [1], ascending.
+    cut, frequency_hz, delay_s, energy_j
+        Decision and costs at each weight.
+    chosen
+        The scenario's weight.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.0), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    served = frequency_hz / 1e9
+    for axes, values, label, colour in (
+        (panels[0, 0], cut, "cut", "vermillion"),
+        (panels[0, 1], served, "server clock [GHz]", "green"),
+        (panels[1, 0], delay_s, "delay [s]", "blue"),
+        (panels[1, 1], energy_j, "server energy [J]", "purple"),
+    ):
+        axes.plot(weight, values, color=COLOURS[colour], drawstyle="steps-mid")
+        axes.axvline(chosen, color=_INK, linewidth=1.0, linestyle=":")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=min(0.0, float(np.min(values))) - 0.03 * float(np.max(values)))
+    panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 0].text(
+        chosen, 1.01, " scenario", transform=panels[0, 0].get_xaxis_transform(), fontsize=9
+    )
+    for axes in panels[1]:
+        axes.set_xlabel("delay weight w")
+    return figure
+
+
+def clock_lists(
+    curve: tuple[FloatArray, FloatArray],
+    clocks: tuple[FloatArray, FloatArray],
+    neighbours: NDArray[np.bool_],
+    counts: IntArray,
+    losses: tuple[FloatArray, FloatArray],
+) -> Figure:
+    """A list of clocks: the two neighbours of the best one, and what a coarse list costs.
+
+    Parameters
+    ----------
+    curve
+        Clocks [Hz] and objective of the winning cut on a continuous clock.
+    clocks
+        Clocks of a list [Hz] and their objectives.
+    neighbours
+        Which clocks of the list are next to the continuous best.
+    counts
+        Number of clocks of regular lists.
+    losses
+        Mean and largest objective lost by each list, against a continuous clock.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(curve[0] / 1e9, curve[1], color=COLOURS["blue"])
+    left.plot(clocks[0] / 1e9, clocks[1], "o", color=_QUIET, markerfacecolor="white", markersize=6)
+    left.plot(clocks[0][neighbours] / 1e9, clocks[1][neighbours], "o", color=COLOURS["vermillion"])
+    left.set_xlabel("server clock [GHz]")
+    left.set_ylabel("objective U")
+    left.set_title("Filled: the two to compare")
+    mean, worst = (np.maximum(values, GAP_FLOOR) for values in losses)
+    right.plot(counts, worst, "s--", color=COLOURS["purple"], markersize=5)
+    right.plot(counts, mean, "o-", color=COLOURS["green"], markersize=5)
+    for at, value, text, colour, shift, side in (
+        (counts[0], worst[0], "largest", "purple", (0, 8), "left"),
+        (counts[-1], mean[-1], "mean", "green", (-8, -5), "right"),
+    ):
+        right.annotate(
+            text,
+            (at, value),
+            xytext=shift,
+            textcoords="offset points",
+            color=COLOURS[colour],
+            ha=side,
+            fontsize=9.5,
+            fontweight="bold",
+        )
+    right.set_xscale("log")
+    right.set_yscale("log")
+    right.set_xlabel("clocks on the list")
+    right.set_ylabel("objective lost")
+    right.set_title("Cost of a coarse list")
+    right.margins(0.08, 0.14)
+    right.grid(which="minor", visible=False)
+    return figure

@@ -1,0 +1,155 @@
+"""Pictures of the radio link: rates over distance, and what fast fading does to their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from card.costs import IntArray
+from card.figures.style import COLOURS, WIDTH_IN
+from card.units import FloatArray
+
+_INK, _QUIET = "#222222", "#666666"
+_STATE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
+_STATE_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def rates(
+    distance_m: FloatArray,
+    curves_bps: Mapping[str, tuple[FloatArray, FloatArray]],
+    positions_m: Mapping[str, float],
+    quantiles_bps: Mapping[str, FloatArray],
+) -> Figure:
+    """Link rates over distance, and how shadowing spreads each device's uplink rate.
+
+    Parameters
+    ----------
+    distance_m
+        Distances of the curves [m].
+    curves_bps
+        Uplink and downlink rate over distance per channel state [bit/s].
+    positions_m
+        Distance of each device [m].
+    quantiles_bps
+        Per channel state the 5 %, 50 % and 95 % quantiles of each device's uplink rate over
+        shadowing [bit/s], shape `(devices, 3)`.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 6.4), layout="constrained")
+    over, spread = figure.subplots(2, 1)
+    styles = {
+        state: (COLOURS[_STATE_COLOURS[i % 6]], _STATE_MARKERS[i % 6])
+        for i, state in enumerate(curves_bps)
+    }
+    for state, (up, down) in curves_bps.items():
+        colour, marker = styles[state]
+        over.plot(distance_m, down / 1e6, color=colour, linestyle="--")
+        over.plot(distance_m, up / 1e6, color=colour, marker=marker, markevery=12, markersize=5)
+        over.annotate(
+            state,
+            (distance_m[-1], up[-1] / 1e6),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=9.5,
+            fontweight="bold",
+        )
+    top = over.get_ylim()[1]
+    for name, position in positions_m.items():
+        over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
+        over.text(position, 1.0 * top, name, rotation=35, fontsize=8.5, color=_INK, va="bottom")
+    over.set_ylim(0, top)
+    over.set_xlim(distance_m[0], distance_m[-1])
+    over.set_xlabel("distance to the base station [m]")
+    over.set_ylabel("rate [Mbit/s]")
+    over.text(0.02, 0.05, "solid: uplink, dashed: downlink", transform=over.transAxes, fontsize=9)
+    for offset, (state, low_middle_high) in enumerate(quantiles_bps.items()):
+        colour, marker = styles[state]
+        at = np.arange(len(positions_m)) + 0.22 * (offset - (len(quantiles_bps) - 1) / 2)
+        low, middle, high = low_middle_high.T / 1e6
+        spread.vlines(at, low, high, color=colour, linewidth=2.4)
+        spread.plot(
+            at, middle, linestyle="", marker=marker, color=colour, label=state, markersize=6
+        )
+    spread.set_xticks(range(len(positions_m)), [*positions_m])
+    spread.set_xlim(-0.6, len(positions_m) - 0.4)
+    spread.grid(axis="x", visible=False)
+    spread.set_ylim(0, 1.22 * spread.get_ylim()[1])
+    spread.set_ylabel("uplink rate [Mbit/s]")
+    spread.set_title("Median and central 90 % of rounds")
+    spread.legend(ncols=len(quantiles_bps), loc="upper center")
+    return figure
+
+
+def running_means(
+    rounds: IntArray,
+    single: FloatArray,
+    averaged: Mapping[str, FloatArray],
+    predicted: FloatArray,
+    ergodic: float,
+) -> Figure:
+    """Running mean of the time per bit when fading is drawn K times per round.
+
+    Parameters
+    ----------
+    rounds
+        Numbers of rounds averaged.
+    single
+        Running means for K = 1, one row per repetition, relative to the ergodic time per bit.
+    averaged
+        Running mean per label for larger K, on the same scale.
+    predicted
+        What theory predicts for K = 1.
+    ergodic
+        Level of the ergodic rate; 1 on this scale.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for row in single:
+        axes.plot(rounds, row, color=COLOURS["vermillion"], linewidth=1.1, alpha=0.8)
+    axes.plot(rounds, predicted, color=_INK, linestyle="--", linewidth=1.6)
+    for place, (label, values) in enumerate(averaged.items()):
+        colour = COLOURS[("blue", "green", "purple", "orange")[place % 4]]
+        axes.plot(rounds, values, color=colour)
+        _beside(axes, rounds[-1], values[-1], label, colour, 5 * (len(averaged) - 1 - 2 * place))
+    axes.axhline(ergodic, color=COLOURS["grey"], linewidth=1.4, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(which="minor", visible=False)
+    axes.set_xlim(rounds[0], rounds[-1] * 1.02)
+    _beside(axes, rounds[-1], float(predicted[-1]), "theory, K = 1", _INK)
+    axes.text(
+        0.03,
+        0.93,
+        f"K = 1: {len(single)} repetitions",
+        transform=axes.transAxes,
+        color=COLOURS["vermillion"],
+        fontsize=10,
+        fontweight="bold",
+    )
+    axes.text(
+        rounds[0] * 1.1, 0.96 * ergodic, "ergodic", color=_QUIET, fontsize=9, va="top", ha="left"
+    )
+    axes.set_xlabel("rounds averaged")
+    axes.set_ylabel("mean time per bit\n[multiple of the ergodic one]")
+    return figure
+
+
+def _beside(axes: Axes, x: float, y: float, text: str, colour: str, lift: float = 0) -> None:
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(5, lift),
+        textcoords="offset points",
+        color=colour,
+        va="center",
+        fontsize=9,
+        annotation_clip=False,
+    )

@@ -1,0 +1,308 @@
+"""Figures that compare CARD with the benchmarks: delay, energy, and where both go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from card.figures.decisions import spread
+from card.figures.style import (
+    COLOURS,
+    PART_COLOURS,
+    PART_LABELS,
+    POLICY_COLOURS,
+    POLICY_LABELS,
+    WIDTH_IN,
+)
+from card.simulate import PARTS, RESAMPLES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+POLICY_MARKERS = {
+    "card": "o",
+    "device_only": "s",
+    "server_only": "^",
+    "random_cut": "X",
+    "static_cut": "D",
+    "delay_optimal": "v",
+    "energy_optimal": "P",
+    "exhaustive": "*",
+}
+STATE_MARKERS = "os^Dv"
+ENERGY_PARTS = ("dynamic_j", "static_j", "computing_j", "sending_j")
+_ENERGY_LABELS = {
+    "dynamic_j": "server computes",
+    "static_j": "server, static",
+    "computing_j": "device computes",
+    "sending_j": "device sends",
+}
+_ENERGY_COLOURS = {
+    "dynamic_j": COLOURS["green"],
+    "static_j": COLOURS["orange"],
+    "computing_j": COLOURS["vermillion"],
+    "sending_j": COLOURS["sky"],
+}
+_HATCHES = ("", "///", "", "...", "xxx")
+
+
+def label_of(policy: str) -> str:
+    """Name of a policy as figures write it."""
+    return POLICY_LABELS.get(policy, policy.replace("_", " "))
+
+
+def mean_intervals(
+    results: xr.Dataset, by: Sequence[str] = ("policy",), resamples: int = RESAMPLES
+) -> xr.Dataset:
+    """Means of delay and energies with bootstrap 95 % intervals over rounds.
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate`.
+    by
+        Dimensions kept; the others are averaged.
+    resamples
+        Bootstrap resamples; all means share them, as all policies share their draws.
+
+    Returns
+    -------
+    Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`.
+    """
+    import xarray as xr  # this module's other functions do without it
+
+    chosen = results[["delay_s", "energy_j", "device_energy_j"]]
+    per_round = chosen.mean([dim for dim in chosen.dims if dim not in (*by, "round")])
+    count = results.sizes["round"]
+    rng = np.random.default_rng([int(results.attrs["seed"]), 3])
+    shares = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
+    weights = xr.DataArray(shares, dims=("resample", "round"))
+
+    def statistics(values: xr.DataArray) -> xr.DataArray:
+        ends = xr.dot(values, weights, dim="round").quantile([0.025, 0.975], dim="resample")
+        parts = [values.mean("round"), *(ends.isel(quantile=i, drop=True) for i in (0, 1))]
+        joined: xr.DataArray = xr.concat(parts, dim="statistic")
+        return joined.transpose(*by, "statistic")
+
+    table = per_round.map(statistics).assign_coords(statistic=["mean", "low", "high"])
+    for name in table:
+        table[name].attrs["units"] = results[name].attrs["units"]
+    return table
+
+
+def energy_parts(results: xr.Dataset, static_power_w: float, device_power_w: Any) -> xr.Dataset:
+    """Mean energy per policy [J], split by what spends it (`ENERGY_PARTS`).
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate`.
+    static_power_w
+        Server power at any clock [W].
+    device_power_w
+        Power of each device while it computes [W], shape `(devices,)`.
+    """
+    static = results.server_compute_s * static_power_w
+    power = results.delay_s.isel(policy=0, state=0, round=0, drop=True).copy(data=device_power_w)
+    computing = results.device_compute_s * power
+    parts = {
+        "dynamic_j": results.energy_j - static,
+        "static_j": static,
+        "computing_j": computing,
+        "sending_j": results.device_energy_j - computing,
+    }
+    return results.assign(parts)[list(parts)].mean(("state", "device", "round"))
+
+
+def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
+    """Mean delay against mean server energy of every policy, directly labelled, with intervals.
+
+    Parameters
+    ----------
+    table
+        Result of `mean_intervals` by policy.
+    curve
+        Mean `delay_s` and `energy_j` of CARD along its weight of delay, drawn as a line.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
+    axes = figure.subplots()
+    if curve is not None:
+        axes.plot(curve.energy_j, curve.delay_s, color=COLOURS["blue"], linewidth=5, alpha=0.25,
+                  solid_capstyle="round", zorder=1)  # fmt: skip
+    groups: dict[tuple[float, float], list[str]] = {}
+    for policy in table.policy.values.tolist():
+        here = table.sel(policy=policy)
+        (x, *x_ends), (y, *y_ends) = here.energy_j.values, here.delay_s.values
+        colour = POLICY_COLOURS.get(policy, COLOURS["black"])
+        axes.errorbar(
+            x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), color=colour, capsize=3,
+            marker=POLICY_MARKERS.get(policy, "h"), markersize=12 if policy == "card" else 8,
+            markeredgecolor="white", zorder=4 if policy == "card" else 3,
+        )  # fmt: skip
+        groups.setdefault((float(f"{x:.6g}"), float(f"{y:.6g}")), []).append(policy)
+    top = 1.12 * float(table.delay_s.max())
+    axes.set(xlabel="mean server energy per round [J]", ylabel="mean delay per round [s]",
+             ylim=(0, top), xlim=(-0.03, 1.12) * table.energy_j.max().values)  # fmt: skip
+    line = (curve.energy_j.values, curve.delay_s.values) if curve is not None else ((), ())
+    busy = list(zip(*line, strict=True))
+    names = [", ".join(map(label_of, group)) for group in groups.values()]
+    colours = [POLICY_COLOURS.get(group[0], COLOURS["black"]) for group in groups.values()]
+    place_labels(axes, (WIDTH_IN, 4.4), list(groups), names, colours, busy)
+    if curve is not None:
+        at = int(np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max()))))
+        axes.annotate(
+            "CARD at every other weight of delay",
+            (float(curve.energy_j[at]), float(curve.delay_s[at])), xytext=(0, -16),
+            textcoords="offset points", ha="center", va="top", color=COLOURS["blue"], fontsize=9.5,
+        )  # fmt: skip
+    axes.annotate("faster and thriftier", (0.012, 0.02), (0.12, 0.02), xycoords="axes fraction",
+                  va="bottom", color="#555555", fontsize=9.5,
+                  arrowprops={"arrowstyle": "->", "color": "#555555"})  # fmt: skip
+    return figure
+
+
+def _bars(value: float, ends: Sequence[float]) -> list[list[float]]:
+    """Distances to the ends of an interval, as matplotlib takes them."""
+    return [[max(value - ends[0], 0.0)], [max(ends[1] - value, 0.0)]]
+
+
+def place_labels(
+    axes: Axes,
+    size_in: tuple[float, float],
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    colours: Sequence[str],
+    busy: Sequence[tuple[float, float]],
+) -> None:
+    """Label points, each on the side where its text meets the fewest others; limits must be set."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    # The panel's size in points, about: what the axis labels leave of the figure
+    scale = np.array([65 * size_in[0] / (right - left), 61 * size_in[1] / (top - bottom)])
+    boxes = [(*(scale * place), 8.0, 8.0) for place in np.reshape(points, (-1, 2))]
+    boxes += [(*(scale * place), 3.0, 3.0) for place in np.reshape(busy, (-1, 2))]
+    for point, name, colour in zip(points, names, colours, strict=True):
+        half = 3.4 * len(name)
+        beside, slanted = half + 11, half + 9
+        sides = np.array(
+            [(beside, 0), (slanted, 11), (slanted, -11), (0, 15), (0, -15), (-10, -16),
+             (-beside, 0), (slanted, 20), (slanted, -20)]
+        )  # fmt: skip
+        x, y = (scale * point + sides).T[..., None]
+        there = np.array(boxes).T
+        hits = (abs(x - there[0]) < half + there[2]) & (abs(y - there[1]) < 7 + there[3])
+        outside = (x[:, 0] - half < scale[0] * left) | (x[:, 0] + half > scale[0] * right)
+        best = int(np.argmin(hits.sum(axis=1) + 10 * outside))
+        boxes.append((float(x[best, 0]), float(y[best, 0]), half, 7.0))
+        axes.annotate(name, point, sides[best].tolist(), textcoords="offset points", ha="center",
+                      va="center", color=colour, weight="bold", fontsize=10)  # fmt: skip
+
+
+def by_state(table: xr.Dataset) -> Figure:
+    """Mean delay and mean server energy of every policy in each channel state, with intervals.
+
+    Parameters
+    ----------
+    table
+        Result of `mean_intervals` by policy and state.
+    """
+    policies, states = table.policy.values.tolist(), table.state.values.tolist()
+    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.42 * len(policies)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    quantities = {"delay_s": "mean delay [s]", "energy_j": "mean server energy [J]"}
+    offsets = np.linspace(-0.22, 0.22, len(states)) if len(states) > 1 else [0.0]
+    for axes, (quantity, label) in zip(panels, quantities.items(), strict=True):
+        for row, policy in enumerate(policies):
+            for offset, state, marker in zip(offsets, states, STATE_MARKERS, strict=False):
+                value, *ends = table[quantity].sel(policy=policy, state=state).values
+                axes.errorbar(
+                    value, row + offset, xerr=_bars(value, ends), marker=marker, capsize=2.5,
+                    color=POLICY_COLOURS.get(policy, COLOURS["black"]), markersize=6, linewidth=1.2,
+                )  # fmt: skip
+        axes.set(xlabel=label, xlim=(-0.03, 1.06) * table[quantity].max().values)
+        axes.grid(visible=False, axis="y")
+    panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
+                  ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
+    handles = [
+        Line2D([], [], color="#444444", marker=marker, linestyle="", label=f"{state} channel")
+        for state, marker in zip(states, STATE_MARKERS, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(states))
+    return figure
+
+
+def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
+    """What the mean delay and the mean energy of every policy add up from.
+
+    Parameters
+    ----------
+    parts_s
+        Mean parts of delay per policy [s], by the names of `card.simulate.PARTS`.
+    parts_j
+        Result of `energy_parts`.
+    """
+    policies = parts_s.policy.values.tolist()
+    figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.36 * len(policies)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    _stack(panels[0], parts_s, PARTS, PART_LABELS, PART_COLOURS)
+    _stack(panels[1], parts_j, ENERGY_PARTS, _ENERGY_LABELS, _ENERGY_COLOURS)
+    panels[0].set(title="Where the seconds go", xlabel="mean delay [s]")
+    panels[1].set(title="Where the joules go", xlabel="mean energy, server and device [J]")
+    panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
+                  ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
+    for axes in panels:
+        axes.grid(visible=False, axis="y")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, columnspacing=1.2,
+                    handlelength=1.4)  # fmt: skip
+    return figure
+
+
+def _stack(
+    axes: Axes,
+    parts: xr.Dataset,
+    names: Sequence[str],
+    labels: Mapping[str, str],
+    colours: Mapping[str, str],
+) -> None:
+    rows = np.arange(parts.sizes["policy"])
+    left = np.zeros(len(rows))
+    for name, hatch in zip(names, _HATCHES, strict=False):
+        if not parts[name].values.any():
+            continue
+        axes.barh(rows, parts[name].values, 0.72, left, color=colours[name], edgecolor="white",
+                  linewidth=0.6, hatch=hatch, label=labels[name])  # fmt: skip
+        left = left + parts[name].values
+
+
+def device_energy(results: xr.Dataset) -> Figure:
+    """Mean energy that each device spends per round under every policy.
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate`.
+    """
+    means = results.device_energy_j.mean(("state", "round"))
+    policies, devices = means.policy.values.tolist(), means.device.values.tolist()
+    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.4 * len(policies)), layout="constrained")
+    axes = figure.subplots()
+    for row, policy in enumerate(policies):
+        values = means.sel(policy=policy).values
+        colour = POLICY_COLOURS.get(policy, COLOURS["black"])
+        axes.plot([values.min(), values.max()], [row, row], color=colour, alpha=0.3, linewidth=6)
+        axes.plot(values.mean(), row, "|", color=colour, markersize=14, markeredgewidth=2.5)
+        axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4.5)
+        for number, place in enumerate(spread(np.log10(values).tolist(), 0.055), start=1):
+            axes.annotate(str(number), (10**place, row), (0, 8), textcoords="offset points",
+                          ha="center", fontsize=9)  # fmt: skip
+    axes.set(
+        xscale="log", xlabel="mean energy of a device per round [J]", yticks=range(len(policies)),
+        yticklabels=[label_of(p) for p in policies], ylim=(len(policies) - 0.5, -0.6),
+    )  # fmt: skip
+    named = ", ".join(f"{number} {device}" for number, device in enumerate(devices, start=1))
+    axes.set_title(f"{named}; long stroke: their mean", weight="normal", fontsize=9.5)
+    return figure

@@ -1,0 +1,540 @@
+"""What a researcher reads after a mistake: the key, the value, what is allowed, what to do.
+
+Every message is asserted whole, as it is the interface. Paths are what `--set` takes.
+"""
+
+import pytest
+
+import card
+
+NAN, INFINITY = float("nan"), float("inf")
+GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
+LLMS = "gemma-2-2b, gpt-2, llama-3.1-8b, llama-3.2-1b, llama-3.2-3b, qwen2.5-0.5b"
+NAMES = "device-1, device-2, device-3, device-4, device-5"
+TOP_KEYS = (
+    "title, llm, training, lora, server, devices, link, channel_states, objective, simulation, "
+    "sources"
+)
+PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
+BATCH = "give a whole number of at least 1. Sequences per mini-batch (B)."
+BANDWIDTH = "Bandwidth of each direction [Hz] (W)."
+WEIGHT = "Weight of normalised delay (w); normalised server energy has 1 - w."
+DEVICES = (
+    "give a list of at least 1, each a mapping of keys to values. "
+    "The mobile devices, in the order they take turns."
+)
+TARGETS = (
+    "give a list of at least 1, each a text that is not empty. "
+    "Projections that carry an adapter, named as in the architecture."
+)
+CUT_RANGE = (
+    "give a list of 2: a whole number of at least 0, then null or a whole number of at least 0. "
+    "First and last cut allowed; null means all blocks on the device."
+)
+CLOCKS = (
+    "give null or a list of at least 1, each a number above 0. "
+    "The clocks the GPU really offers [Hz]; null for a continuous clock."
+)
+CUTS = "give two cuts in order between 0 and 16, the number of blocks of llama-3.2-1b."
+
+VALUES = [
+    # a whole number
+    ("training.batch_size", "two", f"training.batch_size = 'two' is not allowed; {BATCH}"),
+    ("training.batch_size", True, f"training.batch_size = True is not allowed; {BATCH}"),
+    ("training.batch_size", 1.5, f"training.batch_size = 1.5 is not allowed; {BATCH}"),
+    ("training.batch_size", 0, f"training.batch_size = 0 is not allowed; {BATCH}"),
+    ("training.batch_size", [1], f"training.batch_size = [1] is not allowed; {BATCH}"),
+    ("training.batch_size", None, f"training.batch_size is missing; {BATCH}"),
+    (
+        "simulation.seed",
+        -1,
+        "simulation.seed = -1 is not allowed; give a whole number of at least 0. "
+        "Seed of every random draw.",
+    ),
+    # a number
+    (
+        "link.bandwidth_hz",
+        0,
+        f"link.bandwidth_hz = 0 is not allowed; give a number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        -1e6,
+        f"link.bandwidth_hz = -1000000.0 is not allowed; give a number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        NAN,
+        f"link.bandwidth_hz = nan is not allowed; give a finite number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        INFINITY,
+        f"link.bandwidth_hz = inf is not allowed; give a finite number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        "10 MHz",
+        f"link.bandwidth_hz = '10 MHz' is not allowed; give a number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        "10e6",
+        "link.bandwidth_hz = '10e6' is not allowed; give a number above 0, without quotes. "
+        f"{BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz",
+        False,
+        f"link.bandwidth_hz = False is not allowed; give a number above 0. {BANDWIDTH}",
+    ),
+    (
+        "link.bandwidth_hz.low",
+        1e6,
+        f"link.bandwidth_hz = {{'low': 1000000.0}} is not allowed; give a number above 0. "
+        f"{BANDWIDTH}",
+    ),
+    (
+        "link.uplink_power_dbm",
+        1e6,
+        "link.uplink_power_dbm = 1000000.0 is not allowed; give a number from -300 to 300. "
+        "Transmit power of a device [dBm].",
+    ),
+    (
+        "objective.delay_weight",
+        1.5,
+        f"objective.delay_weight = 1.5 is not allowed; give a number from 0 to 1. {WEIGHT}",
+    ),
+    (
+        "objective.delay_weight",
+        -0.1,
+        f"objective.delay_weight = -0.1 is not allowed; give a number from 0 to 1. {WEIGHT}",
+    ),
+    (
+        "channel_states.poor.path_loss_exponent",
+        9,
+        "channel_states.poor.path_loss_exponent = 9 is not allowed; give a number from 1 to 8. "
+        "Path-loss exponent (γ).",
+    ),
+    # a choice
+    (
+        "link.fading",
+        "rayleigh",
+        "link.fading = 'rayleigh' is not allowed; give one of ergodic, none, block. "
+        "How fast fading enters a round's rate.",
+    ),
+    (
+        "training.activation_bits",
+        17,
+        "training.activation_bits = 17 is not allowed; give one of 8, 16, 32, 64. "
+        "Bits per element of activations, on the wire and in memory.",
+    ),
+    (
+        "training.topology",
+        "ushaped",
+        "training.topology = 'ushaped' is not allowed; give one of vanilla, u-shaped. Where the "
+        "head and the loss live: on the server, or on the device (labels never leave).",
+    ),
+    # a name
+    ("llm", "llama-3.2-1B", "llm = 'llama-3.2-1B' is unknown; did you mean 'llama-3.2-1b'?"),
+    ("llm", "mistral", f"llm = 'mistral' is unknown; choose one of {LLMS}."),
+    ("llm", 3, "llm = 3 is not allowed; give a text that is not empty. Entry of `data/llms`."),
+    (
+        "server.hardware",
+        "rtx4090",
+        "server.hardware = 'rtx4090' is unknown; did you mean 'rtx-4090'?",
+    ),
+    (
+        "devices.device-1.hardware",
+        "jetson-nanoo",
+        "devices.device-1.hardware = 'jetson-nanoo' is unknown; did you mean 'jetson-nano'?",
+    ),
+    # a key
+    (
+        "link.bandwidht_hz",
+        1e6,
+        "link.bandwidht_hz is not a key of a scenario; did you mean 'link.bandwidth_hz'?",
+    ),
+    (
+        "objectiv.delay_weight",
+        0.2,
+        "objectiv is not a key of a scenario; did you mean 'objective'?",
+    ),
+    ("foo", 1, f"foo is not a key of a scenario; choose one of {TOP_KEYS}."),
+    (
+        "devices.device-1.color",
+        "red",
+        "devices.device-1.color is not a key of a scenario; choose one of name, hardware, "
+        "utilisation, distance_m, memory_share.",
+    ),
+    # devices and states
+    ("devices", [], f"devices = [] is not allowed; {DEVICES}"),
+    ("devices", "device-1", f"devices = 'device-1' is not allowed; {DEVICES}"),
+    (
+        "devices.device-9.distance_m",
+        5,
+        f"devices.device-9 is not in the list; choose one of {NAMES}.",
+    ),
+    ("devices.5.distance_m", 5, f"devices.5 is not in the list; choose one of {NAMES}."),
+    (
+        "devices.device-1.name",
+        "device-2",
+        "devices: the name 'device-2' is used twice; give each its own.",
+    ),
+    (
+        "devices.device-1.name",
+        "a b",
+        "devices.0.name = 'a b' is not allowed; give a text that is not empty. "
+        "Unique name of the device, without dots or blanks.",
+    ),
+    (
+        "devices.device-1.distance_m",
+        0.5,
+        "devices.device-1.distance_m = 0.5 is not allowed; give a number from 1 to 1e+06. "
+        "Distance to the base station [m]; the path-loss law starts at 1 m.",
+    ),
+    (
+        "devices.device-1.utilisation",
+        1.2,
+        "devices.device-1.utilisation = 1.2 is not allowed; give a number above 0 and at most 1. "
+        "Share of the peak rate that training reaches (u).",
+    ),
+    (
+        "channel_states",
+        dict.fromkeys(("good", "normal", "poor")),
+        "channel_states = {} is not allowed; give a mapping of keys to values, at least 1. "
+        "Named propagation conditions; every device meets each.",
+    ),
+    (
+        "channel_states.good",
+        3,
+        "channel_states.good = 3 is not allowed; give a mapping of keys to values. "
+        "A propagation condition.",
+    ),
+    (
+        "channel_states.awful",
+        {},
+        "channel_states.awful.path_loss_exponent is missing; give a number from 1 to 8. "
+        "Path-loss exponent (γ).",
+    ),
+    # adapters
+    ("lora.targets", [], f"lora.targets = [] is not allowed; {TARGETS}"),
+    ("lora.targets", "q_proj", f"lora.targets = 'q_proj' is not allowed; {TARGETS}"),
+    (
+        "lora.targets",
+        [1],
+        "lora.targets.0 = 1 is not allowed; give a text that is not empty.",
+    ),
+    (
+        "lora.targets",
+        ["q"],
+        f"lora.targets = 'q' is no projection of llama-3.2-1b; choose from {PROJECTIONS}.",
+    ),
+    # cuts
+    ("training.cut_range", [5, 3], f"training.cut_range = [5, 3] is not allowed; {CUTS}"),
+    ("training.cut_range", [0, 17], f"training.cut_range = [0, 17] is not allowed; {CUTS}"),
+    ("training.cut_range", [17, None], f"training.cut_range = [17, 16] is not allowed; {CUTS}"),
+    ("training.cut_range", 3, f"training.cut_range = 3 is not allowed; {CUT_RANGE}"),
+    (
+        "training.cut_range",
+        [0, 1, 2],
+        f"training.cut_range = [0, 1, 2] is not allowed; {CUT_RANGE}",
+    ),
+    (
+        "training.cut_range",
+        [0, 1.5],
+        "training.cut_range.1 = 1.5 is not allowed; give null or a whole number of at least 0.",
+    ),
+    # clocks and power
+    (
+        "server.minimum_frequency_hz",
+        3e9,
+        f"server.minimum_frequency_hz = 3e+09 is not allowed; give at most 2.535e+09 Hz, the "
+        f"highest clock of {GPU}.",
+    ),
+    (
+        "server.clocks_hz",
+        [1e9, 3e9],
+        "server.clocks_hz ends at 3e+09, which is not allowed; give a highest clock from 0 to "
+        f"2.535e+09 Hz, the range of {GPU}.",
+    ),
+    ("server.clocks_hz", [], f"server.clocks_hz = [] is not allowed; {CLOCKS}"),
+    ("server.clocks_hz", 1e9, f"server.clocks_hz = 1000000000.0 is not allowed; {CLOCKS}"),
+    (
+        "server.clocks_hz",
+        [1e9, -1],
+        "server.clocks_hz.1 = -1 is not allowed; give a number above 0.",
+    ),
+    (
+        "server.clock_step_hz",
+        5e9,
+        f"server.clock_step_hz = 5e+09 is not allowed; give at most 2.535e+09 Hz, the highest "
+        f"clock of {GPU}.",
+    ),
+    (
+        "server.static_power_w",
+        160,
+        f"server.static_power_w = 160 is not allowed; give a number below 160 W, which {GPU} "
+        "draws at most.",
+    ),
+    # sizes
+    (
+        "training.sequence_length",
+        200000,
+        "training.sequence_length = 200000 exceeds the 131072 positions of llama-3.2-1b; "
+        "give at most 131072.",
+    ),
+    (
+        "devices.device-4.memory_share",
+        1e-3,
+        "devices.device-4: no cut fits its memory; the smallest need is 0.525 GB, usable are "
+        "0.001 x 8 GB. Choose a smaller llm or mini-batch, or a device with more memory.",
+    ),
+    (
+        "lora.rank",
+        10**18,
+        "training.batch_size = 1, training.sequence_length = 512 and lora.rank = "
+        "1000000000000000000 make counts beyond 64 bits; give smaller ones.",
+    ),
+    # provenance
+    (
+        "sources",
+        [1],
+        "sources = [1] is not allowed; give a mapping of keys to values. "
+        "Provenance per key; `devices.distance_m` covers every device.",
+    ),
+    (
+        "sources",
+        {"link": {"kind": "guess", "source": "folklore"}},
+        "sources.link.kind = 'guess' is not allowed; give one of published, datasheet, config, "
+        "derived, assumed, measured, calibrated. Provenance kind.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), VALUES)
+def test_value(path, value, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.system(card.load_scenario("nominal", **{path: value}))
+    assert str(refusal.value) == message
+
+
+def test_value_is_refused_alike_by_an_update():
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario("nominal").updated({"link.bandwidth_hz": 0})
+    message = f"link.bandwidth_hz = 0 is not allowed; give a number above 0. {BANDWIDTH}"
+    assert str(refusal.value) == message
+
+
+COMBINATIONS = [
+    (
+        {"server.clocks_hz": [1e9], "server.clock_step_hz": 1e8},
+        "server.clocks_hz and server.clock_step_hz exclude each other; set one of them to null.",
+    ),
+    (
+        {"server.clocks_hz": [1e9], "server.minimum_frequency_hz": 2e9},
+        "server.clocks_hz ends at 1e+09, which is not allowed; give a highest clock from 2e+09 to "
+        f"2.535e+09 Hz, the range of {GPU}.",
+    ),
+    (
+        {"llm": "gpt-2"},
+        "lora.targets = 'q_proj' is no projection of gpt-2 (query, key and value are fused in "
+        "c_attn); choose from c_attn, c_proj, c_fc.",
+    ),
+    (
+        {"lora.rank": 0, "link.shadowing_db": -1},
+        "lora.rank = 0 is not allowed; give a whole number of at least 1. Rank r of each adapter.\n"
+        "link.shadowing_db = -1 is not allowed; give a number from 0 to 100. "
+        "Standard deviation of log-normal shadowing [dB].",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), COMBINATIONS)
+def test_combination(values, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.system(card.load_scenario("nominal", **values))
+    assert str(refusal.value) == message
+
+
+NO_FILE = "give a file or one of calibrated, nominal."
+FILES = [
+    (
+        b"title: a\n\tllm: b\n",
+        "{0}, line 2 is not valid YAML: found character '\\t' that cannot start any token.",
+    ),
+    (
+        b"base: nominal\nlora: {rank: 8\n",
+        "{0}, line 3 is not valid YAML: expected ',' or '}}', but got '<stream end>'.",
+    ),
+    (
+        b"base: nominal\nlink: {fading: none, fading: block}\n",
+        "{0}, line 2 is not valid YAML: the key 'fading' is written twice.",
+    ),
+    (b"a: 1\n---\nb: 2\n", "{0}, line 2 is not valid YAML: but found another document."),
+    (
+        b"a: \x00\n",
+        "{0} is not valid YAML: unacceptable character #x0000: special characters are not allowed.",
+    ),
+    (
+        b"base: !!python/object:os.system x\n",
+        "{0}, line 1 is not valid YAML: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object:os.system'.",
+    ),
+    (b"title: caf\xe9\n", "{0} is not UTF-8 text (byte 11); save it as UTF-8."),
+    (b"", "{0} is empty; write at least a base, e.g. base: nominal."),
+    (
+        b"- a\n- b\n",
+        "{0} holds ['a', 'b']; write a mapping of keys to values, e.g. base: nominal.",
+    ),
+    (b"nominal", "{0} holds 'nominal'; write a mapping of keys to values, e.g. base: nominal."),
+    (
+        b"base: study.yml\n",
+        "{0}: `base` leads back to the file itself; name another base.",
+    ),
+    (b"base: nominol\n", "base = 'nominol' is unknown; did you mean 'nominal'?"),
+    (b"base: other.yml\n", "base {1}/other.yml does not exist; " + NO_FILE),
+    (b"base: 3\n", "base = 3 of {0} is not allowed; give the name or the file of a scenario."),
+    (
+        b"title: Everything else is missing\n",
+        f"{TOP_KEYS.removeprefix('title, ')} are missing; "
+        "name a scenario that has them, e.g. base: nominal.",
+    ),
+    (b"base: nominal\nlinks: {}\n", "links is not a key of a scenario; did you mean 'link'?"),
+    (b"base: nominal\n3: x\n", f"3 is not a key of a scenario; choose one of {TOP_KEYS}."),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), FILES)
+def test_file(tmp_path, content, message):
+    study = tmp_path / "study.yml"
+    study.write_bytes(content)
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(study)
+    assert str(refusal.value) == message.format(study, tmp_path)
+
+
+def test_cycle_of_bases(tmp_path):
+    first, second = tmp_path / "first.yml", tmp_path / "second.yml"
+    first.write_text("base: second.yml")
+    second.write_text("base: first.yml")
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(first)
+    assert str(refusal.value) == (
+        f"{first}: `base` leads back to the file itself; name another base."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nominl", "scenario = 'nominl' is unknown; did you mean 'nominal'?"),
+        ("study.yml", f"scenario study.yml does not exist; {NO_FILE}"),
+        ("my/study", f"scenario my/study does not exist; {NO_FILE}"),
+    ],
+)
+def test_missing_scenario(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(name)
+    assert str(refusal.value) == message
+
+
+def test_directory_for_a_file(tmp_path):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(tmp_path)
+    assert str(refusal.value) == f"scenario {tmp_path} is a directory; {NO_FILE}"
+
+
+RATE = "is not allowed; give finite numbers above 0."
+DECISIONS = [
+    ({"uplink_bps": -1}, f"uplink_bps = -1 {RATE}"),
+    ({"uplink_bps": True}, f"uplink_bps = True {RATE}"),
+    ({"downlink_bps": [1e6, NAN]}, f"downlink_bps = nan {RATE}"),
+    ({"frequency_hz": 0}, f"frequency_hz = 0 {RATE}"),
+    ({"frequency_hz": INFINITY}, f"frequency_hz = inf {RATE}"),
+    ({"frequency_hz": "1e9"}, f"frequency_hz = '1e9' {RATE}"),
+    ({"frequency_hz": None}, f"frequency_hz = None {RATE}"),
+    ({"cut": 17}, "cut = 17 is out of range; give 0 to 16."),
+    ({"cut": -1}, "cut = -1 is out of range; give 0 to 16."),
+    ({"cut": 1.5}, "cut = 1.5 is not allowed; give whole numbers."),
+    ({"cut": True}, "cut = True is not allowed; give whole numbers."),
+    ({"cut": [[1], [1, 2]]}, "cut = [[1], [1, 2]] is not allowed; give whole numbers."),
+    ({"device": 5}, "device = 5 is out of range; give 0 to 4."),
+    (
+        {"device": [0, 1], "cut": [1, 2, 3]},
+        "the shapes do not broadcast together: "
+        "device (2,), cut (3,), frequency_hz (), uplink_bps (), downlink_bps ().",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), DECISIONS)
+def test_decision_to_evaluate(changes, message):
+    decision = {"device": 0, "cut": 1, "frequency_hz": 1e9, "uplink_bps": 1e6, "downlink_bps": 1e6}
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.evaluate(card.load_scenario("nominal"), **{**decision, **changes})
+    assert str(refusal.value) == message
+
+
+REQUESTS = [
+    ({"device": "device-6"}, "device = 'device-6' is unknown; did you mean 'device-5'?"),
+    ({"device": 0.5}, "device = 0.5 is not allowed; give whole numbers."),
+    ({"uplink_bps": 0}, f"uplink_bps = 0 {RATE}"),
+    ({"downlink_bps": INFINITY}, f"downlink_bps = inf {RATE}"),
+    ({"delay_weight": 1.5}, "delay_weight = 1.5 is not allowed; give numbers from 0 to 1."),
+    ({"delay_weight": NAN}, "delay_weight = nan is not allowed; give numbers from 0 to 1."),
+    ({"delay_weight": "half"}, "delay_weight = 'half' is not allowed; give numbers from 0 to 1."),
+    (
+        {"device": [0, 1], "uplink_bps": [1e6, 2e6, 3e6]},
+        "the shapes do not broadcast together: "
+        "device (2,), uplink_bps (3,), downlink_bps (), delay_weight ().",
+    ),
+]
+
+
+@pytest.mark.parametrize("solve", [card.solve, card.solve_exhaustive])
+@pytest.mark.parametrize(("changes", "message"), REQUESTS)
+def test_request_to_solve(solve, changes, message):
+    request = {"device": 0, "uplink_bps": 1e6, "downlink_bps": 1e6}
+    with pytest.raises(card.ScenarioError) as refusal:
+        solve(card.load_scenario("nominal"), **{**request, **changes})
+    assert str(refusal.value) == message
+
+
+POLICIES = (
+    "card, device_only, server_only, random_cut, static_cut, delay_optimal, energy_optimal, "
+    "exhaustive"
+)
+SIMULATIONS = [
+    (
+        {"policies": ["card", "device_olny"]},
+        "policies = 'device_olny' is unknown; did you mean 'device_only'?",
+    ),
+    ({"policies": "card"}, f"policies = 'card' is not allowed; give a list of {POLICIES}."),
+    ({"policies": []}, f"policies = [] is not allowed; give a list of {POLICIES}."),
+    ({"rounds": 0}, "rounds = 0 is not allowed; give a whole number from 1."),
+    ({"rounds": 2.5}, "rounds = 2.5 is not allowed; give a whole number from 1."),
+    ({"rounds": True}, "rounds = True is not allowed; give a whole number from 1."),
+    ({"seed": -1}, "seed = -1 is not allowed; give a whole number from 0."),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), SIMULATIONS)
+def test_simulation(changes, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.simulate(card.load_scenario("nominal"), **changes)
+    assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("phone", f"device = 'phone' is unknown; choose one of {NAMES}."),
+        (7, f"device = 7 is unknown; choose one of {NAMES}."),
+    ],
+)
+def test_device_of_a_scenario(device, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario("nominal").device_index(device)
+    assert str(refusal.value) == message

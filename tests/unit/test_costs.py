@@ -1,0 +1,223 @@
+"""`card.costs`: every part of delay and energy by hand, and the arrays behind a scenario."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from handmade import handmade
+
+import card
+from card.costs import OPTIMISER_COPIES, server_power_w
+from card.llm import LABEL_BITS, architecture, block_cost, head_cost
+from card.refusal import ScenarioError
+from card.scenario import catalogue
+
+NOMINAL = card.load_scenario("nominal")
+TOKENS, HIDDEN, BITS = 512, 2048, 16
+
+
+def test_parts_of_one_round_by_hand():
+    """T = 2 mini-batches; cut 1 on the fast device, 10 Hz, 8 bit/s up, 4 bit/s down."""
+    costs = card.evaluate(handmade(), 0, 1, 10.0, 8.0, 4.0)
+    assert costs.device_compute_s == pytest.approx(2 * 100 / 100)
+    assert costs.uplink_s == pytest.approx(2 * 80 / 8)
+    assert costs.downlink_s == pytest.approx(2 * 40 / 4)
+    assert costs.server_compute_s == pytest.approx(2 * 200 / (10 * 10))
+    assert costs.adapter_down_s == pytest.approx(6 / 4)
+    assert costs.adapter_up_s == pytest.approx(6 / 8)
+    assert costs.adapter_s == pytest.approx(1.5 + 0.75)
+    assert costs.delay_s == pytest.approx(2 + 20 + 20 + 4 + 2.25)
+    assert costs.server_power_w == pytest.approx(1 + 10**3 / 1000)
+    assert costs.energy_j == pytest.approx(4 * 2)
+    assert costs.device_power_w == 30
+    assert costs.uplink_power_w == 0.5
+    # 2 s of computing at 30 W, 20 s of activations and 0.75 s of adapters at 0.5 W
+    assert costs.device_energy_j == pytest.approx(2 * 30 + 20.75 * 0.5)
+
+
+def test_no_block_on_the_device_moves_no_adapter_and_no_gradient():
+    costs = card.evaluate(handmade(), 1, 0, 20.0, 8.0, 4.0)
+    assert (costs.device_compute_s, costs.downlink_s, costs.adapter_s) == (0, 0, 0)
+    assert costs.delay_s == pytest.approx(20 + 2 * 300 / (10 * 20))
+    assert costs.energy_j == pytest.approx(3 * (1 + 8))
+
+
+def test_all_blocks_on_the_device_cost_the_server_nothing():
+    costs = card.evaluate(handmade(), 1, 2, 5.0, 8.0, 4.0)
+    assert (costs.energy_j, costs.uplink_s, costs.downlink_s) == (0, 0, 0)
+    assert costs.delay_s == pytest.approx(2 * 300 / 50 + 12 / 4 + 12 / 8)
+    assert costs.device_energy_j == pytest.approx(12 * 7 + 1.5 * 0.5)
+
+
+def test_every_argument_broadcasts():
+    shape = card.evaluate(
+        handmade(), [[0], [1]], [0, 1, 2], 10.0, np.full((4, 1, 1), 8.0), 4.0
+    ).delay_s.shape
+    assert shape == (4, 2, 3)
+
+
+def test_huge_rounds_do_not_overflow():
+    """10^12 mini-batches of 10^9 FLOP are more than a whole number of 64 bit holds."""
+    system = handmade(local_iterations=10**12)
+    profile = replace(system.profile, device_flop=np.array([0, 10**9, 3 * 10**9]))
+    costs = card.evaluate(replace(system, profile=profile), 0, 1, 10.0, 8.0, 4.0)
+    assert costs.device_compute_s == pytest.approx(1e19)
+
+
+def test_scenario_serves_where_its_arrays_do():
+    by_scenario = card.evaluate(NOMINAL, 0, 3, 1e9, 1e7, 1e7)
+    by_system = card.evaluate(card.system(NOMINAL), 0, 3, 1e9, 1e7, 1e7)
+    assert by_scenario.delay_s == by_system.delay_s
+    assert card.system(card.system(NOMINAL)).num_blocks == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((2, 0, 1.0, 1.0, 1.0), "device = 2 is out of range; give 0 to 1."),
+        ((0, 3, 1.0, 1.0, 1.0), "cut = 3 is out of range; give 0 to 2."),
+        ((0, 0, 0.0, 1.0, 1.0), "frequency_hz = 0 is not allowed; give finite numbers above 0."),
+        ((0, 0, 1.0, -1.0, 1.0), "uplink_bps = -1 is not allowed; give finite numbers above 0."),
+        (
+            (0, 0, 1.0, 1.0, np.inf),
+            "downlink_bps = inf is not allowed; give finite numbers above 0.",
+        ),
+    ],
+)
+def test_values_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ScenarioError) as error:
+        card.evaluate(handmade(), *arguments)
+    assert str(error.value) == message
+
+
+def parts(scenario):
+    arch = architecture(scenario.llm)
+    first, other = (
+        block_cost(arch, scenario.training, scenario.lora, first=flag) for flag in (True, False)
+    )
+    return arch, first, other, head_cost(arch, scenario.training)
+
+
+def test_profile_of_the_vanilla_topology_adds_up_from_blocks():
+    profile = card.cut_profile(NOMINAL)
+    arch, first, other, head = parts(NOMINAL)
+    smashed, labels = TOKENS * HIDDEN * BITS, TOKENS * LABEL_BITS
+    np.testing.assert_array_equal(profile.cut, np.arange(17))
+    assert profile.device_flop[[0, 1, 3]].tolist() == [0, first.flop, first.flop + 2 * other.flop]
+    whole = first.flop + 15 * other.flop + head.flop
+    assert profile.device_flop[16] == whole
+    assert (profile.device_flop + profile.server_flop == whole).all()
+    assert profile.server_flop[16] == 0
+    assert profile.uplink_bit.tolist() == [smashed + labels] * 16 + [0]
+    assert profile.downlink_bit.tolist() == [0] + [smashed] * 15 + [0]
+    # rank 8 on q (2048 to 2048) and v (2048 to 512), 16 bit each
+    adapter = 8 * (2048 + 2048 + 2048 + 512) * 16
+    assert profile.adapter_bit.tolist() == [adapter * cut for cut in range(17)]
+    embedding = 16 * arch.embedding_parameters
+    assert profile.device_memory_bit[0] == embedding
+    assert profile.device_memory_bit[2] == (
+        embedding
+        + 16 * (first.parameters + other.parameters)
+        + OPTIMISER_COPIES * 2 * adapter
+        + first.saved_bit
+        + other.saved_bit
+    )
+
+
+def test_u_shaped_topology_keeps_head_and_labels_on_the_device():
+    scenario = NOMINAL.updated({"training.topology": "u-shaped"})
+    vanilla, ushaped = card.cut_profile(NOMINAL), card.cut_profile(scenario)
+    *_, head = parts(scenario)
+    smashed = TOKENS * HIDDEN * BITS
+    assert (ushaped.device_flop[:16] == vanilla.device_flop[:16] + head.flop).all()
+    assert ushaped.device_flop[16] == vanilla.device_flop[16]
+    assert (ushaped.server_flop[:16] == vanilla.server_flop[:16] - head.flop).all()
+    # activations up, final hidden states down, their gradients up, the cut's gradients down
+    assert ushaped.uplink_bit.tolist() == [2 * smashed] * 16 + [0]
+    assert ushaped.downlink_bit.tolist() == [smashed] + [2 * smashed] * 15 + [0]
+    np.testing.assert_array_equal(ushaped.adapter_bit, vanilla.adapter_bit)
+    head_bit = 16 * head.parameters + head.saved_bit
+    assert (ushaped.device_memory_bit[:16] == vanilla.device_memory_bit[:16] + head_bit).all()
+    assert ushaped.device_memory_bit[16] == vanilla.device_memory_bit[16]
+
+
+def test_profile_as_plain_lists():
+    plain = card.cut_profile(NOMINAL).as_dict()
+    names = "cut device_flop server_flop uplink_bit downlink_bit adapter_bit device_memory_bit"
+    assert list(plain) == names.split()
+    assert all(type(value) is int for column in plain.values() for value in column)
+
+
+def test_arrays_of_the_nominal_scenario():
+    """RTX 4060 Ti: 4352 cores, 2 FLOP per core and cycle, 2.535 GHz, 160 W."""
+    system = card.system(NOMINAL)
+    board = catalogue()["jetson-agx-orin-64gb"]
+    assert (system.num_devices, system.num_blocks) == (5, 16)
+    assert system.device_names == tuple(f"device-{i}" for i in range(1, 6))
+    assert system.flops_per_hz == 4352 * 2
+    assert system.frequency_max_hz == 2.535e9
+    assert system.static_power_w == 0
+    assert server_power_w(system, 2.535e9) == pytest.approx(160)
+    assert system.throughput_flops[0] == board.cores * 2 * board.clock_hz
+    assert system.device_power_w[0] == board.max_power_w
+    assert system.uplink_power_w == pytest.approx(10**2.3 * 1e-3)
+    assert system.frequency_min_hz[0] == pytest.approx(system.throughput_flops[0] / (4352 * 2))
+    assert system.feasible.all()
+    assert (system.local_iterations, system.delay_weight, system.clocks_hz) == (20, 0.5, None)
+
+
+def test_utilisation_static_power_and_hardware_minimum_enter():
+    system = card.system(
+        NOMINAL.updated(
+            {
+                "server.utilisation": 0.5,
+                "server.static_power_w": 20.0,
+                "server.minimum_frequency_hz": 1.5e9,
+                "devices.device-1.utilisation": 0.25,
+            }
+        )
+    )
+    assert system.flops_per_hz == 4352
+    assert system.throughput_flops[0] == card.system(NOMINAL).throughput_flops[0] / 4
+    assert server_power_w(system, 2.535e9) == pytest.approx(160)
+    assert server_power_w(system, 0.0) == 20
+    assert system.frequency_min_hz.min() == 1.5e9
+
+
+def test_device_faster_than_the_server_pins_the_clock():
+    system = card.system(NOMINAL.updated({"devices.device-1.hardware": "h200-sxm"}))
+    assert system.frequency_min_hz[0] == system.frequency_max_hz
+
+
+def test_listed_clocks_bound_the_range():
+    """The lowest clock is the first on the list that keeps up with the device."""
+    system = card.system(NOMINAL.updated({"server.clocks_hz": [2.0e9, 0.2e9, 1.0e9, 1.0e9]}))
+    assert system.clocks_hz.tolist() == [0.2e9, 1.0e9, 2.0e9]
+    assert system.frequency_max_hz == 2.0e9
+    # device-1 does 5.3 TFLOP/s, which the server does at 0.61 GHz; device-5 0.8 TFLOP/s at 0.1 GHz
+    assert system.frequency_min_hz[[0, 4]].tolist() == [1.0e9, 0.2e9]
+    # the power law is the board's, whatever clocks are offered
+    assert server_power_w(system, 2.535e9) == pytest.approx(160)
+
+
+def test_clock_step_counts_down_from_the_highest_clock():
+    system = card.system(
+        NOMINAL.updated({"server.clock_step_hz": 1.0e9, "server.minimum_frequency_hz": 0.5e9})
+    )
+    np.testing.assert_allclose(system.clocks_hz, [0.535e9, 1.535e9, 2.535e9])
+
+
+def test_memory_and_cut_range_bound_the_feasible_cuts():
+    system = card.system(
+        NOMINAL.updated({"training.cut_range": [2, 14], "devices.device-4.memory_share": 0.2})
+    )
+    assert np.flatnonzero(system.feasible[0]).tolist() == list(range(2, 15))
+    usable = 0.2 * 8 * 8e9
+    fits = np.flatnonzero(system.profile.device_memory_bit <= usable)
+    assert np.flatnonzero(system.feasible[3]).tolist() == [c for c in fits if 2 <= c <= 14]
+    assert 2 < system.feasible[3].sum() < 13
+
+
+def test_memory_too_small_for_any_cut_names_the_device_and_the_need():
+    with pytest.raises(ScenarioError, match=r"devices.device-2: no cut fits .* 0.525 GB, usable"):
+        card.system(NOMINAL.updated({"devices.device-2.memory_share": 0.01}))

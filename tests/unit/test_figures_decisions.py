@@ -1,0 +1,121 @@
+"""Figures of decisions draw the decisions they are given."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from card.figures import decisions
+from card.figures.style import COLOURS
+
+
+@pytest.fixture
+def results() -> xr.Dataset:
+    """One policy, one state, two devices, four rounds; the server idles at cut 8."""
+    cut = np.array([[[0, 0, 8, 8], [0, 0, 0, 0]]])
+    dims = ("state", "device", "round")
+    return xr.Dataset(
+        {
+            "cut": (dims, cut),
+            "frequency_hz": (dims, np.array([[[1e9, 2e9, 3e9, 3e9], [4e8, 5e8, 6e8, 7e8]]])),
+            "server_compute_s": (dims, np.where(cut < 8, 1.0, 0.0)),
+        },
+        coords={"state": ["good"], "device": ["a", "b"], "round": np.arange(4)},
+    )
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def title(axes: Axes) -> str:
+    """Title wherever the style puts it."""
+    return axes.get_title() or axes.get_title(loc="left")
+
+
+def test_runs_are_value_start_and_length() -> None:
+    assert list(decisions.runs([0, 0, 8, 0])) == [(0, 0, 2), (8, 2, 1), (0, 3, 1)]
+
+
+def test_spread_moves_apart_only_what_is_too_close() -> None:
+    assert decisions.spread([0.0, 5.0], 1.0) == [0.0, 5.0]
+    assert decisions.spread([1.0, 1.0], 1.0) == pytest.approx([0.5, 1.5])
+    close = decisions.spread([3.0, 1.0, 1.1], 1.0)
+    assert np.diff(sorted(close)).min() == pytest.approx(1.0, abs=0.01)
+    assert np.argsort(close).tolist() == [1, 2, 0]
+
+
+def test_cut_colours_run_from_the_servers_to_the_devices() -> None:
+    assert decisions.cut_colour(0, 8) == to_hex(COLOURS["green"])
+    assert decisions.cut_colour(8, 8) == to_hex(COLOURS["vermillion"])
+
+
+def test_strips_are_the_runs_of_each_device(results: xr.Dataset) -> None:
+    figure = decisions.decisions_over_rounds(results, 8)
+    strips, clocks = figure.axes
+    bars = [(bar.get_x(), bar.get_width(), to_hex(bar.get_facecolor())) for bar in strips.patches]
+    green, vermillion = to_hex(COLOURS["green"]), to_hex(COLOURS["vermillion"])
+    assert bars == [(0, 2, green), (2, 2, vermillion), (0, 4, green)]
+    assert title(strips) == "good: cut layer"
+    assert clocks.get_ylabel() == "GHz"
+
+
+def test_clocks_have_a_gap_where_the_server_idles(results: xr.Dataset) -> None:
+    clocks = decisions.decisions_over_rounds(results, 8).axes[1]
+    first, second = (line.get_ydata() for line in clocks.get_lines())
+    np.testing.assert_allclose(first, [1.0, 2.0, np.nan, np.nan])
+    np.testing.assert_allclose(second, [0.4, 0.5, 0.6, 0.7])
+
+
+def test_only_the_first_rounds_are_shown(results: xr.Dataset) -> None:
+    strips = decisions.decisions_over_rounds(results, 8, rounds=2).axes[0]
+    assert [bar.get_width() for bar in strips.patches] == [2, 2]
+
+
+def test_shares_add_up_and_are_named(results: xr.Dataset) -> None:
+    figure = decisions.decision_shares(results, 8)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [50.0, 50.0, 100.0]
+    assert texts(figure) == ["cut 0", "cut 8", "cut 0"]
+    assert axes.get_xlabel() == "rounds [%]"
+
+
+def test_regions_mark_cuts_and_scenario() -> None:
+    weight = np.linspace(0, 1, 11)
+    bands = np.geomspace(1e6, 1e8, 9)
+    above = weight[None, :] > np.linspace(0.2, 0.8, 9)[:, None]
+    cut = xr.DataArray(
+        np.where(above, 0, 8)[None, None],
+        dims=("state", "device", "bandwidth_hz", "delay_weight"),
+        coords={
+            "state": ["good"],
+            "device": ["a"],
+            "bandwidth_hz": bands,
+            "delay_weight": weight,
+        },
+    )
+    figure = decisions.decision_regions(cut, 8, (1e7, 0.5))
+    (axes,) = figure.axes
+    assert sorted(texts(figure)) == ["cut 0", "cut 8"]
+    assert axes.get_xlabel() == "bandwidth [MHz]"
+    assert axes.get_ylabel() == "weight of delay w"
+    (ring,) = axes.get_lines()
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (10.0, 0.5)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["border, good", "this scenario"]
+
+
+def test_thresholds_and_clocks_are_drawn_as_given() -> None:
+    least = np.array([[0.1, 0.2, 0.3], [0.5, np.nan, np.nan]])
+    clocks = np.array([[np.nan, 1e9, 2e9], [np.nan, 5e8, 2e9]])
+    figure = decisions.thresholds_and_clocks(
+        [10, 20, 30], least, [0.0, 0.5, 1.0], clocks, ["a", "b"], 2e9
+    )
+    left, right = figure.axes
+    np.testing.assert_array_equal([line.get_ydata() for line in left.get_lines()], least)
+    drawn = [line.get_ydata() for line in right.get_lines()[:2]]
+    np.testing.assert_allclose(drawn, clocks / 1e9)
+    assert left.get_xlabel() == "distance [m]"
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["a", "b"]

@@ -1,0 +1,104 @@
+"""`card.figures.system` and `card.figures.radio`: the data drawn are the data given."""
+
+import numpy as np
+import pytest
+
+import card
+from card.figures import radio
+from card.figures import system as pictures
+
+
+@pytest.fixture(scope="module")
+def scenario():
+    return card.load_scenario("nominal")
+
+
+def drawn(axes):
+    """Data of all lines of some axes."""
+    return [line.get_ydata() for line in axes.lines]
+
+
+def contains(lines, values):
+    return any(len(line) == len(values) and np.allclose(line, values) for line in lines)
+
+
+class TestCutCosts:
+    @pytest.fixture
+    def profile(self, scenario):
+        return card.cut_profile(scenario)
+
+    def test_draws_each_cost_in_its_unit(self, profile):
+        figure = pictures.cut_costs({"vanilla": profile}, {"a": 6.0, "b": 6.0, "c": 12.0})
+        work, traffic, adapters, memory = figure.axes
+        assert contains(drawn(work), profile.device_flop / 1e12)
+        assert contains(drawn(work), profile.server_flop / 1e12)
+        assert contains(drawn(traffic), profile.uplink_bit / 8e6)
+        assert contains(drawn(traffic), profile.downlink_bit / 8e6)
+        assert contains(drawn(adapters), profile.adapter_bit / 8e6)
+        assert contains(drawn(memory), profile.device_memory_bit / 8e9)
+        assert [axes.get_ylabel() for axes in figure.axes] == [
+            "work [TFLOP]",
+            "data [MB]",
+            "data [MB]",
+            "memory [GB]",
+        ]
+
+    def test_devices_of_one_limit_share_a_label(self, profile):
+        figure = pictures.cut_costs({"vanilla": profile}, {"a": 6.0, "b": 6.0, "c": 12.0})
+        assert [text.get_text() for text in figure.axes[3].texts] == ["a, b: 6 GB", "c: 12 GB"]
+
+
+class TestParts:
+    def test_bars_add_up_to_the_delay_and_show_both_energies(self, scenario):
+        costs = card.evaluate(scenario, np.arange(2), 8, 1e9, 5e7, 8e7)
+        time, energy = pictures.parts(costs, ["a", "b"]).axes
+        ends = [max(p.get_x() + p.get_width() for p in time.patches[i::2]) for i in range(2)]
+        assert ends == pytest.approx(list(costs.delay_s))
+        widths = [patch.get_width() for patch in energy.patches]
+        assert widths == pytest.approx([*[costs.energy_j] * 2, *costs.device_energy_j])
+        assert time.get_xlabel().endswith("[s]")
+        assert energy.get_xlabel().endswith("[J]")
+
+
+class TestPower:
+    def test_draws_power_energy_and_the_thriftiest_clock(self):
+        clock = np.linspace(1e9, 2e9, 11)
+        power, energy = {"0 W": clock**3 / 1e27}, {"0 W": clock**2 / 1e18}
+        left, right = pictures.power(clock, power, energy, {"0 W": 1e9}).axes
+        assert contains(drawn(left), power["0 W"])
+        assert contains(drawn(right), energy["0 W"])
+        mark = right.lines[-1]
+        assert (mark.get_xdata()[0], mark.get_ydata()[0]) == pytest.approx((1.0, 1.0))
+        assert left.get_xlabel() == "server clock [GHz]"
+        assert left.get_ylabel() == "server power [W]"
+
+
+class TestRates:
+    def test_draws_both_directions_and_the_spread(self):
+        distance = np.linspace(10, 100, 50)
+        up, down = 1e9 / distance, 2e9 / distance
+        quantiles = {"good": np.array([[1e6, 2e6, 3e6], [4e6, 5e6, 6e6]])}
+        figure = radio.rates(distance, {"good": (up, down)}, {"a": 20, "b": 50}, quantiles)
+        over, spread = figure.axes
+        assert contains(drawn(over), up / 1e6)
+        assert contains(drawn(over), down / 1e6)
+        assert contains(drawn(spread), [2.0, 5.0])
+        (bars,) = spread.collections
+        assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[1, 3], [4, 6]]
+        assert {"good", "a", "b"} <= {text.get_text() for text in over.texts}
+        assert over.get_xlabel().endswith("[m]")
+        assert over.get_ylabel().endswith("[Mbit/s]")
+
+
+class TestRunningMeans:
+    def test_draws_every_repetition_every_average_and_the_theory(self):
+        rounds = np.array([10, 100, 1000])
+        single = np.array([[1.0, 2.0, 3.0], [1.5, 2.5, 3.5]])
+        averaged = {"K = 2": np.array([1.2, 1.2, 1.3])}
+        predicted = np.array([1.0, 1.9, 2.8])
+        (axes,) = radio.running_means(rounds, single, averaged, predicted, 1.0).axes
+        for values in (*single, *averaged.values(), predicted):
+            assert contains(drawn(axes), values)
+        assert {"K = 2", "theory, K = 1", "K = 1: 2 repetitions", "ergodic"} <= {
+            text.get_text() for text in axes.texts
+        }

@@ -1,0 +1,143 @@
+"""`card.policies`: what each benchmark does, by hand and by brute force."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from handmade import DOWN, UP, handmade
+from scipy.stats import chisquare
+
+import card
+from card.policies import POLICIES, Draws, named
+from card.refusal import ScenarioError
+from card.simulate import draw
+from card.solver import best_frequency, objective, prices
+
+NOMINAL = card.load_scenario("nominal")
+
+
+def draws_of(system, device=(0, 1), up=UP, down=DOWN):
+    device = np.array(device)
+    return Draws.of(system, device, np.full(device.shape, up), np.full(device.shape, down))
+
+
+def decide(name, system, draws, seed=0):
+    cut, frequency = POLICIES[name](system, draws, np.random.default_rng(seed))
+    return cut.tolist(), frequency.tolist()
+
+
+def test_draws_bring_their_extremes():
+    """Slow device, as in test_solver: 5 s and 16.225 s, 0 J and 27 J."""
+    draws = draws_of(handmade())
+    assert draws.device.tolist() == [0, 1]
+    assert [float(bound[1]) for bound in draws.bounds] == pytest.approx([5, 16.225, 0, 27])
+
+
+def test_names_and_order_are_stable():
+    assert list(POLICIES) == [
+        "card",
+        "device_only",
+        "server_only",
+        "random_cut",
+        "static_cut",
+        "delay_optimal",
+        "energy_optimal",
+        "exhaustive",
+    ]
+    assert list(named(["server_only", "card"])) == ["server_only", "card"]
+
+
+def test_unknown_policy_is_refused():
+    with pytest.raises(ScenarioError) as error:
+        named(["card", "server_onyl"])
+    assert str(error.value).startswith(
+        "policies = 'server_onyl' is unknown; did you mean 'server_only'?"
+    )
+
+
+def test_card_and_exhaustive_are_the_solver():
+    system = handmade(delay_weight=0.6)
+    draws = draws_of(system)
+    decision = card.solve(system, draws.device, UP, DOWN)
+    expected = decision.cut.tolist(), decision.frequency_hz.tolist()
+    assert decide("card", system, draws) == decide("exhaustive", system, draws) == expected
+
+
+def test_single_minded_policies_are_the_solver_at_the_end_weights():
+    system = handmade()
+    draws = draws_of(system)
+    assert decide("delay_optimal", system, draws)[1] == [20.0, 20.0]
+    # nothing on the server; P(f)/f is least at cbrt(P_0 / 2 ξ) = 7.9 Hz, below the fast F_min
+    cut, frequency = decide("energy_optimal", system, draws)
+    assert cut == [2, 2]
+    assert frequency == pytest.approx([10.0, 500 ** (1 / 3)])
+
+
+def test_server_only_runs_at_full_clock():
+    system = handmade(feasible=np.array([[True, True, True], [False, True, True]]))
+    assert decide("server_only", system, draws_of(system)) == ([0, 1], [20.0, 20.0])
+
+
+def test_device_only_takes_all_blocks_that_fit_at_cards_clock():
+    system = handmade(feasible=np.array([[True, True, True], [True, True, False]]))
+    draws = draws_of(system)
+    cut, frequency = decide("device_only", system, draws)
+    assert cut == [2, 1]
+    decision = card.solve(system, draws.device, UP, DOWN)
+    assert frequency == decision.frequency_hz.tolist()
+    assert frequency == best_frequency(system, draws.device, *prices(draws.bounds, 0.5)).tolist()
+
+
+def test_random_cut_is_uniform_over_the_feasible_cuts_at_cards_clock():
+    feasible = np.array([[True, False, True], [True, True, True]])
+    system = handmade(feasible=feasible)
+    device = np.repeat([0, 1], 30_000)
+    draws = draws_of(system, device)
+    cut, frequency = map(np.array, decide("random_cut", system, draws, seed=4))
+    assert set(cut[device == 0]) == {0, 2}
+    for position in (0, 1):
+        counts = list(Counter(cut[device == position].tolist()).values())
+        assert chisquare(counts).pvalue > 1e-3
+    decision = card.solve(system, draws.device, UP, DOWN)
+    np.testing.assert_array_equal(frequency, decision.frequency_hz)
+
+
+def test_random_cut_follows_the_generator_alone():
+    system = handmade()
+    draws = draws_of(system, np.zeros(50, dtype=int))
+    assert decide("random_cut", system, draws, 1) == decide("random_cut", system, draws, 1)
+    assert decide("random_cut", system, draws, 1) != decide("random_cut", system, draws, 2)
+
+
+@pytest.mark.parametrize("clocks", [None, [0.7e9, 1.1e9, 1.9e9, 2.5e9]])
+def test_static_cut_is_the_best_single_pair_by_brute_force(clocks):
+    scenario = NOMINAL.updated({"server.clocks_hz": clocks})
+    system = card.system(scenario)
+    draws = draw(system, scenario, rounds=20, seed=5)
+
+    def mean_objective(cut, frequency):
+        costs = card.evaluate(
+            system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps
+        )
+        return float(objective(draws.bounds, 0.5, costs.delay_s, costs.energy_j).mean())
+
+    cut, frequency = POLICIES["static_cut"](system, draws, np.random.default_rng(0))
+    assert np.unique(cut).size == np.unique(frequency).size == 1
+    ours = mean_objective(int(cut.flat[0]), float(frequency.flat[0]))
+    lowest = system.frequency_min_hz.max()
+    offered = np.geomspace(lowest, 2.535e9, 100) if clocks is None else system.clocks_hz
+    every = [
+        mean_objective(cut, clock) for cut in range(17) for clock in offered if clock >= lowest
+    ]
+    assert ours <= min(every) + 1e-12
+    # the grid is fine enough to come close, so the clock is right and not merely lucky
+    assert ours == pytest.approx(min(every), abs=1e-4)
+
+
+def test_static_cut_needs_a_cut_that_all_devices_hold():
+    system = handmade(feasible=np.array([[True, False, False], [False, True, True]]))
+    with pytest.raises(ScenarioError) as error:
+        decide("static_cut", system, draws_of(system))
+    assert str(error.value) == (
+        "policies: static_cut needs a cut that fits every device; none does."
+    )

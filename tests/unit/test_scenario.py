@@ -1,0 +1,218 @@
+"""Scenarios: loading, overriding, studies, and the origin of every number."""
+
+import json
+
+import pytest
+
+import card
+from card.merge import read_yaml
+from card.scenario import DATA, Scenario, catalogue, scenario_names
+
+
+def numbers(node, path=""):
+    """Dotted path of every leaf but text that names or describes."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from numbers(value, f"{path}.{key}" if path else key)
+    elif isinstance(node, list) and node and isinstance(node[0], dict):
+        for item in node:
+            yield from numbers(
+                {k: v for k, v in item.items() if k != "name"}, f"{path}.{item['name']}"
+            )
+    else:
+        yield path
+
+
+class TestProvenance:
+    @pytest.mark.parametrize("name", scenario_names())
+    def test_every_value_of_a_shipped_scenario_has_a_source(self, name):
+        scenario = card.load_scenario(name)
+        whole = scenario.model_dump(mode="json", exclude={"sources", "title"})
+        paths = list(numbers(whole))
+        assert "devices.device-1.distance_m" in paths
+        assert [path for path in paths if scenario.source_of(path) is None] == []
+
+    @pytest.mark.parametrize("name", scenario_names())
+    def test_every_source_of_a_shipped_scenario_is_of_a_value(self, name):
+        scenario = card.load_scenario(name)
+        names = {device.name for device in scenario.devices} | set(scenario.channel_states)
+        whole = scenario.model_dump(mode="json", exclude={"sources", "title"})
+        known = {".".join(p for p in path.split(".") if p not in names) for path in numbers(whole)}
+        assert set(scenario.sources) <= known | set(numbers(whole))
+
+    def test_nominal_claims_nothing_but_assumptions_and_public_facts(self):
+        kinds = {source.kind for source in card.load_scenario("nominal").sources.values()}
+        assert kinds == {"assumed", "config"}
+
+    @pytest.mark.parametrize("name", catalogue())
+    def test_every_hardware_number_has_a_source(self, name):
+        entry = catalogue()[name]
+        fields = set(type(entry).model_fields) - {"title", "role", "sources"}
+        assert set(entry.sources) == fields
+        kinds = {source.kind for source in entry.sources.values()}
+        assert kinds <= {"datasheet", "derived"}
+        for key, source in entry.sources.items():
+            assert source.url, key
+            assert source.confirmed or source.note, key
+
+    @pytest.mark.parametrize("path", sorted((DATA / "llms").glob("*.json")), ids=lambda p: p.stem)
+    def test_every_llm_configuration_has_a_source(self, path):
+        about = json.loads(path.read_text())["_card"]
+        assert set(about) == {"title", "source", "licence", "parameters", "confirmed", "note"}
+        assert about["source"].startswith("https://")
+
+    def test_source_is_the_values_own_or_its_groups(self):
+        scenario = card.load_scenario("nominal", **{"devices.device-2.distance_m": 61})
+        assert scenario.source_of("devices.device-2.distance_m").source == "set by the user"
+        general = scenario.sources["devices.distance_m"]
+        assert scenario.source_of("devices.device-3.distance_m") == general
+        exponent = scenario.sources["channel_states.path_loss_exponent"]
+        assert scenario.source_of("channel_states.poor.path_loss_exponent") == exponent
+        assert scenario.source_of("title") is None
+
+    def test_source_of_a_part_covers_what_is_in_it(self):
+        source = {"kind": "measured", "source": "a link measured at noon"}
+        changes = {"sources": {"link": source}, "link.fading_draws": 4}
+        raw = card.load_scenario("nominal").model_dump(mode="json")
+        raw["sources"] = changes["sources"]
+        scenario = Scenario.model_validate(raw)
+        assert scenario.source_of("link.bandwidth_hz").kind == "measured"
+        assert scenario.source_of("lora.rank") is None
+
+
+class TestOverrides:
+    def test_dotted_nested_and_updated_agree(self):
+        dotted = card.load_scenario("nominal", **{"objective.delay_weight": 0.8})
+        assert dotted == card.load_scenario("nominal", objective={"delay_weight": 0.8})
+        assert dotted == card.load_scenario("nominal").updated({"objective.delay_weight": 0.8})
+        assert dotted.objective.delay_weight == 0.8
+
+    @pytest.mark.parametrize("key", ["device-1", "0"])
+    def test_device_by_name_or_position(self, key):
+        scenario = card.load_scenario("nominal", **{f"devices.{key}.distance_m": 50})
+        assert [device.distance_m for device in scenario.devices] == [50, 60, 140, 100, 180]
+
+    def test_null_removes_a_device_and_a_channel_state(self):
+        scenario = card.load_scenario(
+            "nominal", **{"devices.device-1": None, "channel_states.good": None}
+        )
+        assert [d.name for d in scenario.devices] == [f"device-{n}" for n in (2, 3, 4, 5)]
+        assert list(scenario.channel_states) == ["normal", "poor"]
+
+    def test_null_restores_a_default(self):
+        scenario = card.load_scenario("nominal", **{"devices.device-1.memory_share": 0.5})
+        again = scenario.updated({"devices.device-1.memory_share": None})
+        assert again.devices[0].memory_share == 0.75
+
+    def test_channel_state_can_be_added(self):
+        scenario = card.load_scenario(
+            "nominal", **{"channel_states.clear": {"path_loss_exponent": 2}}
+        )
+        assert list(scenario.channel_states) == ["good", "normal", "poor", "clear"]
+
+    def test_update_leaves_the_original(self):
+        scenario = card.load_scenario("nominal")
+        scenario.updated({"lora.rank": 4}, reason="tried")
+        assert scenario.lora.rank == 8
+
+    def test_update_notes_its_reason(self):
+        scenario = card.load_scenario("nominal").updated({"lora.rank": 4}, reason="tried")
+        assert scenario.source_of("lora.rank").source == "tried"
+
+    def test_scenario_survives_a_round_trip(self):
+        scenario = card.load_scenario("nominal")
+        assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+
+
+class TestStudies:
+    def test_study_overrides_its_base_and_says_so(self, tmp_path):
+        study = tmp_path / "wide.yml"
+        study.write_text("base: nominal\ntitle: Wide\nlink: {bandwidth_hz: 20e6}\n")
+        scenario = card.load_scenario(study)
+        assert (scenario.title, scenario.link.bandwidth_hz) == ("Wide", 2e7)
+        assert scenario.link.uplink_power_dbm == 23
+        assert scenario.source_of("link.bandwidth_hz").source == "set by wide.yml"
+        assert scenario.source_of("link.uplink_power_dbm").source.startswith("Power class 3")
+
+    def test_base_may_be_a_file_beside_the_study(self, tmp_path, monkeypatch):
+        (tmp_path / "bases").mkdir()
+        (tmp_path / "studies").mkdir()
+        (tmp_path / "bases" / "a.yml").write_text("base: nominal\nlora: {rank: 4}\n")
+        (tmp_path / "bases" / "b.yml").write_text("base: a.yml\nlora.adapter_bits: 32\n")
+        study = tmp_path / "studies" / "c.yml"
+        study.write_text("base: ../bases/b.yml\ntraining.batch_size: 2\n")
+        monkeypatch.chdir("/")
+        scenario = card.load_scenario(study)
+        found = (scenario.lora.rank, scenario.lora.adapter_bits, scenario.training.batch_size)
+        assert found == (4, 32, 2)
+        assert scenario.source_of("lora.rank").source == "set by a.yml"
+
+    def test_caller_overrides_the_study(self, tmp_path):
+        study = tmp_path / "s.yml"
+        study.write_text("base: nominal\nlora: {rank: 4}\n")
+        assert card.load_scenario(study, **{"lora.rank": 2}).lora.rank == 2
+
+    def test_whole_scenario_file_needs_no_base(self, tmp_path):
+        copy = tmp_path / "mine.yml"
+        copy.write_text((DATA / "scenarios" / "nominal.yml").read_text())
+        assert card.load_scenario(str(copy)) == card.load_scenario("nominal")
+
+
+class TestNominal:
+    """The numbers that the design page and the book print."""
+
+    def test_devices(self):
+        devices = card.load_scenario("nominal").devices
+        assert [device.hardware for device in devices] == [
+            "jetson-agx-orin-64gb",
+            "jetson-agx-orin-32gb",
+            "jetson-orin-nx-16gb",
+            "jetson-orin-nano-8gb",
+            "jetson-xavier-nx-16gb",
+        ]
+        assert [device.distance_m for device in devices] == [200, 60, 140, 100, 180]
+
+    def test_server(self):
+        gpu = catalogue()[card.load_scenario("nominal").server.hardware]
+        assert (gpu.cores, gpu.clock_hz, gpu.max_power_w) == (4352, 2.535e9, 160)
+
+    def test_link(self):
+        scenario = card.load_scenario("nominal")
+        exponents = [s.path_loss_exponent for s in scenario.channel_states.values()]
+        assert exponents == [3.0, 3.5, 4.0]
+        assert scenario.link.model_dump() == {
+            "bandwidth_hz": 1e7,
+            "uplink_power_dbm": 23,
+            "downlink_power_dbm": 30,
+            "noise_dbm_per_hz": -174,
+            "reference_loss_db": 30,
+            "shadowing_db": 6,
+            "fading": "ergodic",
+            "fading_draws": 1,
+        }
+
+    def test_training(self):
+        scenario = card.load_scenario("nominal")
+        shape = (scenario.training.batch_size, scenario.training.sequence_length)
+        assert (scenario.llm, *shape, scenario.training.local_iterations) == (
+            "llama-3.2-1b",
+            1,
+            512,
+            20,
+        )
+        assert (scenario.lora.rank, scenario.lora.targets) == (8, ("q_proj", "v_proj"))
+        assert scenario.objective.delay_weight == 0.5
+
+    def test_whole_llm_fits_an_8_gb_board(self):
+        assert card.system(card.load_scenario("nominal")).feasible.all()
+
+
+@pytest.mark.parametrize(("device", "index"), [("device-4", 3), (3, 3), (-1, 4)])
+def test_device_index(device, index):
+    assert card.load_scenario("nominal").device_index(device) == index
+
+
+def test_shipped_files_are_scenarios_or_studies():
+    for name in scenario_names():
+        raw = read_yaml(DATA / "scenarios" / f"{name}.yml")
+        assert {"title", "sources"} <= set(raw), name

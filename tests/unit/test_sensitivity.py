@@ -1,0 +1,96 @@
+"""Variations bend exactly the assumed numbers, by the stated steps."""
+
+import pytest
+
+import card
+from card.sensitivity import ALTERNATIVES, Variation, alternatives, effects, variations
+from card.sweep import Target
+
+TARGETS = (Target("delay_s", "device_only", 0.7), Target("energy_j", "server_only", 0.5))
+
+
+@pytest.fixture(scope="module")
+def scenario() -> card.Scenario:
+    return card.load_scenario("nominal")
+
+
+@pytest.fixture(scope="module")
+def found(scenario: card.Scenario) -> dict[tuple[str, int], Variation]:
+    return {(item.parameter, item.side): item for item in variations(scenario)}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "side", "change", "path", "value"),
+    [
+        ("link.bandwidth_hz", 1, "+20 %", "link.bandwidth_hz", 12e6),
+        ("link.shadowing_db", -1, "−3 dB", "link.shadowing_db", 3.0),
+        ("link.uplink_power_dbm", 1, "+3 dB", "link.uplink_power_dbm", 26.0),
+        ("link.noise_dbm_per_hz", -1, "−3 dB", "link.noise_dbm_per_hz", -177.0),
+        ("objective.delay_weight", -1, "−0.1", "objective.delay_weight", 0.4),
+        ("devices.utilisation", -1, "−0.1", "devices.device-5.utilisation", 0.9),
+        ("devices.distance_m", 1, "+20 %", "devices.device-2.distance_m", 72.0),
+        (
+            "channel_states.path_loss_exponent",
+            1,
+            "+0.2",
+            "channel_states.poor.path_loss_exponent",
+            4.2,
+        ),
+        ("training.activation_bits", 1, "doubled", "training.activation_bits", 32),
+        ("training.local_iterations", -1, "−20 %", "training.local_iterations", 16),
+        ("training.batch_size", 1, "+1", "training.batch_size", 2),
+    ],
+)
+def test_steps(
+    found: dict[tuple[str, int], Variation],
+    parameter: str,
+    side: int,
+    change: str,
+    path: str,
+    value: float,
+) -> None:
+    item = found[parameter, side]
+    assert item.change == change
+    assert item.overrides[path] == pytest.approx(value)
+
+
+def test_all_devices_move_together(found: dict[tuple[str, int], Variation]) -> None:
+    assert len(found["devices.distance_m", 1].overrides) == 5
+
+
+def test_what_cannot_move_has_no_variation(found: dict[tuple[str, int], Variation]) -> None:
+    assert ("server.utilisation", 1) not in found, "already 1"
+    assert ("training.batch_size", -1) not in found, "already 1"
+    assert ("server.static_power_w", 1) not in found, "0 has no 20 %"
+
+
+def test_only_assumed_and_calibrated_numbers_are_varied(
+    scenario: card.Scenario, found: dict[tuple[str, int], Variation]
+) -> None:
+    assert ("training.weight_bits", 1) not in found, "a fact of the checkpoint"
+    assert not any(parameter.startswith("simulation") for parameter, _ in found)
+    calibrated = {item.parameter for item in variations(card.load_scenario("calibrated"))}
+    assert {"objective.delay_weight", "link.bandwidth_hz"} <= calibrated
+    kinds = {scenario.source_of(path).kind for item in found.values() for path in item.overrides}
+    assert kinds == {"assumed"}
+
+
+def test_every_variation_is_a_valid_scenario(
+    scenario: card.Scenario, found: dict[tuple[str, int], Variation]
+) -> None:
+    for item in found.values():
+        scenario.updated(item.overrides)
+
+
+def test_alternatives_leave_out_what_the_scenario_already_is(scenario: card.Scenario) -> None:
+    changes = {(item.parameter, item.change) for item in alternatives(scenario)}
+    assert ("training.topology", "vanilla") not in changes
+    assert len(changes) == len(ALTERNATIVES) - 1
+
+
+def test_effects_leave_out_what_cannot_be(scenario: card.Scenario) -> None:
+    impossible = Variation("llm", "GPT-2", 0, {"llm": "gpt-2"})  # has no q_proj to adapt
+    weight = Variation("objective.delay_weight", "1", 1, {"objective.delay_weight": 1.0})
+    (effect,) = effects(scenario, [impossible, weight], TARGETS, rounds=5, seed=0)
+    assert (effect.parameter, effect.side) == ("objective.delay_weight", 1)
+    assert effect.reached[0] > 0.6, "all weight on delay shortens it"
