@@ -28,7 +28,7 @@ def pytest_terminal_summary(
     }
     if not rates:
         return
-    slowest = min(rates.values())
+    slowest, width = min(rates.values()), max(map(len, rates))
     terminalreporter.section("decisions per second")
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        terminalreporter.write_line(f"{name:40} {rate:14,.0f} {rate / slowest:12,.0f} x")
+        terminalreporter.write_line(f"{name:{width}} {rate:14,.0f} {rate / slowest:12,.0f} x")

@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 import card
-from card.costs import round_costs
+from card.costs import fixed_parts, server_cycles
 from card.simulate import draw
-from card.solver import objective
+from card.solver import extremes, prices
 
 MILLION = 1_000_000
 SAMPLE = 20
@@ -25,12 +25,20 @@ def case():
 
 def by_scipy(system, device, up, down):
     """Best cut, clock and objective by a bounded scalar minimisation for every cut."""
-    bounds = card.solve(system, device, up, down).extremes
+    bounds = extremes(system, device[None], up[None], down[None])
+    delay_price, energy_price = (float(price[0]) for price in prices(bounds, system.delay_weight))
+    shortest, least = float(bounds.delay_min_s[0]), float(bounds.energy_min_j[0])
+    static, cubic = system.static_power_w, system.power_coefficient
     low, high = float(system.frequency_min_hz[device]), system.frequency_max_hz
+    cuts = np.arange(system.num_blocks + 1)
+    # plain floats, so that the optimiser is timed and not numpy's handling of single numbers
+    fixed = sum(fixed_parts(system, device, cuts, up, down)).tolist()
+    cycles = server_cycles(system, cuts).tolist()
 
     def value(cut, frequency):
-        costs = round_costs(system, device, cut, frequency, up, down)
-        return float(objective(bounds, system.delay_weight, costs.delay_s, costs.energy_j))
+        busy = cycles[cut] / frequency
+        delay, energy = fixed[cut] + busy, busy * (static + cubic * frequency**3)
+        return delay_price * (delay - shortest) + energy_price * (energy - least)
 
     found = []
     for cut in np.flatnonzero(system.feasible[device]):

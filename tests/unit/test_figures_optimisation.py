@@ -1,10 +1,11 @@
-"""`card.figures.optimisation`: the data drawn are the data given."""
+"""`card.figures.optimisation` and `card.figures.pareto`: the data drawn are the data given."""
 
 import numpy as np
 import pytest
 
 import card
 from card.figures import optimisation as pictures
+from card.figures import pareto as trade
 
 
 def drawn(axes):
@@ -81,9 +82,7 @@ class TestPareto:
     def test_draws_front_reached_points_jump_and_choice(self):
         delay, energy = np.array([1.0, 2.0, 3.0, 4.0]), np.array([9.0, 6.0, 5.0, 0.0])
         reached = delay[[0, 1, 3]], energy[[0, 1, 3]]
-        (axes,) = pictures.pareto(
-            (delay, energy), np.array([0, 0, 0, 16]), reached, (2.0, 6.0)
-        ).axes
+        (axes,) = trade.pareto((delay, energy), np.array([0, 0, 0, 16]), reached, (2.0, 6.0)).axes
         lines = drawn(axes)
         assert contains(lines, delay[:3], energy[:3])
         assert contains(lines, delay[3:], energy[3:])
@@ -98,7 +97,7 @@ class TestAlongWeight:
     def test_draws_each_quantity_over_the_weight(self):
         weight = np.array([0.0, 0.5, 1.0])
         values = np.array([16, 0, 0]), np.array([1e9, 1e9, 2e9]), np.ones(3), np.arange(3.0)
-        figure = pictures.along_weight(weight, *values, 0.5)
+        figure = trade.along_weight(weight, *values, 0.5)
         for axes, expected in zip(
             figure.axes, (values[0], values[1] / 1e9, *values[2:]), strict=True
         ):
