@@ -63,7 +63,8 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
             stacklevel=2,
         )
     rayleigh = rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws))
-    return shadowed * rayleigh
+    gains: FloatArray = shadowed * rayleigh
+    return gains
 
 
 def snr(

@@ -95,7 +95,7 @@ def use_style() -> None:
     if "inline" in mpl.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats  # only in Jupyter
 
-        set_matplotlib_formats("svg", metadata={"Date": None})
+        set_matplotlib_formats("svg", metadata={"Date": None})  # type: ignore[no-untyped-call]
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
