@@ -78,7 +78,8 @@ def snr(
 
 def awgn_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
     """Rate without fading [bit/s]: W log2(1 + s)."""
-    return bandwidth_hz * np.log1p(np.asarray(snr_ratio, dtype=np.float64)) / np.log(2.0)
+    rate: FloatArray = bandwidth_hz * np.log1p(np.asarray(snr_ratio)) / np.log(2.0)
+    return rate
 
 
 def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:

@@ -51,7 +51,8 @@ def test_solve_prints_the_decision_and_every_feasible_cut():
     assert set(found) == {
         "device", "cut", "frequency_hz", "frequency_min_hz", "frequency_max_hz",
         "throughput_flops", "flops_per_hz", "static_power_w", "power_coefficient", "delay_weight",
-        "uplink_bps", "downlink_bps", "delay_s", "energy_j", "device_energy_j", "objective", "table",
+        "uplink_bps", "downlink_bps", "delay_s", "energy_j", "device_energy_j", "objective",
+        "table",
     }  # fmt: skip
     assert found["cut"] == decision.cut
     assert found["objective"] == decision.objective
