@@ -7,6 +7,7 @@ depend on the cut. One cube root and a search over the few cuts that can win giv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -318,6 +319,7 @@ def _best_frequency(
     return np.where(per_work(lower) <= per_work(upper), lower, upper)
 
 
+@lru_cache(maxsize=16)
 def _pruned(arrays: System) -> IntArray:
     return _padded([extreme_cuts(arrays.profile, row) for row in arrays.feasible])
 

@@ -100,7 +100,7 @@ def test_solve_without_json_names_the_decision():
     [
         (["show", "nominl"], "did you mean 'nominal'?"),
         (["show", "missing.yml"], "missing.yml does not exist"),
-        (["costs", "nominal", "--set", "lora.rnk=4"], "did you mean 'rank'?"),
+        (["costs", "nominal", "--set", "lora.rnk=4"], "did you mean 'lora.rank'?"),
         (["costs", "nominal", "--set", "lora.rank"], "write PATH=VALUE"),
         (["costs", "nominal", "--set", "lora.rank=0"], "lora.rank = 0 is not allowed"),
         (["solve", "nominal", "--device", "device-9", *RATES], "device = 'device-9' is unknown"),
