@@ -152,7 +152,7 @@ def test_both_sides_add_up_to_the_unsplit_model(name):
 @pytest.mark.parametrize("name", llm_names())
 def test_split_model_computes_what_the_unsplit_model_computes(name):
     """The model that is counted is the right one: same loss, same adapter gradients."""
-    split = SplitModel(narrow_config(name), lora(name), bits=32, device="cpu")
+    split = SplitModel(narrow_config(name), lora(name, bits=32), bits=32, device="cpu")
     adapters = [p for p in split.model.parameters() if p.requires_grad]
     with torch.no_grad():
         for adapter in adapters:
