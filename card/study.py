@@ -254,6 +254,9 @@ def _forget_run(notebook: Path) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     for number, cell in enumerate(content["cells"]):
         cell["id"] = f"cell-{number}"
+        tags = cell["metadata"].get("tags", [])
+        if "injected-parameters" in tags:  # folded like every other code cell
+            tags.append("hide-input")
     for owner in (content, *content["cells"]):
         for key in ("papermill", "execution"):
             owner["metadata"].pop(key, None)

@@ -140,8 +140,8 @@ def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
         (x, *x_ends), (y, *y_ends) = here.energy_j.values, here.delay_s.values
         colour = POLICY_COLOURS.get(policy, COLOURS["black"])
         axes.errorbar(
-            x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), color=colour, capsize=3,
-            marker=POLICY_MARKERS.get(policy, "h"), markersize=12 if policy == "card" else 8,
+            x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), color=colour,
+            marker=POLICY_MARKERS.get(policy, "h"), markersize=13 if policy == "card" else 11,
             markeredgecolor="white", zorder=4 if policy == "card" else 3,
         )  # fmt: skip
         groups.setdefault((float(f"{x:.6g}"), float(f"{y:.6g}")), []).append(policy)
