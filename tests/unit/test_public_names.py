@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -50,6 +52,24 @@ def test_names_are_frozen():
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_parameters_are_frozen(name):
     assert " ".join(inspect.signature(getattr(card, name)).parameters) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", ["claims", "simulate", "sweep"])
+def test_a_function_keeps_its_name_where_a_module_has_the_same(name):
+    code = (
+        f"import card.{name}, sys; module = sys.modules['card.{name}'];"
+        f"assert card.{name} is module.{name} and callable(card.{name})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_load_on_first_use_and_unknown_ones_are_attribute_errors():
+    code = (
+        "import card, sys; assert not {'numpy', 'pydantic'} & set(sys.modules);"
+        "assert set(card.__all__) <= set(dir(card)); card.solve; assert 'numpy' in sys.modules;"
+        "from card import *; assert callable(simulate) and not hasattr(card, 'solv')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_function_has_its_signature_above():
