@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from card.hardware import DATA
 from card.merge import read_yaml
-from card.scenario import DATA, load_scenario
+from card.scenario import load_scenario
 from card.simulate import reductions, simulate
 
 Status = Literal["holds when calibrated", "does not hold", "drifted"]

@@ -17,10 +17,11 @@ from rich.table import Table
 from card import costs as model
 from card.channel import draw_gains, link_rates, scenario_gain
 from card.claims import claims as recompute_claims
+from card.hardware import hardware
 from card.llm import public_config
 from card.merge import parse_value
 from card.refusal import ScenarioError, unknown
-from card.scenario import Scenario, hardware, load_scenario
+from card.scenario import Scenario, load_scenario
 from card.simulate import means, reductions
 from card.simulate import simulate as run_simulation
 from card.solver import Decision, objective

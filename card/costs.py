@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from card.hardware import hardware
 from card.llm import LABEL_BITS, Architecture, architecture, block_cost, check_length, head_cost
 from card.refusal import ScenarioError
-from card.scenario import Lora, Scenario, Training, hardware
+from card.scenario import Lora, Scenario, Training
 from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, dbm_to_w, gb_to_bit
 
 IntArray = NDArray[np.int64]
@@ -115,7 +116,7 @@ class System:
     throughput_flops: FloatArray
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
-    """Device power while it computes [W], shape `(devices,)`."""
+    """Device power while it computes [W], shape `(devices,)`; NaN where unknown."""
     uplink_power_w: float
     """Device transmit power [W]."""
     flops_per_hz: float
@@ -176,11 +177,11 @@ def system(scenario: Scenario | System) -> System:
         profile=profile,
         feasible=_feasible(scenario, profile, [board.memory_gb for board in boards]),
         throughput_flops=throughput,
-        device_power_w=np.array([board.max_power_w for board in boards]),
+        device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
         uplink_power_w=float(dbm_to_w(scenario.link.uplink_power_dbm)),
         flops_per_hz=kappa,
         static_power_w=server.static_power_w,
-        power_coefficient=(gpu.max_power_w - server.static_power_w) / gpu.clock_hz**3,
+        power_coefficient=((gpu.max_power_w or np.nan) - server.static_power_w) / gpu.clock_hz**3,
         frequency_min_hz=lowest,
         frequency_max_hz=top,
         clocks_hz=clocks,

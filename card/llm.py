@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+from card.hardware import DATA
 from card.refusal import ScenarioError, unknown
-from card.scenario import DATA, Lora, Scenario, Training, llm_names
+from card.scenario import Lora, Scenario, Training, llm_names
 
 LABEL_BITS = 32
 """Bits of one label on the wire: token ids as 32-bit integers (`assumed`)."""

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from card.hardware import DATA, Hardware, Source, catalogue
 from card.llm import architecture, public_config
-from card.scenario import DATA, Hardware, Scenario, Source, catalogue
+from card.scenario import Scenario
 
 Claim = Mapping[str, Any]
 

@@ -10,24 +10,19 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from card.records import Count, NotNegative, Positive, Record
 from card.refusal import ScenarioError
 
 FORMAT = "card-profile/1"
 """Version of the file; others are refused."""
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
 PartName = Literal["embedding", "first_block", "block", "head"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Spread(_Record):
+class Spread(Record):
     """Time of repeated runs."""
 
     median_s: Positive
@@ -36,11 +31,11 @@ class Spread(_Record):
     """Lower quartile [s]."""
     upper_s: Positive
     """Upper quartile [s]."""
-    repeats: Annotated[int, Field(ge=1)]
+    repeats: Count
     """Runs after warm-up."""
 
 
-class Part(_Record):
+class Part(Record):
     """One part of the LLM for one mini-batch."""
 
     forward: Spread
@@ -65,7 +60,7 @@ class Part(_Record):
         return self.forward_flop + self.backward_flop
 
 
-class Reading(_Record):
+class Reading(Record):
     """A quantity that a machine may or may not offer."""
 
     value: NotNegative | None = None
@@ -80,14 +75,14 @@ class Reading(_Record):
         return self
 
 
-class Machine(_Record):
+class Machine(Record):
     """Where a profile was recorded."""
 
     processor: str
     """Name of the processor that ran the LLM."""
     accelerator: bool
     """Whether that is a GPU."""
-    cores: Annotated[int, Field(ge=1)]
+    cores: Count
     """Logical processor cores used, or the GPU's multiprocessors."""
     memory_gb: Positive
     """Its memory [GB]."""
@@ -95,18 +90,18 @@ class Machine(_Record):
     """Operating system and architecture."""
 
 
-class Settings(_Record):
+class Settings(Record):
     """What was run."""
 
     llm: str
     """Entry of `data/llms`."""
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     """Sequences per mini-batch."""
-    sequence_length: Annotated[int, Field(ge=1)]
+    sequence_length: Count
     """Tokens per sequence."""
     activation_bits: Literal[16, 32]
     """Bits of activations, frozen weights and adapters."""
-    rank: Annotated[int, Field(ge=1)]
+    rank: Count
     """LoRA rank."""
     targets: tuple[str, ...]
     """LoRA targets."""
@@ -114,7 +109,7 @@ class Settings(_Record):
     """Whether fewer repeats were made."""
 
 
-class WholeStep(_Record):
+class WholeStep(Record):
     """One training step of the whole LLM: measured, and predicted from its parts."""
 
     measured: Spread
@@ -128,7 +123,7 @@ class WholeStep(_Record):
         return self.predicted_s / self.measured.median_s - 1.0
 
 
-class PowerLaw(_Record):
+class PowerLaw(Record):
     """P(f) = P_0 + ξ f³ fitted to a sweep of clocks."""
 
     clocks_hz: tuple[Positive, ...]
@@ -147,7 +142,7 @@ class PowerLaw(_Record):
     """Lowest clock from which on the law is within a tenth; none if nowhere."""
 
 
-class Profile(_Record):
+class Profile(Record):
     """What one machine took to train the parts of one LLM."""
 
     format: Literal["card-profile/1"]
@@ -214,7 +209,9 @@ def read_profile(path: Path) -> Profile:
         raise ScenarioError(f"{path} cannot be read: {error.strerror}.") from error
     version = raw.get("format") if isinstance(raw, dict) else None
     if version != FORMAT:
-        raise ScenarioError(f"{path} has format {version!r}; this version reads {FORMAT!r}: {again}.")
+        raise ScenarioError(
+            f"{path} has format {version!r}; this version reads {FORMAT!r}: {again}."
+        )
     try:
         return Profile.model_validate(raw)
     except ValidationError as error:

@@ -11,70 +11,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from card.hardware import DATA, Source, hardware, is_profile
 from card.merge import merge_recorded, read_yaml
+from card.records import Count, Level, Name, NotNegative, Number, Positive, Record, Share
 from card.refusal import ScenarioError, from_validation, nearest, unknown
 
-_PACKAGED = Path(__file__).parent / "data"
-DATA = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "data"
 
-Kind = Literal["published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"]
-
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Level = Annotated[Number, Field(ge=-300, le=300)]
-Share = Annotated[Number, Field(gt=0, le=1)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Name = Annotated[str, Field(strict=True, min_length=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Source(_Part):
-    """Where a number comes from."""
-
-    kind: Kind
-    """Provenance kind."""
-    source: Name
-    """Citation, formula or reason."""
-    url: str | None = None
-    """Address of the public source."""
-    confirmed: bool | None = None
-    """Whether the public source was read and says so."""
-    note: str | None = None
-    """What differs or is missing."""
-
-
-class Hardware(_Part):
-    """Public facts of one processor (`data/hardware.yml`)."""
-
-    title: Name
-    """Name that a figure shows."""
-    role: Literal["device", "server"]
-    """Where the catalogue lists it; either may be used on both sides."""
-    cores: Count
-    """CUDA cores (σ)."""
-    flop_per_core_cycle: Positive
-    """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
-    clock_hz: Positive
-    """Highest GPU clock [Hz]."""
-    memory_gb: Positive
-    """Memory [GB], 1 GB = 10^9 byte."""
-    memory_bandwidth_gb_per_s: Positive
-    """Memory bandwidth [GB/s]."""
-    min_power_w: Positive | None
-    """Lowest power mode [W]."""
-    max_power_w: Positive
-    """Highest power mode, or thermal design power [W]."""
-    sources: dict[str, Source]
-    """Origin of each number."""
-
-
-class Training(_Part):
+class Training(Record):
     """How one round of fine-tuning is cut into mini-batches."""
 
     batch_size: Count
@@ -95,7 +40,7 @@ class Training(_Part):
     """First and last cut allowed; null means all blocks on the device."""
 
 
-class Lora(_Part):
+class Lora(Record):
     """Low-rank adapters on frozen matrices."""
 
     rank: Count
@@ -106,11 +51,11 @@ class Lora(_Part):
     """Bits per adapter weight, on the wire and in memory."""
 
 
-class Server(_Part):
+class Server(Record):
     """The edge server."""
 
     hardware: Name
-    """Entry of the hardware catalogue."""
+    """Entry of the hardware catalogue, or a measured profile by name or file."""
     utilisation: Share
     """Share of the peak rate that training reaches (u)."""
     static_power_w: NotNegative
@@ -125,7 +70,13 @@ class Server(_Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         gpu = hardware("server.hardware", self.hardware)
+        _check_utilisation("server", self.hardware, self.utilisation)
         top = gpu.clock_hz
+        if gpu.max_power_w is None:
+            raise ValueError(
+                f"server.hardware = {self.hardware!r} has no power, which the server's energy "
+                f"needs; record it with --hardware and a catalogue entry."
+            )
         if self.static_power_w >= gpu.max_power_w:
             raise ValueError(
                 f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
@@ -155,13 +106,13 @@ class Server(_Part):
         return self
 
 
-class Device(_Part):
+class Device(Record):
     """One mobile device."""
 
     name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
     """Unique name of the device, without dots or blanks."""
     hardware: Name
-    """Entry of the hardware catalogue."""
+    """Entry of the hardware catalogue, or a measured profile by name or file."""
     utilisation: Share
     """Share of the peak rate that training reaches (u)."""
     distance_m: Annotated[Number, Field(ge=1, le=1e6)]
@@ -172,10 +123,11 @@ class Device(_Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         hardware(f"devices.{self.name}.hardware", self.hardware)
+        _check_utilisation(f"devices.{self.name}", self.hardware, self.utilisation)
         return self
 
 
-class Link(_Part):
+class Link(Record):
     """The radio link between a device and the base station."""
 
     bandwidth_hz: Positive
@@ -196,21 +148,21 @@ class Link(_Part):
     """Rayleigh draws averaged per round when fading is `block` (K)."""
 
 
-class ChannelState(_Part):
+class ChannelState(Record):
     """A propagation condition."""
 
     path_loss_exponent: Annotated[Number, Field(ge=1, le=8)]
     """Path-loss exponent (γ)."""
 
 
-class Objective(_Part):
+class Objective(Record):
     """What CARD minimises."""
 
     delay_weight: Annotated[Number, Field(ge=0, le=1)]
     """Weight of normalised delay (w); normalised server energy has 1 - w."""
 
 
-class Simulation(_Part):
+class Simulation(Record):
     """How many rounds are drawn."""
 
     rounds: Count
@@ -219,7 +171,7 @@ class Simulation(_Part):
     """Seed of every random draw."""
 
 
-class Scenario(_Part):
+class Scenario(Record):
     """One edge network fine-tuning one LLM: everything the model needs, and where it comes from."""
 
     title: Name
@@ -274,18 +226,12 @@ class Scenario(_Part):
         return None
 
 
-@lru_cache
-def catalogue() -> dict[str, Hardware]:
-    """The hardware catalogue `data/hardware.yml`, by name."""
-    raw = read_yaml(DATA / "hardware.yml")
-    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
-
-
-def hardware(key: str, name: str) -> Hardware:
-    """Catalogue entry that the scenario's `key` names."""
-    if name not in catalogue():
-        raise unknown(key, name, catalogue())
-    return catalogue()[name]
+def _check_utilisation(key: str, name: str, utilisation: float) -> None:
+    if is_profile(name) and utilisation != 1:
+        raise ValueError(
+            f"{key}.utilisation = {utilisation:g} is not allowed with a measured profile, whose "
+            f"rate is the one reached; give 1."
+        )
 
 
 @lru_cache
@@ -324,7 +270,7 @@ def _read_merged(
     path = _find(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
-    raw = read_yaml(path)
+    raw = _anchored(read_yaml(path), path.parent)
     base = raw.pop("base", None)
     if base is None:
         return raw
@@ -334,6 +280,17 @@ def _read_merged(
         )
     below = _read_merged(base, (*seen, path), path.parent)
     return merge_recorded(below, raw, f"set by {path.name}")
+
+
+def _anchored(node: Any, folder: Path) -> Any:
+    """The same values, with profile files named from the folder of the scenario file."""
+    if isinstance(node, dict):
+        values = {key: _anchored(value, folder) for key, value in node.items()}
+        named = values.get("hardware")
+        if isinstance(named, str) and named.endswith(".json"):
+            values["hardware"] = str(folder / named)
+        return values
+    return [_anchored(item, folder) for item in node] if isinstance(node, list) else node
 
 
 def _find(name_or_path: str | Path, beside: Path | None) -> Path:

@@ -27,8 +27,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from card import pages
+from card.hardware import DATA
 from card.pages import to_json, write
-from card.scenario import DATA, load_scenario, scenario_names
+from card.scenario import load_scenario, scenario_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

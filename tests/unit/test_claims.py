@@ -9,8 +9,8 @@ import yaml
 
 import card
 from card.claims import Claim
+from card.hardware import DATA
 from card.merge import read_yaml
-from card.scenario import DATA
 from card.simulate import reductions
 
 MODULE = importlib.import_module("card.claims")

@@ -8,9 +8,9 @@ from handmade import handmade
 
 import card
 from card.costs import OPTIMISER_COPIES, server_power_w
+from card.hardware import catalogue
 from card.llm import LABEL_BITS, architecture, block_cost, head_cost
 from card.refusal import ScenarioError
-from card.scenario import catalogue
 
 NOMINAL = card.load_scenario("nominal")
 TOKENS, HIDDEN, BITS = 512, 2048, 16

@@ -5,8 +5,9 @@ import json
 import pytest
 
 import card
+from card.hardware import DATA, catalogue
 from card.merge import read_yaml
-from card.scenario import DATA, Scenario, catalogue, scenario_names
+from card.scenario import Scenario, scenario_names
 
 
 def numbers(node, path=""):

@@ -1,0 +1,117 @@
+"""Processors: public facts from the catalogue, or what a profile measured in their place."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from card.merge import read_yaml
+from card.profiles import Profile, read_profile
+from card.records import Count, Name, Positive, Record
+from card.refusal import ScenarioError, unknown
+
+_PACKAGED = Path(__file__).parent / "data"
+DATA = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "data"
+
+Kind = Literal["published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"]
+
+
+class Source(Record):
+    """Where a number comes from."""
+
+    kind: Kind
+    """Provenance kind."""
+    source: Name
+    """Citation, formula or reason."""
+    url: str | None = None
+    """Address of the public source."""
+    confirmed: bool | None = None
+    """Whether the public source was read and says so."""
+    note: str | None = None
+    """What differs or is missing."""
+
+
+class Hardware(Record):
+    """Public facts of one processor (`data/hardware.yml`)."""
+
+    title: Name
+    """Name that a figure shows."""
+    role: Literal["device", "server"]
+    """Where the catalogue lists it; either may be used on both sides."""
+    cores: Count
+    """CUDA cores (σ)."""
+    flop_per_core_cycle: Positive
+    """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
+    clock_hz: Positive
+    """Highest GPU clock [Hz]."""
+    memory_gb: Positive
+    """Memory [GB], 1 GB = 10^9 byte."""
+    memory_bandwidth_gb_per_s: Positive | None
+    """Memory bandwidth [GB/s]."""
+    min_power_w: Positive | None
+    """Lowest power mode [W]."""
+    max_power_w: Positive | None
+    """Highest power mode, or thermal design power [W]."""
+    sources: dict[str, Source]
+    """Origin of each number."""
+
+
+@lru_cache
+def catalogue() -> dict[str, Hardware]:
+    """The hardware catalogue `data/hardware.yml`, by name."""
+    raw = read_yaml(DATA / "hardware.yml")
+    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
+
+
+@lru_cache
+def profile_names() -> tuple[str, ...]:
+    """Names of the shipped profiles."""
+    return tuple(sorted(path.stem for path in (DATA / "profiles").glob("*.json")))
+
+
+def is_profile(name: str) -> bool:
+    """Whether a name is that of a measured profile, shipped or a file."""
+    return name in profile_names() or name.endswith(".json")
+
+
+def hardware(key: str, name: str) -> Hardware:
+    """Catalogue entry or measured profile that the scenario's `key` names."""
+    if name in catalogue():
+        return catalogue()[name]
+    if not is_profile(name):
+        raise unknown(key, name, [*catalogue(), *profile_names()])
+    shipped = name in profile_names()
+    return measured(read_profile(DATA / "profiles" / f"{name}.json" if shipped else Path(name)))
+
+
+def measured(profile: Profile) -> Hardware:
+    """Hardware whose compute rate is the measured one, at the clock as found.
+
+    Cores, memory and power are the catalogue's where the profile names an entry; a measured power
+    replaces the datasheet's. What neither has stays None.
+    """
+    base = catalogue().get(profile.hardware or "")
+    clock = profile.clock_hz.value or (base.clock_hz if base else None)
+    if clock is None:
+        raise ScenarioError(
+            f"the profile {profile.title!r} has no clock ({profile.clock_hz.reason}); record it "
+            f"with --hardware and a catalogue entry."
+        )
+    cores = base.cores if base else profile.machine.cores
+    here = Source(
+        kind="measured",
+        source=f"card profile of {profile.settings.llm} on {profile.title}, {profile.date}",
+    )
+    read = {
+        "cores": cores,
+        "flop_per_core_cycle": profile.throughput_flops / (cores * clock),
+        "clock_hz": clock,
+        "max_power_w": profile.power_w.value or (base.max_power_w if base else None),
+        "memory_gb": base.memory_gb if base else profile.machine.memory_gb,
+    }
+    absent = {"role": "device", "memory_bandwidth_gb_per_s": None, "min_power_w": None}
+    listed = base.model_dump() if base else absent
+    taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
+    sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
+    return Hardware.model_validate({**listed, **read, "title": profile.title, "sources": sources})
