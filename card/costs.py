@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from card.checks import check_index, check_positive, check_shapes
 from card.hardware import hardware
 from card.llm import LABEL_BITS, Architecture, architecture, block_cost, check_length, head_cost
 from card.refusal import ScenarioError
 from card.scenario import Lora, Scenario, Training
-from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, dbm_to_w, gb_to_bit
-
-IntArray = NDArray[np.int64]
+from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, IntArray, dbm_to_w, gb_to_bit
 
 OPTIMISER_COPIES = 4
 """Adapter-sized buffers in training: weight, gradient, Adam's two moments (`assumed`)."""
@@ -364,53 +363,3 @@ def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
 
 
 _as_system = system
-
-
-def check_index(name: str, value: ArrayLike, size: int) -> IntArray:
-    """Whole numbers from 0 to `size - 1`, or an error that names the value."""
-    array = _numbers(name, value, "iu", "whole numbers")
-    if array.size and (array.min() < 0 or array.max() >= size):
-        wrong = array[(array < 0) | (array >= size)].flat[0]
-        raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
-    return array.astype(np.int64, copy=False)
-
-
-def check_positive(name: str, value: ArrayLike) -> FloatArray:
-    """Finite numbers above 0, or an error that names the value."""
-    array = _numbers(name, value, "iuf", "finite numbers above 0").astype(np.float64, copy=False)
-    wrong = ~((array > 0) & np.isfinite(array))
-    if wrong.any():
-        raise ScenarioError(
-            f"{name} = {array[wrong].flat[0]:g} is not allowed; give finite numbers above 0."
-        )
-    return array
-
-
-def check_share(name: str, value: ArrayLike) -> FloatArray:
-    """Numbers from 0 to 1, or an error that names the value."""
-    array = _numbers(name, value, "iuf", "numbers from 0 to 1").astype(np.float64, copy=False)
-    wrong = ~((array >= 0) & (array <= 1))
-    if wrong.any():
-        raise ScenarioError(
-            f"{name} = {array[wrong].flat[0]:g} is not allowed; give numbers from 0 to 1."
-        )
-    return array
-
-
-def check_shapes(**arrays: NDArray[Any]) -> tuple[int, ...]:
-    """Broadcast shape of the arrays, or an error that names them all."""
-    try:
-        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
-
-
-def _numbers(name: str, value: ArrayLike, kinds: str, allowed: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
-    if array.dtype.kind not in kinds:
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
-    return array

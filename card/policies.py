@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from card.costs import IntArray, System, evaluate
+from card.costs import System, evaluate
 from card.refusal import ScenarioError, unknown
 from card.solver import (
     Decision,
@@ -21,7 +21,7 @@ from card.solver import (
     solve,
     solve_exhaustive,
 )
-from card.units import FloatArray
+from card.units import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

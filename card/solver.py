@@ -13,22 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from card.costs import (
-    CutProfile,
-    IntArray,
-    System,
-    check_index,
-    check_positive,
-    check_shapes,
-    check_share,
-    fixed_parts,
-    server_cycles,
-    server_power_w,
-)
+from card.checks import check_index, check_positive, check_shapes, check_share
+from card.costs import CutProfile, System, fixed_parts, server_cycles, server_power_w
 from card.costs import system as as_system
 from card.refusal import unknown
 from card.scenario import Scenario
-from card.units import FloatArray
+from card.units import FloatArray, IntArray
 
 TIE = 1e-12
 """Objectives closer than this are a tie, which goes to the smaller cut."""

@@ -11,9 +11,9 @@ from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from card.costs import CutProfile, IntArray
+from card.costs import CutProfile
 from card.figures.style import COLOURS, WIDTH_IN
-from card.units import BITS_PER_BYTE, FloatArray
+from card.units import BITS_PER_BYTE, FloatArray, IntArray
 
 _INK, _QUIET = "#222222", "#666666"
 _LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")

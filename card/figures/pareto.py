@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from card.costs import IntArray
 from card.figures.style import COLOURS, WIDTH_IN
-from card.units import FloatArray
+from card.units import FloatArray, IntArray
 
 _INK, _QUIET = "#222222", "#666666"
 

@@ -11,7 +11,7 @@ PACKAGE = Path(card.__file__).parent
 ORDER = [
     {"units"},
     {"refusal"},
-    {"records"},
+    {"records", "checks"},
     {"merge", "profiles"},
     {"hardware"},
     {"scenario"},
