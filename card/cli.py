@@ -360,8 +360,19 @@ def _progress(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def _known(node: Any) -> Any:
+    """The same document with null for numbers that are not known (NaN)."""
+    if isinstance(node, dict):
+        return {key: _known(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_known(value) for value in node]
+    return None if isinstance(node, float) and np.isnan(node) else node
+
+
 def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.write(
+        json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    )
 
 
 def _print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import card
+from card.cli import app
 from card.hardware import catalogue, hardware
 from card.profiles import FORMAT, read_profile
 
@@ -82,6 +84,16 @@ def test_a_profile_of_a_listed_machine_takes_what_it_did_not_measure_from_the_ca
     assert board.sources["flop_per_core_cycle"].kind == "measured"
     assert board.sources["max_power_w"].kind == "datasheet"
     assert card.system(card.load_scenario("nominal", **{"server.hardware": str(path)}))
+
+
+def test_what_is_not_known_is_null_on_the_command_line(tmp_path):
+    setting = f"devices.device-1.hardware={stored(tmp_path)}"
+    arguments = ["solve", "nominal", "--device", "device-1", "--set", setting, "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["device_energy_j"] is None
+    assert found["throughput_flops"] == pytest.approx(THROUGHPUT)
 
 
 def test_a_study_names_a_profile_beside_itself(tmp_path):
