@@ -20,7 +20,7 @@ from card.scenario import Lora, Scenario, Training
 from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, IntArray, dbm_to_w, gb_to_bit
 
 OPTIMISER_COPIES = 4
-"""Adapter-sized buffers in training: weight, gradient, Adam's two moments (`assumed`)."""
+"""Adapter-sized buffers in training, for weight, gradient and Adam's moments (`assumed`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class CutProfile:
     uplink_bit: IntArray
     """Smashed data up per local iteration [bit] (S_up)."""
     downlink_bit: IntArray
-    """Gradients (u-shaped: and final hidden states) down per local iteration [bit] (S_dn)."""
+    """Gradients, if u-shaped also final hidden states, down per local iteration [bit] (S_dn)."""
     adapter_bit: IntArray
     """Device-side adapters, moved down and up once per round [bit] (A)."""
     device_memory_bit: IntArray

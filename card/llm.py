@@ -20,7 +20,7 @@ from card.refusal import ScenarioError, unknown
 from card.scenario import Lora, Scenario, Training, llm_names
 
 LABEL_BITS = 32
-"""Bits of one label on the wire: token ids as 32-bit integers (`assumed`)."""
+"""Bits of one label on the wire, a token id as a 32-bit integer (`assumed`)."""
 
 Norm = Literal["rms", "layer"]
 _FLOAT32 = 32

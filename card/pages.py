@@ -129,6 +129,10 @@ def _facts(hardware: Hardware) -> Iterator[Parameter]:
         yield Parameter(key, key, getattr(hardware, key), unit, source)
 
 
+def _with_unit(item: Parameter) -> str:
+    return show(item.value) if item.value is None else f"{show(item.value)} {item.unit}".strip()
+
+
 def _unit(description: str | None) -> str:
     """Unit that a field's description carries in brackets."""
     found = re.search(r"\[(.+?)\]", description or "")
@@ -136,7 +140,7 @@ def _unit(description: str | None) -> str:
 
 
 def _table(items: Iterable[Parameter]) -> str:
-    rows = [(_path(i.path), f"{show(i.value)} {i.unit}".strip(), *_origin(i.source)) for i in items]
+    rows = [(_path(i.path), _with_unit(i), *_origin(i.source)) for i in items]
     return table(("Parameter", "Value", "Kind", "Source"), rows)
 
 

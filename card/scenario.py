@@ -33,7 +33,7 @@ class Training(Record):
     weight_bits: Literal[4, 8, 16, 32, 64]
     """Bits per frozen weight."""
     topology: Literal["vanilla", "u-shaped"]
-    """Where the head and the loss live: on the server, or on the device (labels never leave)."""
+    """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
     cut_range: tuple[
         Annotated[int, Field(strict=True, ge=0)], Annotated[int, Field(strict=True, ge=0)] | None
     ]

@@ -28,7 +28,7 @@ ALTERNATIVES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("llm", "Gemma-2-2B", {"llm": "gemma-2-2b"}),
     ("llm", "Llama-3.2-3B", {"llm": "llama-3.2-3b"}),
 )
-"""Choices that are no matter of degree: parameter, short name, overrides."""
+"""Choices that are no matter of degree, as parameter, short name and overrides."""
 
 _NOT_VARIED = ("simulation.", "link.fading_draws")
 _SHARES = ("utilisation", "memory_share", "delay_weight")
