@@ -7,7 +7,9 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -17,9 +19,10 @@ from rich.table import Table
 from card import costs as model
 from card.channel import draw_gains, link_rates, scenario_gain
 from card.claims import claims as recompute_claims
-from card.hardware import hardware
+from card.hardware import against_datasheet, catalogue, hardware, load_profile
 from card.llm import public_config
 from card.merge import parse_value
+from card.profiles import Profile
 from card.refusal import ScenarioError, unknown
 from card.scenario import Scenario, load_scenario
 from card.simulate import means, reductions
@@ -35,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Accelerator = Literal["cpu", "cuda"]
 Name = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
 ]
@@ -187,6 +191,40 @@ def claims(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def profile(
+    scenario: Name = "nominal",
+    quick: Annotated[bool, typer.Option("--quick", help="Short sequences, few repeats.")] = False,
+    accelerator: Annotated[Accelerator, typer.Option(help="Processor to measure.")] = "cpu",
+    listed_as: Annotated[
+        str | None, typer.Option("--hardware", help="Catalogue entry that this machine is.")
+    ] = None,
+    clocks: Annotated[bool, typer.Option("--clocks", help="Also sweep the GPU's clocks.")] = False,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="File to write.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="PROFILE", help="Hold a recorded profile against the datasheet."),
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what training the parts of the scenario's LLM takes on this machine."""
+    with _refusals():
+        if compare:
+            found = load_profile("compare", compare)
+        else:
+            chosen = _load(scenario, settings)
+            found = _measured(chosen, accelerator, quick, listed_as, clocks)
+        if output:
+            _save(output, found.model_dump_json(indent=1))
+        summary = against_datasheet(found)
+    if as_json:
+        _print_json(summary if compare else found.model_dump(mode="json"))
+        return
+    rows = [(name, "–" if value is None else f"{value:.4g}") for name, value in summary.items()]
+    _print_table(f"{found.title}, {found.settings.llm}", ("quantity", "value"), rows)
+
+
+@app.command()
 def book(
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, to look at only.")] = False,
@@ -234,6 +272,38 @@ def _refusals() -> Iterator[None]:
             raise typer.Exit(2) from None
     for text in dict.fromkeys(str(item.message) for item in caught):
         typer.echo(f"Warning: {text}", err=True)
+
+
+def _measured(
+    scenario: Scenario, accelerator: Accelerator, quick: bool, listed_as: str | None, clocks: bool
+) -> Profile:
+    if clocks and accelerator == "cpu":
+        raise ScenarioError("--clocks sweeps a GPU's clocks; add --accelerator cuda.")
+    if listed_as is not None and listed_as not in catalogue():
+        raise unknown("hardware", listed_as, catalogue())
+    try:
+        from card.lab import profile as lab  # needs torch, which is in the `lab` extra
+    except ImportError as error:
+        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
+    run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
+    work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
+    law = lab.sweep_clocks(work()) if clocks else None
+    found = lab.measure(
+        scenario.llm,
+        *run,
+        accelerator=accelerator,
+        quick=quick,
+        hardware=listed_as,
+        echo=_progress,
+    )
+    return found.model_copy(update={"power_law": law})
+
+
+def _save(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(f"output = {file!r} cannot be written: {error.strerror}.") from error
 
 
 def _load(name: str, settings: Sequence[str] | None) -> Scenario:

@@ -81,8 +81,16 @@ def hardware(key: str, name: str) -> Hardware:
         return catalogue()[name]
     if not is_profile(name):
         raise unknown(key, name, [*catalogue(), *profile_names()])
-    shipped = name in profile_names()
-    return measured(read_profile(DATA / "profiles" / f"{name}.json" if shipped else Path(name)))
+    return measured(load_profile(key, name))
+
+
+def load_profile(key: str, name: str) -> Profile:
+    """Measured profile that `key` names: a shipped one, or a file."""
+    if name in profile_names():
+        return read_profile(DATA / "profiles" / f"{name}.json")
+    if not name.endswith(".json"):
+        raise unknown(key, name, profile_names() or ["a .json file"])
+    return read_profile(Path(name))
 
 
 def measured(profile: Profile) -> Hardware:
@@ -115,3 +123,26 @@ def measured(profile: Profile) -> Hardware:
     taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
     sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
     return Hardware.model_validate({**listed, **read, "title": profile.title, "sources": sources})
+
+
+def against_datasheet(profile: Profile) -> dict[str, float | None]:
+    """What a profile measured, beside the datasheet of the catalogue entry that it names.
+
+    Returns
+    -------
+    Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
+    measured and predicted time [s]; None for what is not known.
+    """
+    base = catalogue().get(profile.hardware or "")
+    peak = base.cores * base.flop_per_core_cycle * base.clock_hz if base else None
+    parts, step = profile.parts, profile.whole_step
+    return {
+        "datasheet_flops": peak,
+        "block_flops": profile.throughput_flops,
+        "first_block_flops": parts["first_block"].flop / parts["first_block"].time_s,
+        "head_flops": parts["head"].flop / parts["head"].time_s,
+        "utilisation": profile.throughput_flops / peak if peak else None,
+        "whole_step_s": step.measured.median_s if step else None,
+        "whole_step_predicted_s": step.predicted_s if step else None,
+        "whole_step_error": step.error if step else None,
+    }

@@ -133,7 +133,7 @@ VALUES = [
         "training.topology",
         "ushaped",
         "training.topology = 'ushaped' is not allowed; give one of vanilla, u-shaped. Where the "
-        "head and the loss live: on the server, or on the device (labels never leave).",
+        "head and the loss live; on the device (`u-shaped`) labels never leave.",
     ),
     # a name
     ("llm", "llama-3.2-1B", "llm = 'llama-3.2-1B' is unknown; did you mean 'llama-3.2-1b'?"),

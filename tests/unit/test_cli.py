@@ -113,6 +113,9 @@ def test_solve_without_json_names_the_decision():
             "did you mean 'good'?",
         ),
         (["simulate", "nominal", "--rounds", "0"], "rounds = 0 is not allowed"),
+        (["profile", "--compare", "cpu-epyc"], "did you mean 'cpu-epyc-2-cores'?"),
+        (["profile", "--clocks"], "add --accelerator cuda"),
+        (["profile", "--hardware", "rtx-4060ti"], "did you mean 'rtx-4060-ti'?"),
     ],
 )
 def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
@@ -146,6 +149,17 @@ def test_claims_exit_0_while_they_match_the_record_and_1_when_one_drifts(monkeyp
     assert "C1 drifted: moved" in result.stderr
 
 
+def test_a_shipped_profile_is_compared_and_stands_in_for_hardware():
+    found = document("profile", "--compare", "cpu-epyc-2-cores")
+    assert found["datasheet_flops"] is None
+    assert abs(found["whole_step_error"]) < 0.15
+    setting = ["--set", "devices.device-5.hardware=cpu-epyc-2-cores"]
+    decision = document("solve", "nominal", "--device", "device-5", *RATES, *setting)
+    assert decision["throughput_flops"] == pytest.approx(found["block_flops"])
+    table = run("profile", "--compare", "cpu-epyc-2-cores").stdout
+    assert "block_flops" in table
+
+
 def test_schema_accepts_the_shipped_scenarios_and_a_study_and_refuses_a_wrong_key():
     jsonschema = pytest.importorskip("jsonschema")
     schema = study_schema()
@@ -161,7 +175,7 @@ def test_schema_accepts_the_shipped_scenarios_and_a_study_and_refuses_a_wrong_ke
 
 def test_help_names_every_command():
     text = run("--help").stdout
-    for command in ("show", "costs", "solve", "simulate", "claims", "book", "schema"):
+    for command in ("show", "costs", "solve", "simulate", "claims", "profile", "book", "schema"):
         assert command in text
 
 
