@@ -25,7 +25,7 @@ def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: flo
 
     Notes
     -----
-    Log-distance law, Goldsmith, Wireless Communications (2005), section 2.6.
+    Log-distance law; see Goldsmith, Wireless Communications (2005).
     """
     distance = np.asarray(distance_m, dtype=np.float64)
     gain: FloatArray = db_to_linear(-loss_db) * distance ** -np.asarray(path_loss_exponent)
@@ -87,8 +87,9 @@ def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999, eq. 34 with one branch. The
-    product e^x E1(x) is Tricomi's U(1, 1, x), which does not overflow for poor channels.
+    The expectation over an exponential power gain, by parts; see Alouini and Goldsmith, IEEE
+    Trans. Veh. Technol. 48(4), 1999. The product e^x E1(x) is Tricomi's U(1, 1, x), which does not
+    overflow for poor channels.
     """
     from scipy.special import hyperu  # scipy.special alone doubles the import time of card
 

@@ -268,7 +268,7 @@ class Costs:
 
     @property
     def device_energy_j(self) -> FloatArray:
-        """Device energy [J]: computing and sending; reported, not optimised."""
+        """Device energy of computing and sending [J]; reported, not optimised."""
         sending_s = self.uplink_s + self.adapter_up_s
         return self.device_compute_s * self.device_power_w + sending_s * self.uplink_power_w
 

@@ -147,8 +147,8 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
 
     Returns
     -------
-    Per benchmark `delay` and `energy`, each with `value`, `low` and `high`: the ratio of means over
-    states, devices and rounds, and its paired bootstrap 95 % percentile interval over rounds. None
+    Per benchmark `delay` and `energy`, each with `value`, `low` and `high`, the ratio of means over
+    states, devices and rounds and its paired bootstrap 95 % percentile interval over rounds. None
     where the benchmark's mean is 0, an interval also where there is one round.
     """
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))

@@ -33,9 +33,13 @@ class Extremes(NamedTuple):
     """True extremes of delay and server energy over a device-round's feasible set."""
 
     delay_min_s: FloatArray
+    """Shortest delay [s]."""
     delay_max_s: FloatArray
+    """Longest delay [s]."""
     energy_min_j: FloatArray
+    """Least server energy [J]."""
     energy_max_j: FloatArray
+    """Most server energy [J]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,7 @@ class Decision:
 
     @property
     def bound(self) -> NDArray[np.int64]:
-        """Which clock limit binds: -1 the lowest, 1 the highest, 0 neither."""
+        """Which clock limit binds, -1 the lowest, 1 the highest, 0 neither."""
         high = self.frequency_hz >= self.frequency_max_hz
         low = self.frequency_hz <= self.frequency_min_hz
         return np.where(high, 1, np.where(low, -1, 0))

@@ -33,7 +33,7 @@ class Step(NamedTuple):
     """One busy interval of a round."""
 
     lane: str
-    """Who is busy: one of `LANES`."""
+    """Who is busy, one of `LANES`."""
     label: str
     """What happens."""
     start_s: float

@@ -19,7 +19,7 @@ _INK, _QUIET = "#222222", "#666666"
 _LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
 _LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 GAP_FLOOR = 1e-17
-"""Gaps below this are drawn at it: they are zero in double precision."""
+"""Gaps below this are drawn at it, since they are zero in double precision."""
 
 
 def objective_curves(
