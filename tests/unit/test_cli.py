@@ -143,7 +143,7 @@ def test_claims_exit_0_while_they_match_the_record_and_1_when_one_drifts(monkeyp
     )
 
     drifted = [card.Claim(**{**claim, "status": "drifted", "drift": "moved"}) for claim in found]
-    monkeypatch.setattr("card.cli.recompute_claims", lambda: drifted)
+    monkeypatch.setattr("card.cli.model.recompute_claims", lambda: drifted)
     result = run("claims")
     assert result.exit_code == 1
     assert "C1 drifted: moved" in result.stderr

@@ -1,0 +1,17 @@
+"""The `card` command."""
+
+import typer
+
+from card.cli import lab, model, studies
+from card.cli.studies import study_schema
+
+__all__ = ["app", "study_schema"]
+
+app = typer.Typer(
+    help="Cut layer and computing resource decision for split fine-tuning of LLMs at the edge.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for part in (model, lab, studies):
+    app.add_typer(part.app)
