@@ -1,0 +1,134 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Frame(_message.Message):
+    __slots__ = ("hello", "welcome", "refusal", "assignment", "tensors", "report", "probe", "finished")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    welcome: Welcome
+    refusal: Refusal
+    assignment: Assignment
+    tensors: Tensors
+    report: Report
+    probe: Probe
+    finished: Finished
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., tensors: _Optional[_Union[Tensors, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("version", "device", "scenario_hash", "llm_fingerprint", "lora_rank", "lora_targets", "activation_dtype", "tokenizer_hash")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_HASH_FIELD_NUMBER: _ClassVar[int]
+    LLM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    LORA_RANK_FIELD_NUMBER: _ClassVar[int]
+    LORA_TARGETS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    device: str
+    scenario_hash: str
+    llm_fingerprint: str
+    lora_rank: int
+    lora_targets: _containers.RepeatedScalarFieldContainer[str]
+    activation_dtype: str
+    tokenizer_hash: str
+    def __init__(self, version: _Optional[int] = ..., device: _Optional[str] = ..., scenario_hash: _Optional[str] = ..., llm_fingerprint: _Optional[str] = ..., lora_rank: _Optional[int] = ..., lora_targets: _Optional[_Iterable[str]] = ..., activation_dtype: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("timeout_s",)
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    timeout_s: float
+    def __init__(self, timeout_s: _Optional[float] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Finished(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("round", "turn", "cut", "frequency_hz", "iterations", "learning_rate", "seed")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    turn: int
+    cut: int
+    frequency_hz: float
+    iterations: int
+    learning_rate: float
+    seed: int
+    def __init__(self, round: _Optional[int] = ..., turn: _Optional[int] = ..., cut: _Optional[int] = ..., frequency_hz: _Optional[float] = ..., iterations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Tensors(_message.Message):
+    __slots__ = ("kind", "round", "iteration", "safetensors", "compute_s")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[Tensors.Kind]
+        SMASHED: _ClassVar[Tensors.Kind]
+        GRADIENT: _ClassVar[Tensors.Kind]
+        HIDDEN: _ClassVar[Tensors.Kind]
+        HIDDEN_GRADIENT: _ClassVar[Tensors.Kind]
+        ADAPTERS: _ClassVar[Tensors.Kind]
+    UNSPECIFIED: Tensors.Kind
+    SMASHED: Tensors.Kind
+    GRADIENT: Tensors.Kind
+    HIDDEN: Tensors.Kind
+    HIDDEN_GRADIENT: Tensors.Kind
+    ADAPTERS: Tensors.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    SAFETENSORS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_S_FIELD_NUMBER: _ClassVar[int]
+    kind: Tensors.Kind
+    round: int
+    iteration: int
+    safetensors: bytes
+    compute_s: float
+    def __init__(self, kind: _Optional[_Union[Tensors.Kind, str]] = ..., round: _Optional[int] = ..., iteration: _Optional[int] = ..., safetensors: _Optional[bytes] = ..., compute_s: _Optional[float] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("round", "iteration", "loss", "compute_s")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_S_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    iteration: int
+    loss: float
+    compute_s: float
+    def __init__(self, round: _Optional[int] = ..., iteration: _Optional[int] = ..., loss: _Optional[float] = ..., compute_s: _Optional[float] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("sequence", "padding", "answer_bytes")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    padding: bytes
+    answer_bytes: int
+    def __init__(self, sequence: _Optional[int] = ..., padding: _Optional[bytes] = ..., answer_bytes: _Optional[int] = ...) -> None: ...
