@@ -2,7 +2,7 @@
 
 import typer
 
-from card.cli import lab, model, studies
+from card.cli import lab, model, runtime, studies
 from card.cli.studies import study_schema
 
 __all__ = ["app", "study_schema"]
@@ -13,5 +13,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (model, lab, studies):
+for part in (model, lab, runtime, studies):
     app.add_typer(part.app)

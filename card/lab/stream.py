@@ -25,7 +25,7 @@ from card.lab.payload import (
     encode,
     header_limit_bytes,
 )
-from card.lab.wire_pb2 import Frame, Probe, Refusal, Tensors
+from card.lab.wire_pb2 import Finished, Frame, Probe, Refusal, Tensors
 
 _FRAME_SLACK_BYTES = 4096
 _INBOX, _OUTBOX = 2, 1
@@ -267,9 +267,16 @@ class Stream:
 
     def refuse(self, reason: str) -> None:
         """Tell the other end why this one will not go on, if it still listens, and close."""
-        with suppress(WireError):
-            self.send(Refusal(reason=reason[:_TEXT]))
-        self.close()
+        self._leave(Refusal(reason=reason[:_TEXT]))
+
+    def finish(self, reason: str) -> None:
+        """Tell the other end that the work is done, if it still listens, and close."""
+        self._leave(Finished(reason=reason[:_TEXT]))
+
+    def wait_closed(self) -> None:
+        """Return when either end has closed the stream, or it broke off."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._lost)
 
     def close(self) -> None:
         """Send what is queued, say no more, and end the stream; more than once does no harm."""
@@ -279,6 +286,11 @@ class Stream:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._lost, _CLOSE_S)
         self.hang_up()
+
+    def _leave(self, message: Any) -> None:
+        with suppress(WireError):
+            self.send(message)
+        self.close()
 
     def _answer(self, probe: Any) -> None:
         if probe.answer_bytes > self.limits.frame_bytes - _FRAME_SLACK_BYTES // 2:

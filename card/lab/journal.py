@@ -1,0 +1,56 @@
+"""What happened in a run, one JSON object per line."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """A file of events that is appended to, line by line.
+
+    Parameters
+    ----------
+    path
+        The file; made if it is missing.
+    done
+        Rounds that are completed. What an earlier server wrote of later ones goes: they are played
+        again.
+    """
+
+    def __init__(self, path: Path, done: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [event for event in read_journal(path) if event.get("round", 0) <= done]
+        fresh = path.with_suffix(".new")
+        fresh.write_text("".join(map(_line, kept)), encoding="utf-8")
+        os.replace(fresh, path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Append an event with the time of day, and hand it to the system at once."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._file.write(_line({"event": event, "time": now, **fields}))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Events in a file, oldest first; a last line that was cut short is left out."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False) + "\n"
