@@ -1,41 +1,34 @@
-"""The real LLM of a public configuration, in the parts that a cut can separate.
+"""What the profiler runs of a real LLM, and what it counts there.
 
-transformers' model with peft's adapters, random weights, eager attention and no dropout. Blocks are
-called with the very arguments that the whole model passes them.
+Random weights, eager attention and no dropout; a part of the LLM runs alone, or all of it at once.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import save
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from torch import Tensor
 
+from card.lab.adapted import AdaptedLlm
+from card.lab.models import plain_model
 from card.scenario import Lora, Training
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
 """Number format by bits per element."""
 
 
-class _BlockReachedError(Exception):
-    """Ends the forward pass where block 1 begins."""
-
-
 class Parts:
-    """An LLM with adapters, as embedding, blocks and head.
+    """An LLM with adapters, as embedding, blocks and head, and a mini-batch for it.
 
     Parameters
     ----------
     raw
         Configuration as in `data/llms`.
     training, lora
-        The mini-batch and the adapters; weights and adapters have `activation_bits` too.
+        The mini-batch and the adapters; weights have `activation_bits` too.
     device
         Where it runs, `cpu` or `cuda`.
     blocks
@@ -44,81 +37,34 @@ class Parts:
 
     def __init__(
         self,
-        raw: dict[str, Any],
+        raw: Mapping[str, Any],
         training: Training,
         lora: Lora,
         device: str = "cpu",
         blocks: int | None = None,
     ) -> None:
-        gpt2 = raw["model_type"] == "gpt2"
-        keys = {k: v for k, v in raw.items() if k not in ("_card", "model_type", "torch_dtype")}
-        keys = json.loads(json.dumps(keys))  # transformers writes into nested mappings
-        if gpt2:
-            keys |= {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
-        if blocks is not None:
-            keys |= {"n_layer" if gpt2 else "num_hidden_layers": blocks}
-            keys.pop("layer_types", None)
-        config = AutoConfig.for_model(raw["model_type"], **keys)
-        config.use_cache = False
-        adapters = LoraConfig(
-            r=lora.rank,
-            target_modules=list(lora.targets),
-            lora_dropout=0.0,
-            fan_in_fan_out=gpt2,
-        )
         torch.manual_seed(0)
-        with torch.device(device), warnings.catch_warnings():
-            # peft asks transformers for a flag by its older name
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            factory: Any = AutoModelForCausalLM
-            self.model: Any = factory.from_config(
-                config, attn_implementation="eager", dtype=DTYPES[training.activation_bits]
-            )
-            self.model.loss_type = "ForCausalLM"  # not every class name tells it
-            get_peft_model(self.model, adapters, autocast_adapter_dtype=False)
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(DTYPES[training.activation_bits])
-        trunk = self.model.transformer if gpt2 else self.model.model
-        self.blocks: nn.ModuleList = trunk.h if gpt2 else trunk.layers
-        self._norm: nn.Module = trunk.ln_f if gpt2 else trunk.norm
-        self._cap = raw.get("final_logit_softcapping")
-        shape = (training.batch_size, training.sequence_length)
-        self.ids: Tensor = torch.randint(config.vocab_size, shape).to(device)
+        dtype = DTYPES[training.activation_bits]
+        self._llm = AdaptedLlm(plain_model(raw, dtype, device=device, blocks=blocks), lora)
+        self.model = self._llm.model
+        self.blocks = self._llm.blocks
+        self._shape = (training.batch_size, training.sequence_length)
+        self.ids: Tensor = torch.randint(self._llm.vocabulary, self._shape).to(device)
         """Token ids of the mini-batch, also its labels."""
-        self._mask = torch.ones_like(self.ids)
 
-    @torch.no_grad()
     def embed(self) -> tuple[Tensor, dict[str, Any]]:
         """Input of block 1, and the other arguments (mask, rotary tables) of a block."""
-        called: dict[str, Any] = {}
-
-        def stop(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            names = ("hidden_states", "past_key_values", "attention_mask")
-            called.update(zip(names, args, strict=False), **kwargs)
-            raise _BlockReachedError
-
-        hook = self.blocks[0].register_forward_pre_hook(stop, with_kwargs=True)
-        try:
-            self.model(input_ids=self.ids, attention_mask=self._mask)
-        except _BlockReachedError:
-            return called.pop("hidden_states"), called
-        finally:
-            hook.remove()
-        raise RuntimeError("the model did not call its first block")
+        context = self._llm.context(*self._shape)
+        return self._llm.embed(self.ids, context), context.arguments(self._llm.layer_types[0])
 
     def head(self, hidden: Tensor) -> Tensor:
         """Loss, from the output of the last block."""
-        logits = self.model.lm_head(self._norm(hidden))
-        if self._cap:
-            logits = torch.tanh(logits / self._cap) * self._cap
-        loss: Tensor = self.model.loss_function(logits, self.ids, self.model.config.vocab_size)
-        return loss
+        return self._llm.loss(hidden, self.ids)
 
     def step(self) -> None:
         """Forward and backward of the whole LLM as built, by transformers' own forward pass."""
         self.forget()
-        self.model(input_ids=self.ids, attention_mask=self._mask, labels=self.ids).loss.backward()
+        self.model(input_ids=self.ids, labels=self.ids).loss.backward()
 
     def forget(self) -> None:
         """Drop gradients, so that the next step does not add to them."""
@@ -126,8 +72,7 @@ class Parts:
 
     def adapters(self, block: int) -> dict[str, Tensor]:
         """Trained weights of a block, by name."""
-        named = self.blocks[block].named_parameters()
-        return {name: value.detach() for name, value in named if value.requires_grad}
+        return self._llm.adapters(block, block + 1)
 
 
 def serialised_bit(tensors: dict[str, Tensor]) -> int:
