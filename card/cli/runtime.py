@@ -65,7 +65,10 @@ def serve(
     ] = None,
     certificates: Certificates = None,
     weights: Weights = None,
-    cut: Annotated[int | None, typer.Option(help="Cut of every round, in place of CARD's.")] = None,
+    cut: Annotated[
+        list[int] | None,
+        typer.Option(help="Cut in place of CARD's; of several, each round takes the next."),
+    ] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="Step size of AdamW.")] = 1e-3,
     wait_for: Annotated[
         int, typer.Option(min=1, help="Devices to wait for before the first round.")
@@ -87,7 +90,7 @@ def serve(
 
         job = Job.open(load(scenario, settings), weights)
         credentials = server_credentials(certificates) if certificates else None
-        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, cut)
+        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()))
         try:
             found = checkpoint.find(folder, resume)
         except checkpoint.CheckpointError as error:
@@ -131,9 +134,9 @@ def join(
 
         chosen = load(scenario, settings)
         chosen.device_index(device)
-        tokens = read_tokens(data, least=chosen.training.sequence_length + 1)
         credentials = device_credentials(certificates, device) if certificates else None
         job = Job.open(chosen, weights)
+        tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)
         with _narrator(_device_line) as narrate:
             try:
                 Device(job, device, tokens, narrate).run(address, credentials, patience_s=patience)

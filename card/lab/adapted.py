@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from card.lab.models import Attention, fill, seeded_model, stored_model
-from card.llm import architecture_of
+from card.llm import Architecture, architecture_of
 from card.refusal import ScenarioError
 from card.scenario import Lora
 
@@ -86,6 +86,8 @@ class AdaptedLlm:
         number format to train in has `adapter_bits`.
     """
 
+    architecture: Architecture
+    """Its dimensions."""
     num_blocks: int
     """Transformer blocks (I)."""
     hidden: int
@@ -101,6 +103,7 @@ class AdaptedLlm:
                 f"lora.adapter_bits = {lora.adapter_bits} is no number format to train in; give "
                 f"16, 32 or 64."
             )
+        self.architecture = arch
         self.num_blocks, self.hidden = arch.num_blocks, arch.hidden
         self.vocabulary, self.max_positions = arch.vocabulary, arch.max_positions
         self.model = model.eval()  # without dropout
@@ -126,7 +129,7 @@ class AdaptedLlm:
         with torch.device(self.device), warnings.catch_warnings():
             # peft asks transformers for a flag by its older name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            get_peft_model(self.model, adapters, autocast_adapter_dtype=False)
+            self._peft = get_peft_model(self.model, adapters, autocast_adapter_dtype=False)
         for name, weight in self._named(0, self.num_blocks):
             weight.data = weight.data.to(_ADAPTER_DTYPES[lora.adapter_bits])
             bound = weight.shape[1] ** -0.5 if name.endswith("lora_A") else 0.0
@@ -281,6 +284,10 @@ class AdaptedLlm:
                 )
         for name, weight in wanted.items():
             weight.copy_(tensors[name])
+
+    def save(self, folder: Path) -> None:
+        """Write all adapters as peft does, for `PeftModel.from_pretrained`."""
+        self._peft.save_pretrained(str(folder), save_embedding_layers=False)
 
     def fingerprint(self) -> str:
         """SHA-256 over the configuration and all frozen weights; equal if the LLM is the same."""

@@ -1,7 +1,7 @@
-"""A device's end of split fine-tuning: its data stays here, its blocks are those the server names.
+"""A device's end of split fine-tuning: its data stays here, the server names its blocks.
 
-The device remembers nothing between rounds: adapters come with each round, and the mini-batches of a
-round follow from seed, device and round. So it may leave and come back whenever it likes.
+The device remembers nothing between rounds: adapters come with each round, and the mini-batches of
+a round follow from seed, device and round. So it may leave and come back whenever it likes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ class Device:
         job.llm.keep(0, deepest, embedding=True, head=head)
 
     def run(
-        self, address: str, credentials: grpc.ChannelCredentials | None, *, patience_s: float = 600.0
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        *,
+        patience_s: float = 600.0,
     ) -> None:
         """Take part until the server ends the run; come back whenever the connection is lost.
 
@@ -153,7 +157,7 @@ class Device:
             smashed = side.forward(batch)
         if cut == job.llm.num_blocks:
             with exchange.computing():
-                loss, _ = side.head()
+                loss = side.finish()
                 _step(update)
             exchange.tell(loss)
             return loss
@@ -163,9 +167,9 @@ class Device:
         else:
             final = exchange.receive(Tensors.HIDDEN, job.activations)["hidden"]
             with exchange.computing():
-                loss, gradient = side.head(final)
+                loss, gradient_up = side.head(final)
             exchange.tell(loss)
-            exchange.send(Tensors.HIDDEN_GRADIENT, {"hidden": gradient})
+            exchange.send(Tensors.HIDDEN_GRADIENT, {"hidden": gradient_up})
         if cut:
             gradient = exchange.receive(Tensors.GRADIENT, job.activations)["hidden"]
             with exchange.computing():

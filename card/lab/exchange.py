@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from card.lab.wire import Stream, TensorSpec, WireError
-from card.lab.wire_pb2 import Report
+from card.lab.wire_pb2 import Report, Tensors
 
 
 class Exchange:
@@ -43,12 +43,12 @@ class Exchange:
         yield
         self.compute_s += time.perf_counter() - start
 
-    def send(self, kind: int, tensors: Mapping[str, Tensor]) -> None:
+    def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:
         """Send tensors, one of `Tensors.Kind`; raises what `Stream.send` does."""
         untold_s = self._untold_s()
         self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s)
 
-    def receive(self, kind: int, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+    def receive(self, kind: Tensors.Kind, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
         """Tensors of the kind and shapes expected.
 
         Raises

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
 from card.costs import System, system
+from card.hardware import DATA
 from card.lab.link import LARGEST_PROBE_BYTES
 from card.lab.split import AdaptedLlm, DeviceSide, ServerSide
-from card.lab.text import TOKENIZER, tokenizer_hash
+from card.lab.text import TOKENIZER, read_tokenizer
 from card.lab.wire import VERSION, TensorSpec, frame_bytes
 from card.lab.wire_pb2 import Hello
-from card.llm import public_config
+from card.llm import Architecture, architecture, public_config
 from card.refusal import ScenarioError
 from card.scenario import Scenario
 
@@ -36,19 +38,31 @@ class Job:
         Devices, training, adapters and the hardware that decisions are made for.
     llm
         The LLM with its adapters, identical at every end.
+    tokenizer, tokenizer_hash
+        What makes text into token ids, and the SHA-256 of its file.
     """
 
     scenario: Scenario
     llm: AdaptedLlm
+    tokenizer: Tokenizer
+    tokenizer_hash: str
 
     @classmethod
     def open(cls, scenario: Scenario, weights: Path | None = None) -> Job:
-        """Build a scenario's LLM, from weights in a folder if given.
+        """Load a scenario's LLM, and the tokenizer that belongs to it.
+
+        Parameters
+        ----------
+        scenario
+            Names the LLM.
+        weights
+            Folder of a checkpoint, with its `tokenizer.json` if it has one. If not given, the
+            checkpoint in `data/checkpoints` is taken, or random weights where there is none.
 
         Raises
         ------
         ScenarioError
-            If the runtime has no such number format, or the weights are not the scenario's LLM.
+            If the runtime has no such number format, or the checkpoint is not the scenario's LLM.
         """
         training, lora = scenario.training, scenario.lora
         for key, bits in {
@@ -60,12 +74,24 @@ class Job:
                 raise ScenarioError(
                     f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
                 )
-        system(scenario)
+        system(scenario)  # refuses what CARD could not decide
+        shipped = DATA / "checkpoints" / scenario.llm
+        folder = weights or (shipped if shipped.is_dir() else None)
         dtype = DTYPES[training.weight_bits]
-        raw = public_config(scenario.llm)
-        if weights is None:
-            return cls(scenario, AdaptedLlm.build(raw, lora, dtype))
-        return cls(scenario, AdaptedLlm.load(weights, lora, dtype, expected=raw))
+        if folder is None:
+            llm = AdaptedLlm.build(public_config(scenario.llm), lora, dtype)
+        else:
+            llm = AdaptedLlm.load(folder, lora, dtype)
+            _check_same(llm.architecture, architecture(scenario.llm), folder)
+        own = folder / "tokenizer.json" if folder else TOKENIZER
+        path = own if own.is_file() else TOKENIZER
+        tokenizer, tokenizer_hash = read_tokenizer(path)
+        if tokenizer.get_vocab_size() > llm.vocabulary:
+            raise ScenarioError(
+                f"{path} has {tokenizer.get_vocab_size()} entries, {scenario.llm} only "
+                f"{llm.vocabulary}; put the LLM's own tokenizer.json beside its weights."
+            )
+        return cls(scenario, llm, tokenizer, tokenizer_hash)
 
     @cached_property
     def system(self) -> System:
@@ -99,7 +125,7 @@ class Job:
             lora_rank=lora.rank,
             lora_targets=lora.targets,
             activation_dtype=str(self.activation_dtype),
-            tokenizer_hash=tokenizer_hash(TOKENIZER),
+            tokenizer_hash=self.tokenizer_hash,
         )
 
     def objection(self, hello: Hello) -> str | None:
@@ -158,6 +184,17 @@ class Job:
         """Size that no message of this job exceeds [byte]."""
         every = self.adapters(self.llm.num_blocks)
         return max(frame_bytes(self.smashed, every), LARGEST_PROBE_BYTES + _SLACK_BYTES)
+
+
+def _check_same(found: Architecture, expected: Architecture, folder: Path) -> None:
+    """Refuse a checkpoint whose dimensions are not those of the scenario's LLM."""
+    for field in fields(Architecture):
+        theirs, ours = getattr(found, field.name), getattr(expected, field.name)
+        if theirs != ours and field.name not in ("name", "title"):
+            raise ScenarioError(
+                f"the checkpoint in {folder} is not {expected.name}: its {field.name} is {theirs}, "
+                f"not {ours}; give a checkpoint of {expected.name}, or name its LLM with --set llm."
+            )
 
 
 def _short(value: object) -> str:

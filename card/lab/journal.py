@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ class Journal:
         kept = [event for event in read_journal(path) if event.get("round", 0) <= done]
         fresh = path.with_suffix(".new")
         fresh.write_text("".join(map(_line, kept)), encoding="utf-8")
-        os.replace(fresh, path)
+        fresh.replace(path)
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, event: str, fields: Mapping[str, Any]) -> None:

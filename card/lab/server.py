@@ -45,8 +45,8 @@ class Terms:
     """Longest wait for a device to connect [s]."""
     wait_for: int = 1
     """Devices that must be connected before the first round."""
-    cut: int | None = None
-    """Cut of every round in place of CARD's; None lets CARD decide."""
+    cuts: tuple[int, ...] = ()
+    """Cuts to go through, round by round, in place of CARD's; none lets CARD decide."""
 
 
 class DevicesMissingError(Exception):
@@ -96,11 +96,12 @@ class Server:
         self._done = 0
         self._last: str | None = None
         allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
-        if terms.cut is not None and terms.cut not in allowed:
-            raise ScenarioError(
-                f"cut = {terms.cut} is not allowed; give one that fits all devices, of "
-                f"{', '.join(map(str, allowed))}."
-            )
+        for cut in terms.cuts:
+            if cut not in allowed:
+                raise ScenarioError(
+                    f"cut = {cut} is not allowed; give one that fits all devices, of "
+                    f"{', '.join(map(str, allowed))}."
+                )
 
     def resume(self, found: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint.
@@ -194,7 +195,8 @@ class Server:
         index = arrays.device_names.index(device)
         up, down = rates.uplink_bps, rates.downlink_bps
         decision = solve(arrays, index, up, down)
-        cut = int(decision.cut) if self._terms.cut is None else self._terms.cut
+        cuts = self._terms.cuts
+        cut = cuts[self._done % len(cuts)] if cuts else int(decision.cut)
         clock = float(decision.frequency_hz)
         costs = evaluate(arrays, index, cut, clock, up, down)
         return _Plan(
@@ -280,7 +282,7 @@ class _Round:
         exchange, job = self._exchange, self._job
         arrived = exchange.receive(Tensors.SMASHED, job.smashed)
         with exchange.computing():
-            loss, gradient = self._side.forward(arrived)
+            loss, gradient = self._side.train(arrived)
             self._step()
         exchange.tell(loss)
         if gradient is not None:
@@ -292,7 +294,7 @@ class _Round:
         exchange, job = self._exchange, self._job
         arrived = exchange.receive(Tensors.SMASHED, job.smashed)
         with exchange.computing():
-            _, final = self._side.forward(arrived)
+            final = self._side.forward(arrived)
         exchange.send(Tensors.HIDDEN, {"hidden": final})
         loss = exchange.told()
         arrived = exchange.receive(Tensors.HIDDEN_GRADIENT, job.activations)

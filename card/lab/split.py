@@ -88,7 +88,8 @@ class _Side:
 class DeviceSide(_Side):
     """Embedding and blocks 1..c on a device; the head too if it lives here.
 
-    A mini-batch is `forward`, then `head` (u-shaped, or c = I), then `backward`.
+    A mini-batch is `forward`, in the u-shaped topology `head`, then `backward`; at c = I `forward`
+    and `finish`.
 
     Parameters
     ----------
@@ -131,28 +132,34 @@ class DeviceSide(_Side):
             sent["lengths"] = batch.lengths.to(torch.int32)
         return sent
 
-    def head(self, hidden: Tensor | None = None) -> tuple[float, Tensor | None]:
-        """Loss where the head is on the device, and the gradient to send up.
-
-        Parameters
-        ----------
-        hidden
-            Output of block I from the server, (B, L, H). None at c = I, where it is here already:
-            all blocks are then differentiated with the loss, and no gradient is returned.
+    def finish(self) -> float:
+        """Loss at c = I, where all is here; all blocks are differentiated with it.
 
         Raises
         ------
         SplitError
-            If the head is not here, or nothing to judge is.
+            If blocks are missing here, or no forward pass was made.
         """
-        if self._whole and hidden is None and self._output is not None:
-            own, self._output = self._output, None
-            return self._loss(own, self._labels), None
-        if self._whole or hidden is None or self.topology == "vanilla":
-            raise SplitError(
-                f"the head cannot run on the device now (cut {self.cut}, {self.topology}, "
-                f"{'no ' if hidden is None else ''}hidden states from the server)."
-            )
+        output, self._output = self._output, None
+        if output is None or not self._whole:
+            raise SplitError(f"at cut {self.cut} the device cannot finish a mini-batch alone now.")
+        return self._loss(output, self._labels)
+
+    def head(self, hidden: Tensor) -> tuple[float, Tensor]:
+        """Loss in the u-shaped topology, and its gradient to send up, (B, L, H).
+
+        Parameters
+        ----------
+        hidden
+            Output of block I from the server, (B, L, H).
+
+        Raises
+        ------
+        SplitError
+            If the head is not here, or the shape differs.
+        """
+        if self._whole or self.topology == "vanilla":
+            raise SplitError(f"at cut {self.cut} ({self.topology}) no hidden states come down.")
         _check_shape("hidden", hidden, (*self._labels.shape, self.llm.hidden))
         arrived = self._arrive(hidden, trains=True)
         loss = self._loss(arrived, self._labels)
@@ -161,7 +168,7 @@ class DeviceSide(_Side):
     def backward(self, gradient: Tensor | None = None) -> None:
         """Differentiate blocks 1..c, from the gradient of `hidden`, (B, L, H).
 
-        None at c = 0, where nothing here trains, and at c = I, where `head` has done it.
+        None at c = 0, where nothing here trains.
 
         Raises
         ------
@@ -178,34 +185,42 @@ class DeviceSide(_Side):
 class ServerSide(_Side):
     """Blocks c+1..I on the server; in the vanilla topology the head too.
 
-    A mini-batch is `forward`, then in the u-shaped topology `backward`. Parameters and errors are
-    those of `DeviceSide`.
+    A mini-batch is `train`, or in the u-shaped topology `forward` and `backward`. Parameters and
+    errors are those of `DeviceSide`.
     """
 
     _arrived: Tensor
 
-    def forward(self, tensors: Mapping[str, Tensor]) -> tuple[float | None, Tensor | None]:
-        """Run this side's blocks on what `DeviceSide.forward` sent.
+    def train(self, tensors: Mapping[str, Tensor]) -> tuple[float, Tensor | None]:
+        """Run this side's blocks and the head on what `DeviceSide.forward` sent, and back.
 
         Returns
         -------
-        In the vanilla topology the loss, and the gradient of `hidden` to send down (None at
-        c = 0). In the u-shaped one None, and the output of block I to send down.
+        The loss, and the gradient of `hidden` to send down, (B, L, H); None at c = 0.
 
         Raises
         ------
         SplitError
-            If a tensor is missing, not due, of another shape, or out of range.
+            If the head is not here, or a tensor is missing, not due, of another shape, or out of
+            range.
         """
-        self._check(tensors)
-        batch, length, _ = tensors["hidden"].shape
-        context = self.llm.context(batch, length, tensors.get("lengths"))
-        self._arrived = self._arrive(tensors["hidden"], trains=self.cut > 0)
-        output = self.llm.run(self._arrived, self.cut, self.llm.num_blocks, context)
         if self.topology == "u-shaped":
-            self._output = output
-            return None, self._leave(output)
+            raise SplitError("in the u-shaped topology the loss is the device's.")
+        output = self._run(tensors)
         return self._loss(output, tensors["labels"].long()), self._down()
+
+    def forward(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Output of block I to send down, (B, L, H), in the u-shaped topology.
+
+        Raises
+        ------
+        SplitError
+            If the head is on this side, or as `train` does.
+        """
+        if self.topology == "vanilla":
+            raise SplitError("in the vanilla topology no hidden states go down.")
+        self._output = self._run(tensors)
+        return self._leave(self._output)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
         """Differentiate blocks c+1..I, from the gradient that `DeviceSide.head` sent, (B, L, H).
@@ -216,6 +231,13 @@ class ServerSide(_Side):
         """
         self._differentiate(gradient)
         return self._down()
+
+    def _run(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        self._check(tensors)
+        batch, length, _ = tensors["hidden"].shape
+        context = self.llm.context(batch, length, tensors.get("lengths"))
+        self._arrived = self._arrive(tensors["hidden"], trains=self.cut > 0)
+        return self.llm.run(self._arrived, self.cut, self.llm.num_blocks, context)
 
     def _down(self) -> Tensor | None:
         return self._leave(_gradient(self._arrived)) if self.cut else None

@@ -92,13 +92,12 @@ def split_step(device, server, data):
     """Loss by the two sides; only tensors pass between them."""
     sent = device.forward(data)
     if not sent:
-        loss, _ = device.head()
-        device.backward()
-        return loss
-    loss, down = server.forward(sent)
+        return device.finish()
     if device.topology == "u-shaped":
-        loss, up = device.head(down)
+        loss, up = device.head(server.forward(sent))
         down = server.backward(up)
+    else:
+        loss, down = server.train(sent)
     device.backward(down)
     return loss
 
@@ -358,7 +357,7 @@ class TestCrossing:
         device = DeviceSide(llm, 2, "u-shaped", wire=torch.bfloat16)
         server = ServerSide(llm, 2, "u-shaped", wire=torch.bfloat16)
         up = device.forward(batch())
-        _, hidden = server.forward(up)
+        hidden = server.forward(up)
         loss, gradient = device.head(hidden)
         down = server.backward(gradient)
         device.backward(down)
@@ -384,7 +383,7 @@ class TestCrossing:
         sent = DeviceSide(llm, 1, "vanilla").forward(batch())
         change(sent)
         with pytest.raises(SplitError, match=message):
-            ServerSide(llm, 1, "vanilla").forward(sent)
+            ServerSide(llm, 1, "vanilla").train(sent)
 
     def test_steps_out_of_turn_are_refused(self):
         llm = fresh("llama-3.2-1b", torch.float32)
@@ -396,10 +395,16 @@ class TestCrossing:
             device.backward(None)
         with pytest.raises(SplitError, match="at cut 0 no gradient comes down"):
             DeviceSide(llm, 0, "vanilla").backward(hidden)
-        with pytest.raises(SplitError, match="the head cannot run"):
+        with pytest.raises(SplitError, match="no hidden states come down"):
             device.head(hidden)
+        with pytest.raises(SplitError, match="no hidden states go down"):
+            ServerSide(llm, 1, "vanilla").forward({"hidden": hidden})
+        with pytest.raises(SplitError, match="the loss is the device's"):
+            server.train({"hidden": hidden})
+        with pytest.raises(SplitError, match="cannot finish"):
+            device.finish()
         with pytest.raises(SplitError, match="no block is left to the server"):
-            ServerSide(llm, BLOCKS, "vanilla").forward({"hidden": hidden})
+            ServerSide(llm, BLOCKS, "vanilla").train({"hidden": hidden})
         with pytest.raises(SplitError, match="give a number from 0 to 4"):
             DeviceSide(llm, 5, "vanilla")
         device.forward(batch())
