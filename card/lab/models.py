@@ -13,11 +13,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
+from card.hardware import DATA
 from card.refusal import ScenarioError
 
 Attention = Literal["eager", "sdpa"]
-"""Plain matrix products, or torch's fused attention."""
+"""Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
 
 _FACTORY: Any = AutoModelForCausalLM
 
@@ -85,6 +87,8 @@ def stored_model(path: Path, dtype: torch.dtype, *, attention: Attention = "eage
             f"save_pretrained wrote."
         )
     options = {"local_files_only": True, "output_loading_info": True}
+    quiet: Any = transformers_logging
+    quiet.disable_progress_bar()
     try:
         model, told = _FACTORY.from_pretrained(
             str(path), dtype=dtype, attn_implementation=attention, **options
@@ -96,6 +100,12 @@ def stored_model(path: Path, dtype: torch.dtype, *, attention: Attention = "eage
         first = sorted(told["missing_keys"])[0]
         raise ScenarioError(f"{path} lacks the weight {first!r}; save the checkpoint again.")
     return model
+
+
+def shipped_checkpoint(llm: str) -> Path | None:
+    """Folder of the checkpoint shipped for an entry of `data/llms`; None if there is none."""
+    path = DATA / "checkpoints" / llm
+    return path if path.is_dir() else None
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ def size(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_six_llms_are_shipped():
+def test_six_public_llms_and_two_tiny_ones_are_shipped():
     assert llm_names() == (
         "gemma-2-2b",
         "gpt-2",
@@ -21,6 +21,8 @@ def test_six_llms_are_shipped():
         "llama-3.2-1b",
         "llama-3.2-3b",
         "qwen2.5-0.5b",
+        "tiny-llama-0.5m",
+        "tiny-llama-8m",
     )
 
 

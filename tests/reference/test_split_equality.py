@@ -35,7 +35,7 @@ attention turns the mask, the least float64, into minus infinity when it casts s
 
 
 A = "block.0.self_attn.q_proj.lora_A"
-FIRST_WEIGHT = 0.0
+FIRST_WEIGHT = -0.019907917827367783
 
 
 def config(name):
@@ -166,9 +166,9 @@ def test_split_training_is_unsplit_training(name, dtype):
     print(f"\n{name}, {dtype}: worst error {worst:.1e}")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "gemma" not in name])
 def test_fused_attention_trains_alike(name):
-    """Both sides with sdpa, against the unsplit LLM with sdpa; padded and not."""
+    """Both sides with sdpa, against the unsplit LLM with sdpa; Gemma's capped scores have none."""
     dtype, cut = torch.float32, 2
     for lengths in (None, PADDED[dtype]):
         expected = unsplit(name, dtype, lengths, "sdpa")
@@ -212,13 +212,16 @@ class TestBuild:
 
 class TestLoad:
     @pytest.mark.parametrize("name", NAMES)
-    def test_checkpoint_gives_the_model_that_was_saved(self, name, tmp_path):
-        model = seeded_model(config(name), torch.float32, seed=5)
+    def test_checkpoint_gives_the_model_that_was_saved(self, name, tmp_path, capfd):
+        model = seeded_model(config(name), torch.float32, seed=5).eval()
         model.save_pretrained(tmp_path)
         adapters = lora(name, torch.float32)
         loaded = AdaptedLlm.load(tmp_path, adapters, torch.float32, seed=5)
         same = AdaptedLlm.build(config(name), adapters, torch.float32, seed=5)
         assert loaded.fingerprint() == same.fingerprint()
+        for name, weight in loaded.adapters(0, BLOCKS).items():
+            assert torch.equal(weight, same.adapters(0, BLOCKS)[name])
+        assert "Loading" not in capfd.readouterr().err
         expected = model(input_ids=batch().ids, labels=batch().ids).loss.item()
         assert plain_step(loaded, batch()) == expected  # B = 0: adapters change nothing yet
 
@@ -334,9 +337,6 @@ class TestCrossing:
         for name, tensor in sent.items():
             assert not tensor.requires_grad
             assert tensor.dtype == (torch.float32 if name == "hidden" else torch.int32)
-        if topology == "u-shaped":
-            whole_numbers = [t for name, t in sent.items() if name != "lengths"]
-            assert all(t.is_floating_point() for t in whole_numbers)
 
     def test_traffic_is_that_of_the_cost_model(self):
         raw, adapters = config("llama-3.2-1b"), lora("llama-3.2-1b", torch.float32)

@@ -9,7 +9,10 @@ import card
 
 NAN, INFINITY = float("nan"), float("inf")
 GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
-LLMS = "gemma-2-2b, gpt-2, llama-3.1-8b, llama-3.2-1b, llama-3.2-3b, qwen2.5-0.5b"
+LLMS = (
+    "gemma-2-2b, gpt-2, llama-3.1-8b, llama-3.2-1b, llama-3.2-3b, qwen2.5-0.5b, "
+    "tiny-llama-0.5m, tiny-llama-8m"
+)
 NAMES = "device-1, device-2, device-3, device-4, device-5"
 TOP_KEYS = (
     "title, llm, training, lora, server, devices, link, channel_states, objective, simulation, "
@@ -357,7 +360,7 @@ def test_combination(values, message):
     assert str(refusal.value) == message
 
 
-NO_FILE = "give a file or one of calibrated, nominal."
+NO_FILE = "give a file or one of calibrated, nominal, test-bed."
 FILES = [
     (
         b"title: a\n\tllm: b\n",
