@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from google.protobuf.message import DecodeError
@@ -59,7 +58,8 @@ class Limits:
     """How long the link may be dead before the peer counts as gone [s].
 
     After a cut, TCP waits up to as long again as the cut took until it tries anew, so this is to be
-    more than twice the longest cut to survive.
+    more than twice the longest cut to survive. A peer that hangs while its system still answers, or
+    runs on a system whose TCP knows no such limit, counts as gone after ten times as long.
     """
 
 
@@ -75,7 +75,7 @@ def frame_bytes(*messages: Mapping[str, TensorSpec]) -> int:
 class Stream:
     """One end of a conversation.
 
-    Made by `connect` and `listen`. One thread at a time may receive and one may send.
+    Made by `connect` and `listen`. One thread at a time may receive, and one may send.
 
     Parameters
     ----------
@@ -106,17 +106,13 @@ class Stream:
         self._lost: WireError | None = None
         self._probes = 0
         self.hang_up: Callable[[], object] = lambda: None
+        """What ends the call at once; set by whoever carries the stream."""
 
     def __enter__(self) -> Self:
         """Itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the stream."""
         self.close()
 
@@ -247,11 +243,14 @@ class Stream:
         return decode(message.safetensors, expected), message.compute_s
 
     def probe(self, send_bytes: int, answer_bytes: int, timeout_s: float) -> float:
-        """Time from sending so many bytes until so many came back [s].
+        """Time from sending so many bytes until so many, at least one, came back [s].
 
         The other end must be waiting for a frame, or soon be. The difference of two probes of
-        different sizes, free of the fixed delays, gives the rate of the link.
+        different sizes, free of the fixed delays, gives the rate of the link. Raises what `send`
+        and `receive` do.
         """
+        if answer_bytes < 1:
+            raise ValueError(f"answer_bytes = {answer_bytes} is not allowed; give at least 1.")
         self._probes += 1
         begun = time.monotonic()
         padding = bytes(send_bytes)

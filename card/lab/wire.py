@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -70,6 +69,8 @@ class Server:
     ----------
     address
         Where it listens, with the port that it has.
+    server, pool, conversations
+        gRPC's server, the threads that send, and those that hold a conversation.
     """
 
     def __init__(
@@ -88,12 +89,7 @@ class Server:
         """Itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop listening."""
         self.stop()
 
@@ -137,14 +133,13 @@ def listen(
     host = _checked(address, credentials)
     conversations: set[threading.Thread] = set()
 
-    def read(stream: Stream, incoming: Iterator[bytes]) -> None:
-        # the callback of the RPC knows why the stream broke off
+    def read(stream: Stream, incoming: Iterator[bytes], gone: PeerGone) -> None:
         with suppress(grpc.RpcError):
             stream.take_in(incoming)
-            stream.lose(PeerGone(f"{stream.peer} closed the stream"))
+        stream.lose(gone)
 
-    def converse(stream: Stream, incoming: Iterator[bytes]) -> None:
-        reader = threading.Thread(target=read, args=(stream, incoming), daemon=True)
+    def converse(stream: Stream, incoming: Iterator[bytes], gone: PeerGone) -> None:
+        reader = threading.Thread(target=read, args=(stream, incoming, gone), daemon=True)
         reader.start()
         try:
             on_join(stream, stream.peer_name)
@@ -160,11 +155,14 @@ def listen(
         name = names[0].decode() if names else None
         stream = Stream(limits, name or "the device", name)
         stream.hang_up = context.cancel
-        gone = PeerGone(f"{stream.peer} left, or sent a frame of over {limits.frame_bytes} bytes")
+        gone = PeerGone(
+            f"{stream.peer} left, its connection broke off, or a frame was over"
+            f" {limits.frame_bytes} bytes"
+        )
         if not context.add_callback(lambda: stream.lose(gone)):
             return
         context.send_initial_metadata((_TAKEN_IN,))
-        thread = threading.Thread(target=converse, args=(stream, incoming), daemon=True)
+        thread = threading.Thread(target=converse, args=(stream, incoming, gone), daemon=True)
         conversations.add(thread)
         thread.start()
         yield from stream.outgoing()
@@ -265,10 +263,14 @@ def connect(
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     """Of a channel and of a server: bounded frames, and a dead link is noticed in time."""
+    third_ms = round(1e3 * limits.silence_s / 3)
     return [
         ("grpc.max_receive_message_length", limits.frame_bytes),
-        ("grpc.keepalive_time_ms", round(1e3 * limits.silence_s / 3)),
-        ("grpc.keepalive_timeout_ms", round(1e3 * limits.silence_s * 2 / 3)),
+        ("grpc.keepalive_time_ms", third_ms),
+        ("grpc.keepalive_timeout_ms", 2 * third_ms),
+        # where a slow link takes long for a large frame, a ping waits behind it; a dead link
+        # is noticed earlier, by TCP, to which gRPC hands the time-out above
+        ("grpc.http2.ping_timeout_ms", 10 * 3 * third_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         # a device waits in silence while others have their turn
         ("grpc.http2.max_pings_without_data", 0),
