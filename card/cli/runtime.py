@@ -92,7 +92,7 @@ def serve(
         credentials = server_credentials(certificates) if certificates else None
         terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()))
         try:
-            found = checkpoint.find(folder, resume)
+            found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
         except checkpoint.CheckpointError as error:
             raise ScenarioError(str(error)) from None
         journal = Journal(folder / "metrics.jsonl", found.round if found else 0)

@@ -6,20 +6,19 @@ a round follow from seed, device and round. So it may leave and come back whenev
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
+from statistics import fmean
 from typing import Any
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from card.lab.exchange import Exchange
 from card.lab.job import Job
 from card.lab.split import Batch, DeviceSide, optimiser
-from card.lab.text import mini_batch
+from card.lab.text import Tokens, mini_batch
 from card.lab.wire import (
     Limits,
     PeerFinished,
@@ -63,9 +62,7 @@ class Device:
         If the scenario has no such device.
     """
 
-    def __init__(
-        self, job: Job, name: str, tokens: NDArray[np.integer[Any]], report: Report
-    ) -> None:
+    def __init__(self, job: Job, name: str, tokens: Tokens, report: Report) -> None:
         index = job.scenario.device_index(name)
         self._job, self._name, self._tokens, self._report = job, name, tokens, report
         self._limits = Limits(job.largest_frame_bytes)
@@ -135,18 +132,19 @@ class Device:
         side = job.device_side(cut)
         update = optimiser(job.llm.trained(0, cut), task.learning_rate)
         update.zero_grad()  # a lost round may have left some
-        loss = math.nan
+        losses = []
         for exchange.iteration in range(1, task.iterations + 1):
             self._report("iterating", {"round": task.round, "iteration": exchange.iteration})
             key = (task.seed, self._name, task.round, exchange.iteration)
             batch = mini_batch(self._tokens, training.batch_size, training.sequence_length, *key)
-            loss = self._mini_batch(exchange, side, batch, update)
+            losses.append(self._mini_batch(exchange, side, batch, update))
             self._report(
-                "iteration", {"round": task.round, "iteration": exchange.iteration, "loss": loss}
+                "iteration",
+                {"round": task.round, "iteration": exchange.iteration, "loss": losses[-1]},
             )
         if cut:
             exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
-        self._report("round", {"round": task.round, "cut": cut, "loss": loss})
+        self._report("round", {"round": task.round, "cut": cut, "loss": fmean(losses)})
 
     def _mini_batch(
         self, exchange: Exchange, side: DeviceSide, batch: Batch, update: Optimizer

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,24 +75,34 @@ class End:
             stream.close()
 
 
-@pytest.fixture
-def start():
-    """Starts ends, and stops them after the test."""
+@contextmanager
+def ends():
+    """Starts ends, and stops them all."""
     running = []
 
     def begin(*arguments):
         running.append(End(*arguments))
         return running[-1]
 
-    yield begin
-    for end in running:
-        end.kill()
+    try:
+        yield begin
+    finally:
+        for end in running:
+            end.kill()
 
 
 @pytest.fixture
-def run(start, tmp_path):
-    """A run on a port of its own: `run.server(...)`, `run.device(name, ...)`."""
-    return Run(start, tmp_path / "run")
+def run(tmp_path):
+    """A run on a port of its own, `run.server(...)`, `run.device(name, ...)`."""
+    with ends() as start:
+        yield Run(start, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def module_run(tmp_path_factory):
+    """One run for all tests of a module."""
+    with ends() as start:
+        yield Run(start, tmp_path_factory.mktemp("module") / "run")
 
 
 class Run:

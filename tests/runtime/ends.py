@@ -11,16 +11,16 @@ import signal
 from pathlib import Path
 
 import torch
-from card.lab.text import read_tokens
 
 from card.lab import checkpoint
 from card.lab.certificates import device_credentials, server_credentials
 from card.lab.device import Device
 from card.lab.job import Job
 from card.lab.server import Server, Terms
+from card.lab.text import read_tokens
 from card.scenario import load_scenario
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1e-2
 
 
 def reporter(die_at):
@@ -71,7 +71,7 @@ def main():
         cuts=tuple(given.cuts),
     )
     server = Server(job, terms, given.folder, report)
-    if found := checkpoint.find(given.folder):
+    if found := checkpoint.latest(given.folder):
         server.resume(found)
     server.run(given.address, credentials)
 
