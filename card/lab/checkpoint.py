@@ -168,10 +168,11 @@ def _manifest(data: bytes) -> dict[str, Any]:
             raise CheckpointError(
                 f"has version {manifest['version']}, and this program reads {_VERSION}"
             )
-        names = {name: {"bytes", "sha256"} for name in (_ADAPTERS, _STATE)}
-        found = {name: set(entry) for name, entry in manifest["files"].items()}
+        wanted = {name: {"bytes": int, "sha256": str} for name in (_ADAPTERS, _STATE)}
+        files = manifest["files"].items()
+        found = {name: {key: type(value) for key, value in e.items()} for name, e in files}
         # written anew, what was read must be the same, so any byte that changed shows
-        if found == names and _json(manifest) == data and manifest.keys() == _KEYS:
+        if found == wanted and _json(manifest) == data and manifest.keys() == _KEYS:
             return manifest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass

@@ -7,7 +7,6 @@ TLS with certificates on both sides); `wire.proto` says what the frames are.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -52,9 +51,6 @@ __all__ = [
 
 VERSION = 1
 """Of the conversation; both ends must have the same."""
-
-# gRPC's own log would bury the one readable line of an error; whoever debugs it sets the variable
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _SERVICE = "card.v1.SplitFineTuning"
 _METHOD = "Join"
