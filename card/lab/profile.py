@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from card.costs import profile_of
 from card.lab import machine
+from card.lab.ceilings import ceilings
 from card.lab.parts import DTYPES, Parts, saved_bit, serialised_bit, tensors_in
 from card.lab.power import energy_and_power, fit_power_law, sweep_clocks
 from card.llm import architecture_of, public_config
@@ -28,7 +29,7 @@ from card.profiles import Part, PartName, Profile, Settings, Spread, WholeStep
 from card.refusal import ScenarioError
 from card.scenario import Lora, Training
 
-__all__ = ["block_work", "fit_power_law", "measure", "suited", "sweep_clocks"]
+__all__ = ["block_work", "count", "fit_power_law", "measure", "suited", "sweep_clocks"]
 
 SPREAD = 0.05
 """Interquartile range over median at which repeating ends."""
@@ -117,7 +118,8 @@ def measure(
     hidden, arguments = model.embed()
     tasks = _tasks(model, hidden, arguments)
     shared = [*model.model.parameters(), *tensors_in(arguments)]
-    counts = {name: _count(task, shared) for name, task in tasks.items()}
+    counts = {name: count(task, shared) for name, task in tasks.items()}
+    moved_bit = {name: _moved_bit(model, name, task, shared) for name, task in tasks.items()}
     with FlopCounterMode(display=False) as looked_up:
         model.embed()
     counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
@@ -136,7 +138,12 @@ def measure(
     if entire:
         runs["whole"] = partial(_clocked, entire.step, accelerator)
     spreads = _repeat(runs, QUICK if quick else FULL)
-    parts = {name: _part(count, spreads[name]) for name, count in counts.items()}
+    limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
+    memory = limits.memory_byte_per_s / 1e9
+    echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
+    parts = {
+        name: _part(counted, moved_bit.get(name), spreads[name]) for name, counted in counts.items()
+    }
     for name, part in parts.items():
         echo(f"{name}: {1e3 * part.time_s:.1f} ms, {part.flop / 1e9:.2f} GFLOP")
     step = None
@@ -169,6 +176,7 @@ def measure(
         energy_j=energy_j,
         whole_step=step,
         power_law=None,
+        ceilings=limits,
     )
 
 
@@ -221,8 +229,16 @@ def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[Part
     }
 
 
-def _count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
-    """Forward and backward work [FLOP], and what is kept between them [bit]."""
+def count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
+    """Forward and backward work [FLOP], and what is kept between them [bit].
+
+    Parameters
+    ----------
+    task
+        A part of the LLM and its input, on any device, torch's `meta` included.
+    shared
+        Tensors that are held whatever is trained, so that keeping them costs nothing.
+    """
     function, arrived = task
     kept = saved_bit(partial(function, arrived), shared)
     with FlopCounterMode(display=False) as ahead:
@@ -230,6 +246,14 @@ def _count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
     with FlopCounterMode(display=False) as back:
         torch.autograd.backward(output, torch.ones_like(output))
     return ahead.get_total_flops(), back.get_total_flops(), kept
+
+
+def _moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) -> int:
+    """Weights, input, output and what is kept for backward, each counted once [bit]."""
+    function, arrived = task
+    output = function(arrived)
+    kept = saved_bit(partial(function, arrived), [*shared, arrived])
+    return kept + 8 * sum(t.nbytes for t in (*model.weights(name), arrived, output))
 
 
 def _train(
@@ -283,14 +307,15 @@ def _spread(times_s: Any) -> Spread:
     return Spread(median_s=middle, lower_s=lower, upper_s=upper, repeats=len(times_s))
 
 
-def _part(count: tuple[int, int, int], spreads: list[Spread]) -> Part:
-    forward_flop, backward_flop, kept = count
+def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:
+    forward_flop, backward_flop, kept = counted
     return Part(
         forward=spreads[0],
         backward=spreads[1] if len(spreads) > 1 else None,
         forward_flop=forward_flop,
         backward_flop=backward_flop,
         saved_bit=kept,
+        moved_bit=moved_bit,
     )
 
 
