@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from card.lab.counts import count
 from card.lab.machine import software
 from card.lab.parts import Parts, serialised_bit, tensors_in
-from card.lab.profile import count
 from card.llm import architecture, public_config
 from card.scenario import Lora, Training, llm_names, load_scenario
 

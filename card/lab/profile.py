@@ -22,14 +22,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from card.costs import profile_of
 from card.lab import machine
 from card.lab.ceilings import ceilings
-from card.lab.parts import DTYPES, Parts, saved_bit, serialised_bit, tensors_in
+from card.lab.counts import Task, count, moved_bit
+from card.lab.parts import DTYPES, Parts, serialised_bit, tensors_in
 from card.lab.power import energy_and_power, fit_power_law, sweep_clocks
 from card.llm import architecture_of, public_config
 from card.profiles import Part, PartName, Profile, Settings, Spread, WholeStep
 from card.refusal import ScenarioError
 from card.scenario import Lora, Training
 
-__all__ = ["block_work", "count", "fit_power_law", "measure", "suited", "sweep_clocks"]
+__all__ = ["block_work", "fit_power_law", "measure", "suited", "sweep_clocks"]
 
 SPREAD = 0.05
 """Interquartile range over median at which repeating ends."""
@@ -38,8 +39,6 @@ MARGIN = 1.5
 
 Accelerator = Literal["cpu", "cuda"]
 Times = tuple[float, ...]
-Task = tuple[Callable[[Tensor], Tensor], Tensor]
-"""A part of the LLM and its input."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def measure(
     tasks = _tasks(model, hidden, arguments)
     shared = [*model.model.parameters(), *tensors_in(arguments)]
     counts = {name: count(task, shared) for name, task in tasks.items()}
-    moved_bit = {name: _moved_bit(model, name, task, shared) for name, task in tasks.items()}
+    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
     with FlopCounterMode(display=False) as looked_up:
         model.embed()
     counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
@@ -142,7 +141,7 @@ def measure(
     memory = limits.memory_byte_per_s / 1e9
     echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
     parts = {
-        name: _part(counted, moved_bit.get(name), spreads[name]) for name, counted in counts.items()
+        name: _part(counted, moved.get(name), spreads[name]) for name, counted in counts.items()
     }
     for name, part in parts.items():
         echo(f"{name}: {1e3 * part.time_s:.1f} ms, {part.flop / 1e9:.2f} GFLOP")
@@ -227,33 +226,6 @@ def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[Part
         "block": (partial(block, 1), inner),
         "head": (model.head, last),
     }
-
-
-def count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
-    """Forward and backward work [FLOP], and what is kept between them [bit].
-
-    Parameters
-    ----------
-    task
-        A part of the LLM and its input, on any device, torch's `meta` included.
-    shared
-        Tensors that are held whatever is trained, so that keeping them costs nothing.
-    """
-    function, arrived = task
-    kept = saved_bit(partial(function, arrived), shared)
-    with FlopCounterMode(display=False) as ahead:
-        output = function(arrived)
-    with FlopCounterMode(display=False) as back:
-        torch.autograd.backward(output, torch.ones_like(output))
-    return ahead.get_total_flops(), back.get_total_flops(), kept
-
-
-def _moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) -> int:
-    """Weights, input, output and what is kept for backward, each counted once [bit]."""
-    function, arrived = task
-    output = function(arrived)
-    kept = saved_bit(partial(function, arrived), [*shared, arrived])
-    return kept + 8 * sum(t.nbytes for t in (*model.weights(name), arrived, output))
 
 
 def _train(
