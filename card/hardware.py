@@ -56,6 +56,11 @@ class Hardware(Record):
     sources: dict[str, Source]
     """Origin of each number."""
 
+    @property
+    def peak_flops(self) -> float:
+        """Rate if every core did all it can in every cycle of the highest clock [FLOP/s]."""
+        return self.cores * self.flop_per_core_cycle * self.clock_hz
+
 
 @lru_cache
 def catalogue() -> dict[str, Hardware]:
@@ -134,7 +139,7 @@ def against_datasheet(profile: Profile) -> dict[str, float | None]:
     measured and predicted time [s]; None for what is not known.
     """
     base = catalogue().get(profile.hardware or "")
-    peak = base.cores * base.flop_per_core_cycle * base.clock_hz if base else None
+    peak = base.peak_flops if base else None
     parts, step = profile.parts, profile.whole_step
     return {
         "datasheet_flops": peak,

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from card.records import Count, NotNegative, Positive, Record
 from card.refusal import ScenarioError
+from card.units import BITS_PER_BYTE
 
 FORMAT = "card-profile/1"
 """Version of the file; others are refused."""
@@ -48,6 +49,8 @@ class Part(Record):
     """Backward work, by torch's counter [FLOP]."""
     saved_bit: Whole
     """Activations held for backward, by torch's hooks [bit]."""
+    moved_bit: Whole | None = None
+    """Weights, input, output and activations held for backward, each counted once [bit]."""
 
     @property
     def time_s(self) -> float:
@@ -58,6 +61,15 @@ class Part(Record):
     def flop(self) -> int:
         """Forward and backward work [FLOP]."""
         return self.forward_flop + self.backward_flop
+
+    @property
+    def intensity_flop_per_byte(self) -> float | None:
+        """Work per byte moved [FLOP/byte]; none where no traffic was counted.
+
+        Every byte counts once, while weights larger than the cache are read in both passes: the
+        traffic is a lower bound, and this an upper one.
+        """
+        return self.flop / (self.moved_bit / BITS_PER_BYTE) if self.moved_bit else None
 
 
 class Reading(Record):
@@ -107,6 +119,22 @@ class Settings(Record):
     """LoRA targets."""
     quick: bool
     """Whether fewer repeats were made."""
+
+
+class Ceilings(Record):
+    """What the machine reaches where nothing else holds it up; best of the repeats."""
+
+    peak_flops: Positive
+    """Rate of a large square matrix product in the parts' number format [FLOP/s]."""
+    memory_byte_per_s: Positive
+    """Bytes read and written per time by a large copy [byte/s]."""
+    repeats: Count
+    """Runs of each after warm-up."""
+
+    @property
+    def ridge_flop_per_byte(self) -> float:
+        """Intensity below which memory, not arithmetic, limits the rate [FLOP/byte]."""
+        return self.peak_flops / self.memory_byte_per_s
 
 
 class WholeStep(Record):
@@ -175,6 +203,8 @@ class Profile(Record):
     """The whole LLM's training step, where it was run."""
     power_law: PowerLaw | None
     """Power over clocks, where a sweep was run."""
+    ceilings: Ceilings | None = None
+    """The machine's own limits; none in files recorded before they were measured."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -240,8 +240,8 @@ class AdaptedLlm:
         labels
             Token ids, (B, L) int64, not shifted; -100 where none counts.
         """
-        norm = self._trunk.ln_f if self._gpt2 else self._trunk.norm
-        logits = self.model.lm_head(norm(hidden))
+        norm, project = self.head
+        logits = project(norm(hidden))
         if self._cap:
             logits = torch.tanh(logits / self._cap) * self._cap
         found: Tensor = self.model.loss_function(logits, labels.to(self.device), self.vocabulary)
@@ -258,6 +258,11 @@ class AdaptedLlm:
         weights themselves, not copies.
         """
         return {name: weight.detach().contiguous() for name, weight in self._named(first, last)}
+
+    @property
+    def head(self) -> list[nn.Module]:
+        """The final norm and the LM head."""
+        return [self._trunk.ln_f if self._gpt2 else self._trunk.norm, self.model.lm_head]
 
     @torch.no_grad()
     def load_adapters(self, tensors: Mapping[str, Tensor]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from card.lab.adapted import AdaptedLlm
 from card.lab.models import plain_model
+from card.profiles import PartName
 from card.scenario import Lora, Training
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
@@ -70,6 +71,16 @@ class Parts:
         """Drop gradients, so that the next step does not add to them."""
         self.model.zero_grad(set_to_none=True)
 
+    def weights(self, part: PartName) -> list[Tensor]:
+        """Weights that a part multiplies with, adapters included."""
+        modules: dict[PartName, list[nn.Module]] = {
+            "embedding": [],
+            "first_block": [self.blocks[0]],
+            "block": [self.blocks[1]],
+            "head": self._llm.head,
+        }
+        return [weight for module in modules[part] for weight in module.parameters()]
+
     def adapters(self, block: int) -> dict[str, Tensor]:
         """Trained weights of a block, by name."""
         return self._llm.adapters(block, block + 1)
@@ -87,15 +98,15 @@ def saved_bit(function: Callable[[], object], shared: Iterable[Tensor]) -> int:
 
     A storage counts once, however many tensors look into it.
     """
-    excluded = {tensor.untyped_storage().data_ptr() for tensor in shared}
+    excluded = {tensor.untyped_storage()._cdata for tensor in shared}
     sizes: dict[int, int] = {}
     alive: list[Tensor] = []
 
     def pack(tensor: Tensor) -> Tensor:
         alive.append(tensor)  # a freed storage's address could come again
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in excluded:
-            sizes[storage.data_ptr()] = 8 * storage.nbytes()
+        if storage._cdata not in excluded:
+            sizes[storage._cdata] = 8 * storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -64,7 +64,7 @@ def energy_and_power(device: str, work: Callable[[], object]) -> tuple[Reading, 
     try:
         energy_j, time_s, how = _read_energy(device, work)
     except ImportError:
-        absent = Reading(reason="the optional package zeus is not installed")
+        absent = Reading(reason="zeus is not installed; pip install 'card[energy]'")
         return absent, absent
     except Exception as error:  # zeus and its drivers raise many kinds; any means "not offered"
         absent = Reading(reason=f"zeus cannot read energy here ({type(error).__name__})")
@@ -120,7 +120,7 @@ def sweep_clocks(work: Callable[[], object], *, points: int = 8) -> PowerLaw:
     try:
         gpus: Any = import_module("zeus.device").get_gpus()
     except ImportError:
-        raise ScenarioError("a sweep of clocks needs the package zeus; install it.") from None
+        raise ScenarioError("a sweep of clocks needs zeus; pip install 'card[energy]'.") from None
     except Exception as error:  # zeus raises its drivers' kinds
         raise ScenarioError(f"zeus cannot reach the GPU ({type(error).__name__}).") from error
     index, rows = torch.cuda.current_device(), []

@@ -21,7 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from card.costs import profile_of
 from card.lab import machine
-from card.lab.parts import DTYPES, Parts, saved_bit, serialised_bit, tensors_in
+from card.lab.ceilings import ceilings
+from card.lab.counts import Task, count, moved_bit
+from card.lab.parts import DTYPES, Parts, serialised_bit, tensors_in
 from card.lab.power import energy_and_power, fit_power_law, sweep_clocks
 from card.llm import architecture_of, public_config
 from card.profiles import Part, PartName, Profile, Settings, Spread, WholeStep
@@ -37,8 +39,6 @@ MARGIN = 1.5
 
 Accelerator = Literal["cpu", "cuda"]
 Times = tuple[float, ...]
-Task = tuple[Callable[[Tensor], Tensor], Tensor]
-"""A part of the LLM and its input."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def measure(
     hidden, arguments = model.embed()
     tasks = _tasks(model, hidden, arguments)
     shared = [*model.model.parameters(), *tensors_in(arguments)]
-    counts = {name: _count(task, shared) for name, task in tasks.items()}
+    counts = {name: count(task, shared) for name, task in tasks.items()}
+    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
     with FlopCounterMode(display=False) as looked_up:
         model.embed()
     counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
@@ -136,7 +137,12 @@ def measure(
     if entire:
         runs["whole"] = partial(_clocked, entire.step, accelerator)
     spreads = _repeat(runs, QUICK if quick else FULL)
-    parts = {name: _part(count, spreads[name]) for name, count in counts.items()}
+    limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
+    memory = limits.memory_byte_per_s / 1e9
+    echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
+    parts = {
+        name: _part(counted, moved.get(name), spreads[name]) for name, counted in counts.items()
+    }
     for name, part in parts.items():
         echo(f"{name}: {1e3 * part.time_s:.1f} ms, {part.flop / 1e9:.2f} GFLOP")
     step = None
@@ -169,6 +175,7 @@ def measure(
         energy_j=energy_j,
         whole_step=step,
         power_law=None,
+        ceilings=limits,
     )
 
 
@@ -219,17 +226,6 @@ def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[Part
         "block": (partial(block, 1), inner),
         "head": (model.head, last),
     }
-
-
-def _count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
-    """Forward and backward work [FLOP], and what is kept between them [bit]."""
-    function, arrived = task
-    kept = saved_bit(partial(function, arrived), shared)
-    with FlopCounterMode(display=False) as ahead:
-        output = function(arrived)
-    with FlopCounterMode(display=False) as back:
-        torch.autograd.backward(output, torch.ones_like(output))
-    return ahead.get_total_flops(), back.get_total_flops(), kept
 
 
 def _train(
@@ -283,14 +279,15 @@ def _spread(times_s: Any) -> Spread:
     return Spread(median_s=middle, lower_s=lower, upper_s=upper, repeats=len(times_s))
 
 
-def _part(count: tuple[int, int, int], spreads: list[Spread]) -> Part:
-    forward_flop, backward_flop, kept = count
+def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:
+    forward_flop, backward_flop, kept = counted
     return Part(
         forward=spreads[0],
         backward=spreads[1] if len(spreads) > 1 else None,
         forward_flop=forward_flop,
         backward_flop=backward_flop,
         saved_bit=kept,
+        moved_bit=moved_bit,
     )
 
 

@@ -4,6 +4,8 @@ Measured on narrow models, which any processor runs in a moment; times are not j
 belong to the machine. Counts are exact, so no tolerance appears below.
 """
 
+import json
+import time
 from functools import lru_cache
 
 import pytest
@@ -11,11 +13,12 @@ import torch
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
 from card.costs import profile_of
-from card.lab import machine, power, profile
-from card.llm import architecture_of, block_cost, head_cost
+from card.hardware import DATA
+from card.lab import ceilings, fidelity, machine, power, profile
+from card.llm import architecture, architecture_of, block_cost, head_cost
 from card.profiles import read_profile
 from card.refusal import ScenarioError
-from card.scenario import Lora, llm_names
+from card.scenario import Lora, llm_names, load_scenario
 
 
 def settings(name, bits=32, **shape):
@@ -29,6 +32,9 @@ def measured(name, bits=32, whole=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "public_config", narrow_config)
         patch.setattr(profile, "QUICK", profile._Limits(2, 2, 0.0))
+        # a processor without instructions for bfloat16 takes minutes for a large product
+        patch.setitem(ceilings.PRODUCT_SIZE, "cpu", 256)
+        patch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
         mini_batch, lora = settings(name, bits)
         return profile.measure(name, mini_batch, lora, quick=True, whole=whole, echo=lambda _: None)
 
@@ -55,6 +61,48 @@ def test_counts_equal_the_closed_forms(name, bits):
     assert found.parts["embedding"].flop == found.parts["embedding"].saved_bit == 0
     assert found.smashed_bit == cuts.downlink_bit[1]
     assert found.adapter_bit == cuts.adapter_bit[1]
+
+
+@pytest.mark.parametrize("name", ["llama-3.2-1b", "gpt-2"])
+def test_traffic_is_every_byte_once(name):
+    (costs, cuts), found = expected(name), measured(name)
+    weight_bit = 32 * (costs["block"].parameters + costs["block"].adapter_parameters)
+    input_bit = output_bit = int(cuts.downlink_bit[1])
+    # in float32 the first norm keeps the block's input itself, which is not counted again
+    kept_bit = costs["block"].saved_bit - input_bit
+    assert found.parts["block"].moved_bit == weight_bit + input_bit + output_bit + kept_bit
+    assert found.parts["embedding"].moved_bit is None
+
+
+@pytest.mark.slow
+def test_recorded_fidelity_is_counted_again():
+    record = json.loads((DATA / "fidelity.json").read_text("utf-8"))
+    assert fidelity.counted() == record["llms"]
+
+
+def test_recorded_fidelity_is_that_of_the_closed_forms():
+    record = json.loads((DATA / "fidelity.json").read_text("utf-8"))
+    scenario = load_scenario(record["scenario"])
+    for name, found in record["llms"].items():
+        lora = scenario.lora.model_copy(update={"targets": tuple(found["targets"])})
+        cuts = profile_of(architecture(name), scenario.training, lora)
+        assert cuts.device_flop[-1] == found["training_flop"]
+        assert cuts.downlink_bit[1] == found["smashed_bit"]
+        assert cuts.adapter_bit[-1] == found["adapter_bit"]
+
+
+def test_ceilings_are_rates_of_work_that_was_done(monkeypatch):
+    monkeypatch.setitem(ceilings.PRODUCT_SIZE, "cpu", 64)
+    monkeypatch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
+    monkeypatch.setattr(ceilings, "_best_s", lambda run, device: run() is None or 0.5)
+    found = ceilings.ceilings("cpu", torch.float32)
+    assert found.peak_flops == 2 * 64**3 / 0.5
+    assert found.memory_byte_per_s == 2 * 2**20 / 0.5  # read once, written once
+
+
+def test_best_time_is_the_shortest():
+    pauses = iter([0.2, *[0.02] * 3, 0.0, *[0.02] * 3])
+    assert ceilings._best_s(lambda: time.sleep(next(pauses)), "cpu") < 0.02
 
 
 def test_fidelity_table():
@@ -104,7 +152,7 @@ def test_energy_is_absent_with_its_reason_without_zeus(monkeypatch):
     monkeypatch.setattr(power, "import_module", missing)
     for reading in power.energy_and_power("cpu", lambda: None):
         assert reading.value is None
-        assert reading.reason == "the optional package zeus is not installed"
+        assert reading.reason == "zeus is not installed; pip install 'card[energy]'"
 
 
 def test_memory_and_clock_are_absent_with_their_reason(monkeypatch):

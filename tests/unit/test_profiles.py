@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import card
 from card.cli import app
-from card.hardware import catalogue, hardware
+from card.hardware import catalogue, hardware, load_profile, profile_names
 from card.profiles import FORMAT, read_profile
 
 SPREAD = {"median_s": 1.0, "lower_s": 0.9, "upper_s": 1.1, "repeats": 5}
@@ -63,6 +63,33 @@ def test_a_profile_gives_the_rate_of_training_a_block_and_the_error_of_its_sum(t
     profile = read_profile(stored(tmp_path))
     assert profile.throughput_flops == THROUGHPUT
     assert profile.whole_step.error == pytest.approx(0.1)
+
+
+def test_intensity_is_work_over_bytes_and_the_ridge_where_both_ceilings_meet(tmp_path):
+    parts = {**RECORDED["parts"], "block": {**PART, "moved_bit": 8 * 10**8}}
+    limits = {"peak_flops": 6e9, "memory_byte_per_s": 2e9, "repeats": 7}
+    profile = read_profile(stored(tmp_path, parts=parts, ceilings=limits))
+    assert profile.parts["block"].intensity_flop_per_byte == 80.0  # 8 GFLOP over 0.1 GB
+    assert profile.ceilings.ridge_flop_per_byte == 3.0
+
+
+def test_a_file_without_ceilings_and_traffic_is_still_read(tmp_path):
+    profile = read_profile(stored(tmp_path))
+    assert profile.ceilings is None
+    assert profile.parts["block"].intensity_flop_per_byte is None
+
+
+def test_shipped_profiles_lie_below_their_ceilings_and_predict_their_step():
+    for name in profile_names():
+        profile = load_profile("profile", name)
+        assert profile.throughput_flops < profile.ceilings.peak_flops
+        # uniform blocks: what a model of one time per part may miss on a machine at rest
+        assert abs(profile.whole_step.error) < 0.15
+
+
+def test_peak_is_cores_times_work_per_cycle_times_clock():
+    # NVIDIA prints 22 TFLOP/s for the RTX 4060 Ti
+    assert catalogue()["rtx-4060-ti"].peak_flops == 4352 * 2 * 2.535e9
 
 
 def test_a_device_with_a_profile_computes_at_the_measured_rate(tmp_path):

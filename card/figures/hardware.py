@@ -1,0 +1,279 @@
+"""Pictures of a measured machine: what the parts of an LLM take, its limits, what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from card.figures.style import COLOURS, WIDTH_IN
+from card.profiles import Ceilings, Part, PartName, Profile, Spread
+from card.units import FloatArray
+
+_INK = "#222222"
+NAMES: dict[PartName, str] = {
+    "embedding": "embedding",
+    "first_block": "first block",
+    "block": "inner block",
+    "head": "head",
+}
+"""Parts in the order of the data's way, as figures name them."""
+_PART_STYLES: dict[PartName, tuple[str, str]] = {
+    "embedding": (COLOURS["grey"], "s"),
+    "first_block": (COLOURS["sky"], "^"),
+    "block": (COLOURS["blue"], "o"),
+    "head": (COLOURS["vermillion"], "D"),
+}
+_LINE_STYLES = ("-", "--", ":", "-.")
+_LINE_COLOURS = ("green", "blue", "purple", "orange", "vermillion", "black")
+_LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def part_times(profile: Profile) -> Figure:
+    """Time of forward and backward pass of each part, and the rate it reaches.
+
+    Parameters
+    ----------
+    profile
+        A measured profile; bars are medians, whiskers quartiles.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
+    times, rates = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+    rows = np.arange(len(NAMES))
+    for key, shift, colour, hatch in (
+        ("forward", -0.18, COLOURS["blue"], ""),
+        ("backward", 0.18, COLOURS["orange"], "////"),
+    ):
+        passes = {
+            place: (spread, getattr(profile.parts[name], f"{key}_flop"))
+            for place, name in enumerate(NAMES)
+            if (spread := getattr(profile.parts[name], key)) is not None
+        }
+        at = np.array(list(passes)) + shift
+        spreads = [spread for spread, _ in passes.values()]
+        worked = np.array([flop for _, flop in passes.values()], dtype=np.float64)
+        style = {"height": 0.34, "color": colour, "hatch": hatch, "edgecolor": "white"}
+        whiskers = {"ecolor": _INK, "elinewidth": 1.2, "capsize": 2.5}
+        middle, low, high = (1e3 * row for row in _quartiles(spreads))
+        error = [middle - low, high - middle]
+        times.barh(at, middle, xerr=error, error_kw=whiskers, label=key, **style)
+        for y, value, end in zip(at, middle, high, strict=True):
+            _beside(times, end, y, f"{value:.0f}" if value >= 9.5 else f"{value:.1f}")
+        rate, slow, fast = (worked / row / 1e6 for row in (middle, high, low))
+        some = worked > 0
+        error = [(rate - slow)[some], (fast - rate)[some]]
+        rates.barh(at[some], rate[some], xerr=error, error_kw=whiskers, **style)
+    _beside(rates, 0.0, 0.0, "only looks up rows")
+    times.set_yticks(rows, list(NAMES.values()))
+    times.set_ylim(len(NAMES) - 0.5, -0.5)
+    times.set_xlim(0, 1.12 * times.get_xlim()[1])
+    times.set(title="Time", xlabel="time per mini-batch [ms]")
+    rates.set(title="Rate", xlabel="rate reached [GFLOP/s]")
+    times.legend(loc="upper right")
+    for axes in (times, rates):
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def _quartiles(spreads: Sequence[Spread]) -> FloatArray:
+    rows = [(spread.median_s, spread.lower_s, spread.upper_s) for spread in spreads]
+    return np.array(rows).T
+
+
+def _beside(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+
+
+def rate_flops(part: Part) -> tuple[float, float, float]:
+    """Rate of training a part at the median, upper and lower quartile of its times [FLOP/s]."""
+    passes = [spread for spread in (part.forward, part.backward) if spread]
+    middle, low, high = _quartiles(passes).sum(axis=1)
+    return part.flop / middle, part.flop / high, part.flop / low
+
+
+def roofline(profile: Profile, ceilings: Ceilings) -> Figure:
+    """Rate of each part against its intensity, below the machine's measured ceilings.
+
+    Parameters
+    ----------
+    profile
+        A measured profile; parts without counted traffic are left out.
+    ceilings
+        The same machine's limits.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 4.0), layout="constrained")
+    whole, near = figure.subplots(1, 2, width_ratios=(1.45, 1))
+    peak, ridge = ceilings.peak_flops / 1e9, ceilings.ridge_flop_per_byte
+    at = {
+        name: part.intensity_flop_per_byte
+        for name, part in profile.parts.items()
+        if part.intensity_flop_per_byte
+    }
+    reach = np.geomspace(ridge / 30, max([*at.values(), ridge]) * 8, 200)
+    roof = np.minimum(peak, reach * ceilings.memory_byte_per_s / 1e9)
+    whole.loglog(reach, roof, color=_INK, linewidth=2.2)
+    whole.axvline(ridge, color=COLOURS["grey"], linewidth=1.0, linestyle=":")
+    near.axhline(peak, color=_INK, linewidth=2.2)
+    for name, x in at.items():
+        colour, marker = _PART_STYLES[name]
+        rate, slow, fast = (value / 1e9 for value in rate_flops(profile.parts[name]))
+        whole.plot([x], [rate], marker, color=colour, markersize=6, markeredgecolor="white")
+        error = np.array([[rate - slow], [fast - rate]])
+        near.errorbar([x], [rate], error, fmt=marker, color=colour, markersize=7, capsize=3)
+        label = f"{NAMES[name]}\n{100 * rate / peak:.0f} % of peak"
+        above = name != "head"
+        near.annotate(
+            label, (x, fast if above else slow), (0, 7 if above else -7),
+            textcoords="offset points", ha="center", va="bottom" if above else "top",
+            color=_INK, fontsize=8.5,
+        )  # fmt: skip
+    low, memory = roof[0], ceilings.memory_byte_per_s / 1e9
+    whole.text(reach[-1], 1.08 * peak, f"peak {peak:.0f} GFLOP/s", ha="right", fontsize=9)
+    whole.text(1.15 * ridge, low, f"ridge: {ridge:.1f} FLOP/byte", fontsize=9)
+    whole.annotate(
+        f"memory {memory:.0f} GB/s", (4 * reach[0], 4 * low), (9, -6), textcoords="offset points",
+        fontsize=9,
+    )  # fmt: skip
+    near.text(0.98, peak, "peak", transform=near.get_yaxis_transform(), ha="right", va="bottom")
+    whole.set_ylim(0.8 * low, 2.2 * peak)
+    near.set_ylim(0, 1.12 * peak)
+    near.margins(x=0.45)
+    near.xaxis.set_major_locator(MaxNLocator(4))
+    whole.set(title="Roofline", ylabel="rate [GFLOP/s]")
+    near.set(title="The parts, enlarged", ylabel="rate [GFLOP/s]")
+    for axes in (whole, near):
+        axes.set_xlabel("intensity [FLOP/byte]")
+    for axis in (whole.xaxis, whole.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return figure
+
+
+def whole_step(profile: Profile, num_blocks: int) -> Figure:
+    """The training step of the whole LLM, measured, above the sum of its parts.
+
+    Parameters
+    ----------
+    profile
+        A measured profile that has the whole step.
+    num_blocks
+        Transformer blocks of its LLM.
+    """
+    if profile.whole_step is None:
+        raise ValueError(f"the profile {profile.title!r} has no whole step; give one that has.")
+    figure = Figure(figsize=(WIDTH_IN, 2.5), layout="constrained")
+    axes = figure.subplots()
+    measured = profile.whole_step.measured
+    error = [[measured.median_s - measured.lower_s], [measured.upper_s - measured.median_s]]
+    axes.barh(
+        [0], [measured.median_s], xerr=error, height=0.55, color=COLOURS["grey"],
+        error_kw={"ecolor": _INK, "elinewidth": 1.4, "capsize": 4},
+    )  # fmt: skip
+    left = 0.0
+    for name, label in NAMES.items():
+        times = num_blocks - 1 if name == "block" else 1
+        for _ in range(times):
+            width = profile.parts[name].time_s
+            axes.barh(
+                [1], [width], left=left, height=0.55, color=_PART_STYLES[name][0],
+                edgecolor="white", linewidth=0.8,
+            )  # fmt: skip
+            left += width
+        if name != "embedding":
+            text = f"{times} × {label}" if times > 1 else label
+            start = left - times * profile.parts[name].time_s
+            at, how = (start, "left") if name == "first_block" else ((start + left) / 2, "center")
+            axes.text(at, 1.33, text, ha=how, va="top", fontsize=9)
+    axes.set_yticks([0, 1], ["measured", "predicted"])
+    axes.set_ylim(1.75, -0.45)
+    axes.set_xlabel("time of one training step [s]")
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def clock_tradeoff(
+    time_s: FloatArray, energy_j: Mapping[str, FloatArray], clocks_hz: FloatArray
+) -> Figure:
+    """Energy against time of the same work over the clock: where slowing down stops paying.
+
+    Parameters
+    ----------
+    time_s
+        Time of the work at each clock [s].
+    energy_j
+        Its energy at each clock per label [J].
+    clocks_hz
+        Clocks [Hz], ascending.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
+    axes = figure.subplots()
+    for place, (label, energy) in enumerate(energy_j.items()):
+        colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
+        best = int(np.argmin(energy))
+        axes.plot(1e3 * time_s[best:], energy[best:], color=colour, linestyle="-", label=label)
+        axes.plot(1e3 * time_s[: best + 1], energy[: best + 1], color=colour, linestyle=":")
+        axes.plot([1e3 * time_s[best]], [energy[best]], "v", color=colour, markersize=8)
+        if best:
+            axes.annotate(
+                f"{clocks_hz[best] / 1e9:.2f} GHz", (1e3 * time_s[best], energy[best]), (0, 9),
+                textcoords="offset points", ha="center", va="bottom", fontsize=8.5, color=_INK,
+            )  # fmt: skip
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("time per work [ms/TFLOP]")
+    axes.set_ylabel("energy per work [J/TFLOP]")
+    axes.legend(title="static power", title_fontsize=9)
+    return figure
+
+
+def along_utilisation(
+    utilisation: FloatArray,
+    decisions: Mapping[str, Mapping[str, FloatArray]],
+    measured_at: float,
+    measured: Mapping[str, Mapping[str, FloatArray]],
+) -> Figure:
+    """Decision and costs of one device over the share of its datasheet peak that it reaches.
+
+    Parameters
+    ----------
+    utilisation
+        Shares of the datasheet peak [1], shape `(n,)`.
+    decisions
+        Per channel state `cut` [1], `frequency_hz` [Hz], `delay_s` [s] and `energy_j` [J], of
+        shape `(n,)`.
+    measured_at
+        Measured machine's rate over the device's datasheet peak [1].
+    measured
+        The same numbers with the measured machine in the device's place.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    for axes, (key, label, unit) in zip(
+        panels.flat,
+        (
+            ("cut", "cut", 1.0),
+            ("frequency_hz", "server clock [GHz]", 1e9),
+            ("delay_s", "delay [s]", 1.0),
+            ("energy_j", "server energy [J]", 1.0),
+        ),
+        strict=True,
+    ):
+        for place, (state, values) in enumerate(decisions.items()):
+            colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
+            style = _LINE_STYLES[place % len(_LINE_STYLES)]
+            axes.plot(utilisation, values[key] / unit, color=colour, linestyle=style, label=state)
+            star = measured[state][key] / unit
+            axes.plot([measured_at], [star], "*", color=colour, markersize=12, zorder=3)
+        axes.set_ylabel(label)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axes.set_ylim(bottom=0)
+    panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 0].set_ylim(bottom=-0.6)
+    panels[0, 0].legend(title="channel state", title_fontsize=9)
+    for axes in panels[1]:
+        axes.set_xlabel("share of the datasheet peak")
+    return figure
