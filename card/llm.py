@@ -348,7 +348,9 @@ def head_cost(arch: Architecture, training: Training) -> Cost:
     tokens, bits = training.batch_size * training.sequence_length, training.activation_bits
     work = 2 * tokens * arch.hidden * arch.vocabulary
     logits = tokens * arch.vocabulary * (_FLOAT32 + (bits if arch.softcapped else 0))
-    labels = tokens * _INT64 + _FLOAT32  # the loss keeps its targets and how many they are
+    # the loss keeps its targets and how many they are; of one sequence also the one it pads with
+    padded = 1 if training.batch_size == 1 else 0
+    labels = (tokens + padded) * _INT64 + _FLOAT32
     saved = arch.norm_saved_bit(tokens, bits) + logits + labels
     return Cost(work, work, arch.head_parameters, 0, saved)
 

@@ -207,7 +207,6 @@ class AdaptedLlm:
                 inputs_embeds=shape,
                 attention_mask=kept,
                 past_key_values=None,
-                position_ids=positions,
             )
             for kind in dict.fromkeys(self.layer_types)
         }

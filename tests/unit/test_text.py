@@ -152,7 +152,7 @@ class TestFineTuning:
                 steps.zero_grad()
                 key = (0, path.stem, turn, iteration)
                 device.forward(mini_batch(tokens, shape.batch_size, shape.sequence_length, *key))
-                losses.append(device.head()[0])
+                losses.append(device.finish())
                 steps.step()
             means.append(np.mean(losses))
         print(f"\n{path.stem}:", *(f"{mean:.2f}" for mean in means))
