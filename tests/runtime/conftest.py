@@ -20,8 +20,9 @@ TEXTS = {"device-1": "weather", "device-2": "recipes", "device-3": "timetable"}
 class End:
     """A running end, and the events it has printed so far."""
 
-    def __init__(self, *arguments):
-        command = [sys.executable, str(ENDS), *map(str, arguments)]
+    def __init__(self, *arguments, inside=None):
+        space = ["ip", "netns", "exec", inside] if inside else []
+        command = [*space, sys.executable, str(ENDS), *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -120,8 +121,12 @@ class Run:
         return self._begin("server", folder=self.folder, **options)
 
     def device(self, name, **options):
-        text = DATA / "text" / f"{TEXTS[name]}.txt"
-        return self._begin("device", device=name, data=text, **options)
+        return self._begin("device", device=name, data=self.text(name), **options)
+
+    @staticmethod
+    def text(name):
+        """Text of a device."""
+        return DATA / "text" / f"{TEXTS[name]}.txt"
 
     def _begin(self, end, **options):
         options = {"address": self.address, **options}

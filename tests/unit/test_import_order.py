@@ -25,6 +25,7 @@ ORDER = [
     {"figures"},
     {"pages", "study"},
     {"cli"},
+    {"__main__"},
 ]
 LAB = {"units", "profiles", "hardware", "scenario", "llm", "costs", "solver", "refusal"}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
