@@ -36,11 +36,13 @@ class Backend:
         return bool(self.xp.__name__.endswith("dask.array"))
 
     def array(self, value: Any) -> Any:
-        """The value as an array of this library; an array of it stays the object that it is."""
+        """The value as an array of this library; one of it moves to this device at most."""
         if self.xp is np:
             return np.asarray(value)
         if is_foreign(value):
-            return value
+            from array_api_compat import to_device
+
+            return value if self.is_lazy else to_device(value, self.device)
         # copied, for torch warns about arrays that it must not write to
         return self.xp.asarray(np.array(value), device=self.device)
 
