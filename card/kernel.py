@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from card.arrays import Backend, backend_of
+from card.arrays import Backend
 from card.costs import System, server_cycles, server_power_w
 from card.units import FloatArray, IntArray
 
@@ -109,10 +108,8 @@ def bounds_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
     return lines.bounds(device, lines.fixed_s(device, up, down), lowest)
 
 
-def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def unit_prices(xp: Any, bounds: Extremes, weight: Any) -> tuple[Any, Any]:
     """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
-    backend = backend_of(*bounds, delay_weight)
-    xp, weight = backend.xp, backend.floats(delay_weight)
 
     def ratio(above: Any, below: Any) -> Any:
         spread = below > 0
@@ -133,7 +130,7 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     xp, arrays = lines.xp, lines.arrays
     lowest, fixed = lines.at(arrays.frequency_min_hz, device), lines.fixed_s(device, up, down)
     bounds = lines.bounds(device, fixed, lowest)
-    delay_price, energy_price = prices(bounds, weight)
+    delay_price, energy_price = unit_prices(xp, bounds, weight)
     frequency = best_clock(xp, arrays, lowest, delay_price, energy_price)
     power = server_power_w(arrays, frequency)
     cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)

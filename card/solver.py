@@ -18,7 +18,7 @@ from card.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows
 from card.checks import check_index, check_positive, check_shapes, check_share
 from card.costs import CutProfile, System
 from card.costs import system as as_system
-from card.kernel import Extremes, Lines, best_clock, bounds_of, decide, prices
+from card.kernel import Extremes, Lines, best_clock, bounds_of, decide, unit_prices
 from card.refusal import unknown
 from card.scenario import Scenario
 from card.units import FloatArray, IntArray
@@ -140,6 +140,12 @@ def best_frequency(
     return clock
 
 
+def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
+    backend = backend_of(*bounds, delay_weight)
+    return unit_prices(backend.xp, bounds, backend.floats(delay_weight))
+
+
 def objective(
     bounds: Extremes, delay_weight: ArrayLike, delay_s: FloatArray, energy_j: FloatArray
 ) -> FloatArray:
@@ -199,35 +205,35 @@ def _solve(
 ) -> Decision:
     weight = arrays.delay_weight if delay_weight is None else delay_weight
     values = (_position(arrays, device), uplink_bps, downlink_bps, weight)
-    if arrays.backend(*values).is_lazy:
-        # workers share out the processors
-        function = partial(_rows, arrays, search, threads=1)
-        rows = by_blocks(function, _DTYPES, *values)
+    backend = arrays.backend(*values)
+    if backend.is_lazy:
+        # the library's workers share out the processors
+        blocks = partial(_rows, _lines(arrays, search, NUMPY), NUMPY, threads=1)
+        rows = by_blocks(blocks, _DTYPES, *values)
     else:
-        rows = _rows(arrays, search, *values)
+        rows = _rows(_lines(arrays, search, backend), backend, *values)
     cut, frequency, delay, energy, score, lowest, *bounds = rows
     top = arrays.frequency_max_hz
     return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*bounds))
 
 
 def _rows(
-    arrays: System,
-    search: Search,
+    lines: Lines,
+    backend: Backend,
     device: Any,
     uplink_bps: Any,
     downlink_bps: Any,
     delay_weight: Any,
     threads: int | None = None,
 ) -> tuple[Any, ...]:
-    """Checked and decided: cut, clock, delay, energy, objective, lowest clock, four extremes."""
-    backend = arrays.backend(device, uplink_bps, downlink_bps, delay_weight)
-    index = check_index("device", device, arrays.num_devices, backend)
+    """What `decide` returns, for values yet to be checked."""
+    index = check_index("device", device, lines.arrays.num_devices, backend)
     up = check_positive("uplink_bps", uplink_bps, backend)
     down = check_positive("downlink_bps", downlink_bps, backend)
     weight = check_share("delay_weight", delay_weight, backend)
     check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
-    function = partial(decide, _lines(arrays, search, backend))
-    return by_rows(function, _DTYPES, backend, (index, up, down, weight), threads)
+    values = (index, up, down, weight)
+    return by_rows(partial(decide, lines), _DTYPES, backend, values, threads)
 
 
 @lru_cache(maxsize=16)
