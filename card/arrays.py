@@ -144,9 +144,9 @@ def by_rows(
             result[part] = row
 
     starts = range(0, size, _CHUNK)
-    workers = min(len(starts), _threads() if threads is None else threads)
+    workers = (threads or _threads()) if len(starts) > 1 else 1
     if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(min(workers, len(starts))) as pool:
             list(pool.map(fill, starts))
     else:
         for start in starts:
