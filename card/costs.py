@@ -308,6 +308,9 @@ def evaluate(
 ) -> Costs:
     """Delay and energy of one round of one device; every argument broadcasts.
 
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones.
+
     Parameters
     ----------
     system

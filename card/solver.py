@@ -165,6 +165,9 @@ def solve(
 ) -> Decision:
     """Optimal cut layer and server clock of each device-round; every argument broadcasts.
 
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones, whose values are checked when they are computed.
+
     Parameters
     ----------
     system

@@ -39,9 +39,9 @@ def pytest_terminal_summary(
         for bench in (session.benchmarks if session else ())
         if bench.name in notes.decisions and bench.stats.data
     }
-    if not rates:
+    if not (rates or notes.facts):
         return
-    slowest, width = min(rates.values()), max(map(len, rates))
+    slowest, width = min(rates.values(), default=0), max(map(len, rates), default=0)
     terminalreporter.section("decisions per second (median), times the slowest, worst gap")
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
         gap = f"{notes.gaps[name]:10.1e}" if name in notes.gaps else ""
