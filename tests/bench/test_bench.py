@@ -37,6 +37,10 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """Decides block by block and prints the peak of its own memory [kB]."""
 
 
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 25, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
+"""Dask's workers otherwise return every block to the system at once, most of their time."""
+
+
 @pytest.fixture(scope="module")
 def case():
     """A million device-rounds of the shipped scenario."""
@@ -142,10 +146,12 @@ def test_memory_stays_flat_from_a_million_to_a_hundred_million(benchmark, notes)
 def test_two_dask_workers_share_the_work(benchmark, notes):
     """Rates are drawn and decisions summed where they are made, so that only sums travel."""
     da, distributed = (pytest.importorskip(name) for name in ("dask.array", "distributed"))
+    config = pytest.importorskip("dask.config")
     system, count, block = card.system(card.load_scenario("nominal")), 2 * 10**7, MILLION
 
     def seconds(workers):
         with (
+            config.set({"distributed.nanny.pre-spawn-environ": KEEP_MEMORY}),
             distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None
             ) as cluster,
