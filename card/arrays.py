@@ -30,6 +30,10 @@ class Backend:
     device: Any = None
     """Device of the arrays, in the library's own terms."""
 
+    def __repr__(self) -> str:
+        """Name of the library; its files' place is nobody's matter."""
+        return f"Backend({self.xp.__name__})"
+
     @property
     def is_lazy(self) -> bool:
         """Whether arrays are Dask's, whose values are not known yet."""
@@ -98,8 +102,8 @@ def by_blocks(
     Notes
     -----
     Processes of a Dask cluster are told to return memory to the system at once, which makes the
-    decisions several times slower; a higher MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ in
-    `distributed.nanny.pre-spawn-environ` avoid it.
+    decisions several times slower; a higher ``MALLOC_TRIM_THRESHOLD_`` and
+    ``MALLOC_MMAP_THRESHOLD_`` in ``distributed.nanny.pre-spawn-environ`` avoid it.
     """
     da = import_module("dask.array")  # whose types would not pass mypy
     blocks = da.broadcast_arrays(*(da.asarray(value) for value in values))
