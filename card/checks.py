@@ -5,57 +5,72 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from card.arrays import NUMPY, Backend
 from card.refusal import ScenarioError
-from card.units import FloatArray, IntArray
 
 
-def check_index(name: str, value: ArrayLike, size: int) -> IntArray:
+def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
     """Whole numbers from 0 to `size - 1`, or an error that names the value."""
-    array = _numbers(name, value, "iu", "whole numbers")
-    if array.size and (array.min() < 0 or array.max() >= size):
-        wrong = array[(array < 0) | (array >= size)].flat[0]
-        raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
-    return array.astype(np.int64, copy=False)
+    array = _numbers(name, value, backend, ("integral",), "whole numbers")
+    if _within(backend, array, 0, size - 1):
+        return backend.xp.astype(array, backend.xp.int64, copy=False)
+    wrong = int(array[(array < 0) | (array >= size)][0])
+    raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
 
 
-def check_positive(name: str, value: ArrayLike) -> FloatArray:
+def check_positive(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     """Finite numbers above 0, or an error that names the value."""
-    array = _numbers(name, value, "iuf", "finite numbers above 0").astype(np.float64, copy=False)
-    wrong = ~((array > 0) & np.isfinite(array))
-    if wrong.any():
-        raise ScenarioError(
-            f"{name} = {array[wrong].flat[0]:g} is not allowed; give finite numbers above 0."
-        )
-    return array
+    allowed = "finite numbers above 0"
+    array = _doubles(name, value, backend, allowed)
+    if _within(backend, array, _SMALLEST, _LARGEST):
+        return array
+    wrong = float(array[~((array > 0) & (array <= _LARGEST))][0])
+    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
 
 
-def check_share(name: str, value: ArrayLike) -> FloatArray:
+def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     """Numbers from 0 to 1, or an error that names the value."""
-    array = _numbers(name, value, "iuf", "numbers from 0 to 1").astype(np.float64, copy=False)
-    wrong = ~((array >= 0) & (array <= 1))
-    if wrong.any():
-        raise ScenarioError(
-            f"{name} = {array[wrong].flat[0]:g} is not allowed; give numbers from 0 to 1."
-        )
-    return array
+    allowed = "numbers from 0 to 1"
+    array = _doubles(name, value, backend, allowed)
+    if _within(backend, array, 0, 1):
+        return array
+    wrong = float(array[~((array >= 0) & (array <= 1))][0])
+    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
 
 
-def check_shapes(**arrays: NDArray[Any]) -> tuple[int, ...]:
+def check_shapes(**arrays: Any) -> tuple[int, ...]:
     """Broadcast shape of the arrays, or an error that names them all."""
+    named = {name: tuple(array.shape) for name, array in arrays.items()}
     try:
-        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        return np.broadcast_shapes(*named.values())
     except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        shapes = ", ".join(f"{name} {shape}" for name, shape in named.items())
         raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
 
 
-def _numbers(name: str, value: ArrayLike, kinds: str, allowed: str) -> NDArray[Any]:
+_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+def _within(backend: Backend, array: Any, least: float, most: float) -> bool:
+    """Whether no number of the array lies outside or is none; two passes and no copy."""
+    if 0 in array.shape:
+        return True
+    xp = backend.xp
+    return bool((xp.min(array) >= least) & (xp.max(array) <= most))
+
+
+def _doubles(name: str, value: Any, backend: Backend, allowed: str) -> Any:
+    array = _numbers(name, value, backend, ("integral", "real floating"), allowed)
+    return backend.floats(array)
+
+
+def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], allowed: str) -> Any:
     try:
-        array = np.asarray(value)
-    except ValueError:
+        array = backend.array(value)
+    except (ValueError, TypeError):
         array = np.asarray(None)
-    if array.dtype.kind not in kinds:
+    if not backend.xp.isdtype(array.dtype, kinds):
         raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
     return array

@@ -1,17 +1,19 @@
 """Delay and energy of one round: the one cost function that scores every decision.
 
 `system` turns a scenario into arrays, `evaluate` scores decisions on them: the optimiser's, the
-benchmarks', the simulator's and the sweeps'.
+benchmarks', the simulator's and the sweeps'. On torch tensors all of it carries gradients.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from card.arrays import Backend, backend_of, by_blocks, is_foreign
 from card.checks import check_index, check_positive, check_shapes
 from card.hardware import hardware
 from card.llm import LABEL_BITS, Architecture, architecture, block_cost, check_length, head_cost
@@ -106,7 +108,11 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A scenario as the arrays that the model computes with."""
+    """A scenario as the arrays that the model computes with.
+
+    Any number but counts and cuts may be a torch tensor in `dataclasses.replace(system, ...)`, for
+    gradients with respect to it. Arrays are not to be changed in place: results are remembered.
+    """
 
     device_names: tuple[str, ...]
     profile: CutProfile
@@ -144,6 +150,22 @@ class System:
     def num_blocks(self) -> int:
         """Number of transformer blocks (I)."""
         return len(self.profile.cut) - 1
+
+    def backend(self, *values: Any) -> Backend:
+        """The library of these values and of the system's own arrays."""
+        return backend_of(*values, *vars(self.profile).values(), *vars(self).values())
+
+    def on(self, backend: Backend) -> System:
+        """The system with its numbers as doubles of a library; NumPy's is the system itself."""
+        if backend.xp is np:
+            return self
+        counts = {name: backend.floats(value) for name, value in vars(self.profile).items()}
+        numbers = {
+            name: backend.floats(value)
+            for name, value in vars(self).items()
+            if name != "feasible" and (isinstance(value, np.ndarray) or is_foreign(value))
+        }
+        return replace(self, profile=replace(self.profile, **counts), **numbers)
 
 
 def system(scenario: Scenario | System) -> System:
@@ -273,6 +295,9 @@ class Costs:
         return self.device_compute_s * self.device_power_w + sending_s * self.uplink_power_w
 
 
+_PARTS = tuple(item.name for item in fields(Costs) if item.name != "uplink_power_w")
+
+
 def evaluate(
     system: System | Scenario,
     device: ArrayLike,
@@ -282,6 +307,9 @@ def evaluate(
     downlink_bps: ArrayLike,
 ) -> Costs:
     """Delay and energy of one round of one device; every argument broadcasts.
+
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones.
 
     Parameters
     ----------
@@ -306,17 +334,29 @@ def evaluate(
     Equations (delay) and (energy) of the book's system model.
     """
     arrays = _as_system(system)
-    device, cut = (
-        check_index("device", device, arrays.num_devices),
-        check_index("cut", cut, arrays.num_blocks + 1),
+    values = (device, cut, frequency_hz, uplink_bps, downlink_bps)
+    backend = arrays.backend(*values)
+    if backend.is_lazy:
+        parts = by_blocks(partial(_full_parts, arrays), [np.float64] * len(_PARTS), *values)
+        named = dict(zip(_PARTS, parts, strict=True))
+        return Costs(**named, uplink_power_w=arrays.uplink_power_w)
+    index, blocks = (
+        check_index("device", device, arrays.num_devices, backend),
+        check_index("cut", cut, arrays.num_blocks + 1, backend),
     )
-    frequency = check_positive("frequency_hz", frequency_hz)
+    frequency = check_positive("frequency_hz", frequency_hz, backend)
     up, down = (
-        check_positive("uplink_bps", uplink_bps),
-        check_positive("downlink_bps", downlink_bps),
+        check_positive("uplink_bps", uplink_bps, backend),
+        check_positive("downlink_bps", downlink_bps, backend),
     )
-    check_shapes(device=device, cut=cut, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
-    return round_costs(arrays, device, cut, frequency, up, down)
+    check_shapes(device=index, cut=blocks, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
+    return round_costs(arrays.on(backend), index, blocks, frequency, up, down)
+
+
+def _full_parts(arrays: System, *values: Any) -> tuple[FloatArray, ...]:
+    """All arrays of `Costs`, each of the broadcast shape of the values."""
+    costs = evaluate(arrays, *values)
+    return tuple(np.broadcast_to(getattr(costs, name), costs.delay_s.shape) for name in _PARTS)
 
 
 def round_costs(

@@ -6,40 +6,36 @@ depend on the cut. One cube root and a search over the few cuts that can win giv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from card.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows
 from card.checks import check_index, check_positive, check_shapes, check_share
-from card.costs import CutProfile, System, fixed_parts, server_cycles, server_power_w
+from card.costs import CutProfile, System
 from card.costs import system as as_system
+from card.kernel import Extremes, Lines, best_clock, bounds_of, decide, unit_prices
 from card.refusal import unknown
 from card.scenario import Scenario
 from card.units import FloatArray, IntArray
 
-TIE = 1e-12
-"""Objectives closer than this are a tie, which goes to the smaller cut."""
+__all__ = [
+    "Decision",
+    "Extremes",
+    "best_frequency",
+    "extreme_cuts",
+    "extremes",
+    "objective",
+    "prices",
+    "solve",
+    "solve_exhaustive",
+]
 
-ROUNDING = 2e-15
-"""Relative error of a computed delay or energy; what it does to the objective ties as well."""
-
-_CHUNK = 1 << 13
-
-
-class Extremes(NamedTuple):
-    """True extremes of delay and server energy over a device-round's feasible set."""
-
-    delay_min_s: FloatArray
-    """Shortest delay [s]."""
-    delay_max_s: FloatArray
-    """Longest delay [s]."""
-    energy_min_j: FloatArray
-    """Least server energy [J]."""
-    energy_max_j: FloatArray
-    """Most server energy [J]."""
+_DTYPES: list[type] = [np.int64] + [np.float64] * 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +62,11 @@ class Decision:
     @property
     def bound(self) -> NDArray[np.int64]:
         """Which clock limit binds, -1 the lowest, 1 the highest, 0 neither."""
+        xp = backend_of(self.frequency_hz).xp
         high = self.frequency_hz >= self.frequency_max_hz
         low = self.frequency_hz <= self.frequency_min_hz
-        return np.where(high, 1, np.where(low, -1, 0))
+        sides: NDArray[np.int64] = xp.astype(high, xp.int64) - xp.astype(low & ~high, xp.int64)
+        return sides
 
 
 def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
@@ -86,7 +84,7 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
     """
     names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit")
     columns = [getattr(profile, name).tolist() for name in names]
-    points = {int(c): [column[c] for column in columns] for c in np.flatnonzero(feasible)}
+    points = {c: [column[c] for column in columns] for c in _listed(feasible)}
 
     def between(cut: int, left: int, right: int) -> bool:
         before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
@@ -109,7 +107,10 @@ def extremes(
     system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
 ) -> Extremes:
     """Smallest and largest delay and energy over each device-round's feasible cuts and clocks."""
-    return _Table(system, _pruned(system), device, uplink_bps, downlink_bps).extremes()
+    backend = system.backend(device, uplink_bps, downlink_bps)
+    values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
+    function = partial(bounds_of, _lines(system, _pruned, backend))
+    return Extremes(*by_rows(function, _DTYPES[-4:], backend, values))
 
 
 def best_frequency(
@@ -131,15 +132,18 @@ def best_frequency(
     Equation (frequency) of the book: the stationary point of (delay_price + energy_price P(f)) / f,
     clipped to the allowed range; with a clock list, the better of its two neighbours.
     """
-    return _best_frequency(system, system.frequency_min_hz[device], delay_price, energy_price)
+    backend = system.backend(device, delay_price, energy_price)
+    arrays, xp = system.on(backend), backend.xp
+    lowest = arrays.frequency_min_hz[backend.array(device)]
+    delay_price, energy_price = backend.floats(delay_price), backend.floats(energy_price)
+    clock: FloatArray = best_clock(xp, arrays, lowest, delay_price, energy_price)
+    return clock
 
 
 def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
-    weight = np.asarray(delay_weight, dtype=np.float64)
-    delay_span = bounds.delay_max_s - bounds.delay_min_s
-    energy_span = bounds.energy_max_j - bounds.energy_min_j
-    return _ratio(weight, delay_span), _ratio(1.0 - weight, energy_span)
+    backend = backend_of(*bounds, delay_weight)
+    return unit_prices(backend.xp, bounds, backend.floats(delay_weight))
 
 
 def objective(
@@ -161,6 +165,9 @@ def solve(
 ) -> Decision:
     """Optimal cut layer and server clock of each device-round; every argument broadcasts.
 
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones, whose values are checked when they are computed.
+
     Parameters
     ----------
     system
@@ -177,8 +184,7 @@ def solve(
     ScenarioError
         If a value is out of its range or not finite.
     """
-    arrays = as_system(system)
-    return _solve(arrays, _pruned(arrays), device, uplink_bps, downlink_bps, delay_weight)
+    return _solve(as_system(system), _pruned, device, uplink_bps, downlink_bps, delay_weight)
 
 
 def solve_exhaustive(
@@ -189,133 +195,76 @@ def solve_exhaustive(
     delay_weight: ArrayLike | None = None,
 ) -> Decision:
     """`solve` with a search over all feasible cuts, to check the pruning against."""
-    arrays = as_system(system)
-    every = [list(map(int, np.flatnonzero(row))) for row in arrays.feasible]
-    return _solve(arrays, _padded(every), device, uplink_bps, downlink_bps, delay_weight)
+    return _solve(as_system(system), _every, device, uplink_bps, downlink_bps, delay_weight)
 
 
 def _solve(
     arrays: System,
-    candidates: IntArray,
+    search: Search,
     device: ArrayLike | str,
     uplink_bps: ArrayLike,
     downlink_bps: ArrayLike,
     delay_weight: ArrayLike | None,
 ) -> Decision:
-    index = check_index("device", _position(arrays, device), arrays.num_devices)
-    up = check_positive("uplink_bps", uplink_bps)
-    down = check_positive("downlink_bps", downlink_bps)
-    given = arrays.delay_weight if delay_weight is None else delay_weight
-    weight = check_share("delay_weight", given)
-    shape = check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
-    devices = np.broadcast_to(index, shape).reshape(-1)
-    rates = [np.broadcast_to(array, shape).reshape(-1) for array in (up, down)]
-    weights = np.broadcast_to(weight, shape).reshape(-1)
-    cut = np.empty(devices.size, dtype=np.int64)
-    found = np.empty((8, devices.size))
-    for start in range(0, devices.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        table = _Table(arrays, candidates, devices[part], rates[0][part], rates[1][part])
-        cut[part] = table.solve(weights[part], found[:, part])
-    frequency, delay, energy, value, *bounds = (row.reshape(shape) for row in found)
-    return Decision(
-        cut=cut.reshape(shape),
-        frequency_hz=frequency,
-        delay_s=delay,
-        energy_j=energy,
-        objective=value,
-        frequency_min_hz=arrays.frequency_min_hz[np.broadcast_to(index, shape)],
-        frequency_max_hz=arrays.frequency_max_hz,
-        extremes=Extremes(*bounds),
-    )
+    weight = arrays.delay_weight if delay_weight is None else delay_weight
+    values = (_position(arrays, device), uplink_bps, downlink_bps, weight)
+    backend = arrays.backend(*values)
+    if backend.is_lazy:
+        # the library's workers share out the processors
+        blocks = partial(_rows, _lines(arrays, search, NUMPY), NUMPY, threads=1)
+        rows = by_blocks(blocks, _DTYPES, *values)
+    else:
+        rows = _rows(_lines(arrays, search, backend), backend, *values)
+    cut, frequency, delay, energy, score, lowest, *bounds = rows
+    top = arrays.frequency_max_hz
+    return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*bounds))
 
 
-class _Table:
-    """Delay and energy of the candidate cuts of some device-rounds; `(cuts, device-rounds)`.
-
-    `solve` goes through device-rounds in blocks whose tables fit a processor's cache.
-    """
-
-    def __init__(
-        self,
-        arrays: System,
-        candidates: IntArray,
-        device: IntArray,
-        up: FloatArray,
-        down: FloatArray,
-    ) -> None:
-        self.arrays, self.lowest = arrays, arrays.frequency_min_hz[device]
-        self.cut = np.ascontiguousarray(candidates.T[:, device])
-        parts = fixed_parts(arrays, device, self.cut, up, down)
-        self.fixed_s = parts[0] + (parts[1] + parts[2] + parts[3] + parts[4])
-        self.cycles = server_cycles(arrays, self.cut)
-
-    def delay_s(self, frequency: ArrayLike) -> FloatArray:
-        delay: FloatArray = self.fixed_s + self.cycles / np.asarray(frequency)
-        return delay
-
-    def energy_j(self, frequency: ArrayLike) -> FloatArray:
-        clock = np.asarray(frequency)
-        energy: FloatArray = self.cycles / clock * server_power_w(self.arrays, clock)
-        return energy
-
-    def solve(self, weight: FloatArray, found: FloatArray) -> IntArray:
-        """The best cut of each device-round; `found` takes clock, costs, objective, extremes."""
-        bounds = self.extremes()
-        delay_price, energy_price = prices(bounds, weight)
-        frequency = _best_frequency(self.arrays, self.lowest, delay_price, energy_price)
-        delay, energy = self.delay_s(frequency), self.energy_j(frequency)
-        value = objective(bounds, weight, delay, energy)
-        scale = delay_price * bounds.delay_max_s + energy_price * bounds.energy_max_j
-        winner = np.argmax(value <= value.min(axis=0) + TIE + ROUNDING * scale, axis=0)[None]
-        best, *scores = (
-            np.take_along_axis(array, winner, axis=0)[0]
-            for array in (self.cut, delay, energy, value)
-        )
-        rows = (frequency, *scores, *bounds)
-        for row, array in zip(found, rows, strict=True):
-            row[:] = array
-        cuts: IntArray = best
-        return cuts
-
-    def extremes(self) -> Extremes:
-        slow, fast = self.lowest, self.arrays.frequency_max_hz
-        thrifty = _best_frequency(self.arrays, self.lowest, 0.0, 1.0)
-        most = np.maximum(self.energy_j(slow).max(axis=0), self.energy_j(fast).max(axis=0))
-        return Extremes(
-            delay_min_s=self.delay_s(fast).min(axis=0),
-            delay_max_s=self.delay_s(slow).max(axis=0),
-            energy_min_j=self.energy_j(thrifty).min(axis=0),
-            energy_max_j=most,
-        )
-
-
-def _best_frequency(
-    arrays: System, lowest: FloatArray, delay_price: ArrayLike, energy_price: ArrayLike
-) -> FloatArray:
-    delay_price, energy_price = np.asarray(delay_price), np.asarray(energy_price)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exchange = np.where(energy_price > 0, delay_price / energy_price, np.inf)
-    stationary = np.cbrt((exchange + arrays.static_power_w) / (2.0 * arrays.power_coefficient))
-    clipped = np.clip(stationary, lowest, arrays.frequency_max_hz)
-    if arrays.clocks_hz is None:
-        return clipped
-    clocks = arrays.clocks_hz
-    upper = clocks[np.minimum(np.searchsorted(clocks, clipped), len(clocks) - 1)]
-    below = np.maximum(np.searchsorted(clocks, clipped, side="right") - 1, 0)
-    lower = np.maximum(clocks[below], lowest)
-
-    def per_work(clock: FloatArray) -> FloatArray:
-        power = server_power_w(arrays, clock)
-        price: FloatArray = (delay_price + energy_price * power) / clock
-        return price
-
-    return np.where(per_work(lower) <= per_work(upper), lower, upper)
+def _rows(
+    lines: Lines,
+    backend: Backend,
+    device: Any,
+    uplink_bps: Any,
+    downlink_bps: Any,
+    delay_weight: Any,
+    threads: int | None = None,
+) -> tuple[Any, ...]:
+    """What `decide` returns, for values yet to be checked."""
+    index = check_index("device", device, lines.arrays.num_devices, backend)
+    up = check_positive("uplink_bps", uplink_bps, backend)
+    down = check_positive("downlink_bps", downlink_bps, backend)
+    weight = check_share("delay_weight", delay_weight, backend)
+    check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
+    values = (index, up, down, weight)
+    return by_rows(partial(decide, lines), _DTYPES, backend, values, threads)
 
 
 @lru_cache(maxsize=16)
 def _pruned(arrays: System) -> IntArray:
     return _padded([extreme_cuts(arrays.profile, row) for row in arrays.feasible])
+
+
+def _every(arrays: System) -> IntArray:
+    return _padded([_listed(row) for row in arrays.feasible])
+
+
+Search = Callable[[System], IntArray]
+"""Candidate cuts of each device, `(devices, cuts)`."""
+
+
+def _lines(arrays: System, search: Search, backend: Backend) -> Lines:
+    if backend.xp is np:
+        return _numpy_lines(arrays, search)
+    return Lines.of(arrays, search(arrays), backend)  # not kept, for a gradient's graph is used up
+
+
+@lru_cache(maxsize=16)
+def _numpy_lines(arrays: System, search: Search) -> Lines:
+    return Lines.of(arrays, search(arrays), NUMPY)
+
+
+def _listed(feasible: Any) -> list[int]:
+    return [cut for cut, fits in enumerate(feasible.tolist()) if fits]
 
 
 def _padded(rows: list[list[int]]) -> IntArray:
@@ -330,9 +279,3 @@ def _position(arrays: System, device: ArrayLike | str) -> ArrayLike:
     if device not in arrays.device_names:
         raise unknown("device", device, arrays.device_names)
     return arrays.device_names.index(device)
-
-
-def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
-    """`above / below`, and 0 where `below` is 0."""
-    spread = below > 0
-    return np.where(spread, above / np.where(spread, below, 1.0), 0.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from card.arrays import backend_of
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -14,12 +16,15 @@ BYTES_PER_GB = 1e9
 
 def db_to_linear(value_db: ArrayLike) -> FloatArray:
     """Power ratio [1] of a level in decibel [dB]: 10^(x/10)."""
-    return np.power(10.0, np.asarray(value_db, dtype=np.float64) / 10.0)
+    ratio: FloatArray = 10.0 ** (backend_of(value_db).floats(value_db) / 10.0)
+    return ratio
 
 
 def linear_to_db(ratio: ArrayLike) -> FloatArray:
     """Level in decibel [dB] of a power ratio [1]: 10 log10(x)."""
-    return 10.0 * np.log10(np.asarray(ratio, dtype=np.float64))
+    backend = backend_of(ratio)
+    level: FloatArray = 10.0 * backend.xp.log10(backend.floats(ratio))
+    return level
 
 
 def dbm_to_w(level_dbm: ArrayLike) -> FloatArray:
@@ -29,7 +34,7 @@ def dbm_to_w(level_dbm: ArrayLike) -> FloatArray:
 
 def w_to_dbm(power_w: ArrayLike) -> FloatArray:
     """Level [dBm] of a power [W]."""
-    return linear_to_db(np.asarray(power_w, dtype=np.float64) * 1e3)
+    return linear_to_db(backend_of(power_w).floats(power_w) * 1e3)
 
 
 def gb_to_bit(size_gb: float) -> float:

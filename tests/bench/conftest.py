@@ -1,34 +1,50 @@
-"""Ends a run with what the times mean: decisions per second, and the ratio within the run."""
+"""Ends a run with what the times mean: decisions per second, gaps, and what was measured beside."""
+
+from dataclasses import dataclass, field
 
 import pytest
 
-DECISIONS = pytest.StashKey[dict[str, int]]()
+
+@dataclass
+class Notes:
+    """What benchmarks know beside their times."""
+
+    decisions: dict[str, int] = field(default_factory=dict)
+    """How many decisions one of a benchmark's rounds makes."""
+    gaps: dict[str, float] = field(default_factory=dict)
+    """Worst objective above CARD's on the same instances."""
+    facts: list[str] = field(default_factory=list)
+    """Sentences for the end."""
+
+
+NOTES = pytest.StashKey[Notes]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[DECISIONS] = {}
+    config.stash[NOTES] = Notes()
 
 
 @pytest.fixture
-def decisions(request: pytest.FixtureRequest) -> dict[str, int]:
-    """Where a benchmark notes how many decisions one of its rounds makes."""
-    return request.config.stash[DECISIONS]
+def notes(request: pytest.FixtureRequest) -> Notes:
+    """Where a benchmark leaves what the summary shows."""
+    return request.config.stash[NOTES]
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    counts, session = config.stash[DECISIONS], getattr(config, "_benchmarksession", None)
-    if session is None or not counts:
-        return
+    notes, session = config.stash[NOTES], getattr(config, "_benchmarksession", None)
     rates = {
-        bench.name: counts[bench.name] / bench.stats.median
-        for bench in session.benchmarks
-        if bench.name in counts
+        bench.name: notes.decisions[bench.name] / bench.stats.median
+        for bench in (session.benchmarks if session else ())
+        if bench.name in notes.decisions and bench.stats.data
     }
-    if not rates:
+    if not (rates or notes.facts):
         return
-    slowest, width = min(rates.values()), max(map(len, rates))
-    terminalreporter.section("decisions per second")
+    slowest, width = min(rates.values(), default=0), max(map(len, rates), default=0)
+    terminalreporter.section("decisions per second (median), times the slowest, worst gap")
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        terminalreporter.write_line(f"{name:{width}} {rate:14,.0f} {rate / slowest:12,.0f} x")
+        gap = f"{notes.gaps[name]:10.1e}" if name in notes.gaps else ""
+        terminalreporter.write_line(f"{name:{width}} {rate:14,.1f} {rate / slowest:14,.0f} x {gap}")
+    for fact in notes.facts:
+        terminalreporter.write_line(fact)

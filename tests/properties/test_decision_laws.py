@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import rounds, systems, weights
 
-import card.solver
+import card.arrays
 from card.costs import CutProfile, System, evaluate
 from card.solver import (
     Extremes,
@@ -207,7 +207,7 @@ def test_chunks_leave_no_seam(data):
     device, up, down = data.draw(rounds(system, size=7))
     whole = solve(system, device, up, down)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(card.solver, "_CHUNK", 3)
+        patch.setattr(card.arrays, "_CHUNK", 3)
         parts = solve(system, device, up, down)
     np.testing.assert_array_equal(parts.cut, whole.cut)
     np.testing.assert_array_equal(parts.frequency_hz, whole.frequency_hz)

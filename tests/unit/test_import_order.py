@@ -9,6 +9,7 @@ import card
 
 PACKAGE = Path(card.__file__).parent
 ORDER = [
+    {"arrays"},
     {"units"},
     {"refusal"},
     {"records", "checks"},
@@ -17,6 +18,7 @@ ORDER = [
     {"scenario"},
     {"llm", "channel"},
     {"costs"},
+    {"kernel"},
     {"solver"},
     {"policies"},
     {"simulate"},

@@ -1,0 +1,182 @@
+"""What decides: the costs of the cuts that can win, and the best of them at its best clock.
+
+One implementation serves every array library, and one-dimensional arrays of device-rounds of any
+length. `card.solver` checks, flattens and names what goes in and comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from card.arrays import Backend
+from card.costs import System, server_cycles, server_power_w
+from card.units import FloatArray, IntArray
+
+TIE = 1e-12
+"""Objectives closer than this are a tie, which goes to the smaller cut."""
+
+ROUNDING = 2e-15
+"""Relative error of a computed delay or energy; what it does to the objective ties as well."""
+
+
+class Extremes(NamedTuple):
+    """True extremes of delay and server energy over a device-round's feasible set."""
+
+    delay_min_s: FloatArray
+    """Shortest delay [s]."""
+    delay_max_s: FloatArray
+    """Longest delay [s]."""
+    energy_min_j: FloatArray
+    """Least server energy [J]."""
+    energy_max_j: FloatArray
+    """Most server energy [J]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Costs of each candidate cut, with all that no rate and no clock changes worked out.
+
+    D = own_s + uplink_bit / R_up + downlink_bit / R_dn + cycles / f and E = cycles P(f) / f; arrays
+    `(cuts, devices)`, or `(cuts, 1)` where all devices have the same.
+    """
+
+    xp: Any
+    arrays: System
+    cut: Any
+    own_s: Any
+    uplink_bit: Any
+    downlink_bit: Any
+    cycles: Any
+    energy_min_j: Any
+    energy_max_j: Any
+
+    @classmethod
+    def of(cls, system: System, candidates: IntArray, backend: Backend) -> Lines:
+        """Lines of the candidate cuts of each device, `(devices, cuts)`."""
+        alike = bool((candidates == candidates[:1]).all())
+        cut = backend.array(np.ascontiguousarray((candidates[:1] if alike else candidates).T))
+        xp, arrays, rounds = backend.xp, system.on(backend), float(system.local_iterations)
+        profile, lowest = arrays.profile, arrays.frequency_min_hz
+        cycles = server_cycles(arrays, cut)
+
+        def energy_j(clock: Any) -> Any:
+            spent = cycles * (server_power_w(arrays, clock) / clock)
+            return xp.broadcast_to(spent, (cut.shape[0], lowest.shape[0]))
+
+        no_price, price = backend.floats(0.0), backend.floats(1.0)
+        thrifty = best_clock(xp, arrays, lowest, no_price, price)
+        return cls(
+            xp=xp,
+            arrays=arrays,
+            cut=cut,
+            own_s=rounds * profile.device_flop[cut] / arrays.throughput_flops,
+            uplink_bit=rounds * profile.uplink_bit[cut] + profile.adapter_bit[cut],
+            downlink_bit=rounds * profile.downlink_bit[cut] + profile.adapter_bit[cut],
+            cycles=cycles,
+            energy_min_j=xp.min(energy_j(thrifty), axis=0),
+            energy_max_j=xp.maximum(
+                xp.max(energy_j(lowest), axis=0), xp.max(energy_j(arrays.frequency_max_hz), axis=0)
+            ),
+        )
+
+    def at(self, table: Any, device: Any) -> Any:
+        """Columns of a table for each device-round; one column serves all."""
+        return table if table.shape[-1] == 1 < table.ndim else self.xp.take(table, device, axis=-1)
+
+    def fixed_s(self, device: Any, up: Any, down: Any) -> Any:
+        """Delay without the server's computing, `(cuts, device-rounds)`."""
+        sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
+        return self.at(self.own_s, device) + sent_s
+
+    def bounds(self, device: Any, fixed_s: Any, lowest: Any) -> Extremes:
+        """Extremes of each device-round."""
+        cycles = self.at(self.cycles, device)
+        return Extremes(
+            self.xp.min(fixed_s + cycles / self.arrays.frequency_max_hz, axis=0),
+            self.xp.max(fixed_s + cycles / lowest, axis=0),
+            self.at(self.energy_min_j, device),
+            self.at(self.energy_max_j, device),
+        )
+
+
+def bounds_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
+    """Extremes alone, for one-dimensional arrays of one length."""
+    lowest = lines.at(lines.arrays.frequency_min_hz, device)
+    return lines.bounds(device, lines.fixed_s(device, up, down), lowest)
+
+
+def unit_prices(xp: Any, bounds: Extremes, weight: Any) -> tuple[Any, Any]:
+    """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
+
+    def ratio(above: Any, below: Any) -> Any:
+        spread = below > 0
+        return xp.where(spread, above / xp.where(spread, below, 1.0), 0.0)
+
+    delay_span = bounds.delay_max_s - bounds.delay_min_s
+    energy_span = bounds.energy_max_j - bounds.energy_min_j
+    return ratio(weight, delay_span), ratio(1.0 - weight, energy_span)
+
+
+def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[Any, ...]:
+    """The best cut and clock of each device-round, for one-dimensional arrays of one length.
+
+    Returns
+    -------
+    Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
+    """
+    xp, arrays = lines.xp, lines.arrays
+    lowest, fixed = lines.at(arrays.frequency_min_hz, device), lines.fixed_s(device, up, down)
+    bounds = lines.bounds(device, fixed, lowest)
+    delay_price, energy_price = unit_prices(xp, bounds, weight)
+    frequency = best_clock(xp, arrays, lowest, delay_price, energy_price)
+    power = server_power_w(arrays, frequency)
+    cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)
+    cycle_price = (delay_price + energy_price * power) / frequency
+    # U but for the same constant in every cut
+    value = delay_price * (fixed - bounds.delay_min_s) + cycles * cycle_price
+    scale = delay_price * bounds.delay_max_s + energy_price * bounds.energy_max_j
+    limit = xp.min(value, axis=0) + (TIE + ROUNDING * scale)
+    last = value.shape[0] - 1
+    cut, fixed_s, work = cuts[last], fixed[last], cycles[last]
+    for k in reversed(range(last)):
+        near = value[k] <= limit
+        cut = xp.where(near, cuts[k], cut)
+        fixed_s, work = xp.where(near, fixed[k], fixed_s), xp.where(near, cycles[k], work)
+    busy = work / frequency
+    delay, energy = fixed_s + busy, busy * power
+    late, spent = delay - bounds.delay_min_s, energy - bounds.energy_min_j
+    score = delay_price * late + energy_price * spent
+    return cut, frequency, delay, energy, score, lowest, *bounds
+
+
+def best_clock(xp: Any, arrays: System, lowest: Any, delay_price: Any, energy_price: Any) -> Any:
+    """Clock that minimises the price of a cycle, not below `lowest` [Hz]."""
+    top, bottom = arrays.frequency_max_hz, xp.min(arrays.frequency_min_hz)
+    paid = energy_price > 0
+    exchange = delay_price / xp.where(paid, energy_price, 1.0)
+    cube = (exchange + arrays.static_power_w) / (2.0 * arrays.power_coefficient)
+    # kept only so far beyond both limits that the root's slope is neither infinite nor lost
+    within = xp.minimum(xp.maximum(cube, (bottom / 2) ** 3), (2 * top) ** 3)
+    root = _cube_root(xp, xp.where(paid, within, (2 * top) ** 3))
+    clock = xp.minimum(xp.maximum(root, lowest), top)
+    if arrays.clocks_hz is None:
+        return clock
+    clocks = arrays.clocks_hz
+    above = xp.searchsorted(clocks, clock)
+    below = xp.searchsorted(clocks, clock, side="right") - 1
+    upper = clocks[xp.clip(above, 0, clocks.shape[0] - 1)]
+    lower = xp.maximum(clocks[xp.clip(below, 0, clocks.shape[0] - 1)], lowest)
+
+    def per_work(at: Any) -> Any:
+        return (delay_price + energy_price * server_power_w(arrays, at)) / at
+
+    return xp.where(per_work(lower) <= per_work(upper), lower, upper)
+
+
+def _cube_root(xp: Any, cube: Any) -> Any:
+    """Root of numbers above 0, for which the standard has no function; Newton's step rounds it."""
+    root = xp.exp(xp.log(cube) / 3)
+    return root - (root - cube / (root * root)) / 3
