@@ -15,7 +15,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import End, Run
+from processes import End, Run
 
 import card
 from card.hardware import hardware
