@@ -95,7 +95,6 @@ def serve(
             found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
         except checkpoint.CheckpointError as error:
             raise ScenarioError(str(error)) from None
-        journal = Journal(folder / "metrics.jsonl", found.round if found else 0)
         with _narrator(_server_line) as narrate:
 
             def report(event: str, fields: Mapping[str, Any]) -> None:
@@ -105,10 +104,11 @@ def serve(
             server = Server(job, terms, folder, report)
             if found:
                 server.resume(found)
-            try:
-                server.run(address, credentials)
-            except DevicesMissingError as error:
-                raise _failure(error) from None
+            with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
+                try:
+                    server.run(address, credentials)
+                except DevicesMissingError as error:
+                    raise _failure(error) from None
     job.llm.save(folder / "adapters")
     typer.echo(folder / "adapters")
 

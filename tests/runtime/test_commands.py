@@ -1,0 +1,120 @@
+"""What `card serve`, `card join` and `card certs` refuse, and say, before anything is trained."""
+
+import shutil
+
+import pytest
+from conversation import conversation
+from processes import Run
+from typer.testing import CliRunner
+
+import card
+from card.cli import app
+from card.lab import checkpoint
+
+TEXT = str(Run.text("device-1"))
+
+
+def refusal(*arguments):
+    """The one message of a command that ends with exit code 2."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cut", 9], "cut = 9 is not allowed; give one that fits all devices, of 0, 1, 2, 3, 4"),
+        (["--address", "edge"], "address = 'edge' is not allowed; give host:port"),
+        (["--address", "192.0.2.7:7070"], "needs certificates, since others can reach it"),
+        (["--certs", "nowhere"], "nowhere"),
+        (["--weights", "nowhere"], "nowhere holds no checkpoint"),
+        (["--set", "training.activation_bits=8"], "training.activation_bits = 8 cannot be trained"),
+        (["--resume", "round-000007"], "round-000007 is not a checkpoint"),
+    ],
+)
+def test_server_refuses(arguments, message, tmp_path):
+    assert message in refusal("serve", "test-bed", "--folder", tmp_path / "run", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "device-9", "--data", TEXT], "device = 'device-9' is unknown"),
+        (["--device", "device-1", "--data", "nowhere.txt"], "nowhere.txt cannot be read"),
+        (["--device", "device-1", "--data", TEXT, "--certs", "nowhere"], "nowhere"),
+        (["--device", "device-1", "--data", TEXT, "--address", "edge"], "give host:port"),
+    ],
+)
+def test_device_refuses(arguments, message):
+    assert message in refusal("join", "test-bed", *arguments)
+
+
+def test_weights_of_another_llm_are_refused(tmp_path):
+    found = refusal(
+        "serve", "test-bed", "--set", "llm=tiny-llama-8m", "--folder", tmp_path,
+        "--weights", card.hardware.DATA / "checkpoints" / "tiny-llama-0.5m",
+    )  # fmt: skip
+    assert "is not tiny-llama-8m: its num_blocks is 4, not 8" in found
+
+
+def test_certificates_are_never_written_over(tmp_path):
+    folder = tmp_path / "certificates"
+    made = CliRunner().invoke(app, ["certs", str(folder)])
+    assert made.exit_code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert {"ca.pem", "server.pem", "device-3.key"} <= names
+    assert str(folder) in refusal("certs", folder)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Folder of a run of two rounds."""
+    conversation(card.load_scenario("test-bed"), tmp_path, ["device-1"], rounds=2)
+    return tmp_path
+
+
+def test_folder_of_another_run_is_refused(finished):
+    found = refusal(
+        "serve", "test-bed", "--folder", finished, "--set", "objective.delay_weight=0.9"
+    )
+    assert "holds a run of another scenario; choose another folder" in found
+
+
+def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
+    path = finished / "round-000002" / "adapters.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    found = refusal("serve", "test-bed", "--folder", finished)
+    assert "adapters.safetensors is truncated" in found
+    assert "resume from round-000001 with --resume round-000001" in found
+    resumed = CliRunner().invoke(
+        app,
+        ["serve", "test-bed", "--folder", str(finished), "--resume", "round-000001",
+         "--rounds", "1", "--address", "127.0.0.1:0"],
+    )  # fmt: skip
+    assert resumed.exit_code == 0, resumed.output
+    assert "going on after round 1" in resumed.stderr
+    shutil.rmtree(finished / "round-000002")
+    assert checkpoint.latest(finished).round == 1
+
+
+def test_device_out_of_reach_of_its_server_says_so():
+    result = CliRunner().invoke(
+        app,
+        ["join", "test-bed", "--device", "device-1", "--data", TEXT,
+         "--address", "127.0.0.1:9", "--patience", "0"],
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "Error: 127.0.0.1:9 was out of reach for 0 s" in " ".join(result.stderr.split())
+
+
+def test_server_without_devices_says_so(tmp_path):
+    result = CliRunner().invoke(
+        app,
+        ["serve", "test-bed", "--folder", str(tmp_path), "--address", "127.0.0.1:0",
+         "--patience", "0.1"],
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "no device connected for 0.1 s; start one with card join" in result.stderr
