@@ -15,15 +15,17 @@ ORDER = [
     {"merge", "profiles"},
     {"hardware"},
     {"scenario"},
-    {"llm", "channel"},
+    {"llm", "channel", "parameters"},
     {"costs"},
     {"solver"},
     {"policies"},
     {"simulate"},
-    {"sweep", "claims"},
+    {"grid"},
+    {"store"},
+    {"sweep", "claims", "compare", "studyfile"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "study"},
+    {"pages", "report", "walkthrough", "study"},
     {"cli"},
 ]
 LAB = {"units", "profiles", "hardware", "scenario", "llm", "costs", "solver", "refusal"}
@@ -65,7 +67,7 @@ def test_imports_come_from_the_left(path):
     if own == "lab":
         assert found <= LAB
         return
-    same_place = ORDER[RANK[own]] if own in {"pages", "study"} else set()
+    same_place = ORDER[RANK[own]] if own in {"pages", "report", "walkthrough", "study"} else set()
     allowed = {name for name in RANK if RANK[name] < RANK[own]} | same_place
     allowed |= {"lab"} if own == "cli" else set()
     assert found <= allowed
