@@ -357,7 +357,9 @@ def test_combination(values, message):
     assert str(refusal.value) == message
 
 
-NO_FILE = "give a file or one of calibrated, nominal."
+NO_FILE = (
+    "give a file or one of calibrated, nominal, bigger-llm, congested-campus, datacentre-server."
+)
 FILES = [
     (
         b"title: a\n\tllm: b\n",
