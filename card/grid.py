@@ -113,23 +113,26 @@ class Grid:
             if other.startswith(f"{one}."):
                 raise ScenarioError(f"over: {other} is a part of {one}; sweep one of them.")
         first = {path: values[0] for path, values in self.over.items()}
+        if len(first) > 1:
+            self._check_point(f"over, at {_where(first)}", first)
         for path, values in self.over.items():
-            for value in values:
-                try:
-                    self._check_point({**first, path: value})
-                except ScenarioError as error:
-                    raise ScenarioError(f"over.{path}, value {label(value)}: {error}") from None
+            for value in values[len(first) > 1 :]:
+                what = f"over.{path}, value {label(value)}"
+                self._check_point(what, {**first, path: value})
 
-    def _check_point(self, values: Mapping[str, Any]) -> None:
-        point = self.scenario.updated(values)
-        as_system(point)
-        for what, ours, theirs in (
+    def _check_point(self, what: str, values: Mapping[str, Any]) -> None:
+        try:
+            point = self.scenario.updated(values)
+            as_system(point)
+        except ScenarioError as error:
+            raise ScenarioError(f"{what}: {error}") from None
+        for part, ours, theirs in (
             ("devices", _names(self.scenario), _names(point)),
             ("channel_states", list(self.scenario.channel_states), list(point.channel_states)),
         ):
             if ours != theirs:
                 raise ScenarioError(
-                    f"{what} are then {', '.join(theirs)}; all points need the same, "
+                    f"{what}: {part} are then {', '.join(theirs)}; all points need the same, "
                     f"{', '.join(ours)}. Compare two studies instead."
                 )
 
@@ -178,8 +181,7 @@ class Grid:
                     round_means(self.scenario.updated(point), chosen, self.rounds, self.seed)
                 )
             except ScenarioError as error:
-                where = ", ".join(f"{path} = {label(value)}" for path, value in point.items())
-                raise ScenarioError(f"at {where}: {error}") from None
+                raise ScenarioError(f"at {_where(point)}: {error}") from None
         sizes = tuple(map(len, values))
         stacked = {name: np.stack([point[name] for point in points]) for name in points[0]}
         return {name: item.reshape(*sizes, *item.shape[1:]) for name, item in stacked.items()}
@@ -223,6 +225,10 @@ def label(value: Any) -> str:
         value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True
     )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _where(point: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path} = {label(value)}" for path, value in point.items())
 
 
 def _coordinate(values: Sequence[Any]) -> list[Any]:

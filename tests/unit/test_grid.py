@@ -47,6 +47,10 @@ def grid(over, policies=("card",), rounds=1):
             "over.devices.device-1, value null: devices are then device-2, device-3",
         ),
         (
+            {"training.cut_range": [[0, 16]], "llm": ["gpt-2", "llama-3.2-1b"]},
+            "over, at training.cut_range = [0, 16], llm = gpt-2: lora.targets = 'q_proj' is no",
+        ),
+        (
             {"llm": ["llama-3.2-1b", "llama-3.1-8b"], "training.cut_range": [[16, 16], [0, 16]]},
             "over.llm, value llama-3.1-8b: devices.device-4: no cut fits its memory",
         ),
