@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from card.costs import system
 from card.hardware import DATA
 from card.merge import read_yaml
-from card.scenario import load_scenario
+from card.scenario import Scenario, load_scenario
 from card.simulate import reductions, simulate
+
+# What each benchmark needs of every device: a cut, and that in words
+_BENCHMARKS = {
+    "device_only": (-1, "hold all blocks"),
+    "server_only": (0, "leave all blocks to the server"),
+}
 
 Status = Literal["holds when calibrated", "does not hold", "drifted"]
 
@@ -61,6 +68,62 @@ def claims() -> list[Claim]:
         for name in ("nominal", "calibrated")
     }
     return [_claim(name, entry, found) for name, entry in record["claims"].items()]
+
+
+@dataclass(frozen=True)
+class Application:
+    """A published claim, read off another scenario: reductions as fractions."""
+
+    id: str
+    """C1 or C2."""
+    published: float
+    """The abstract's number."""
+    value: float | None
+    """The scenario's own reduction; None where the claim does not apply."""
+    low: float | None
+    """Lower end of its 95 % interval."""
+    high: float | None
+    """Upper end of its 95 % interval."""
+    reason: str
+    """Why the claim does not apply to the scenario; empty when it does."""
+
+
+def applied(
+    scenario: Scenario, rounds: int | None = None, seed: int | None = None
+) -> list[Application]:
+    """Each claim's reduction in any scenario, where the benchmark that it is read against exists.
+
+    A claim applies when every device can do what its benchmark says: keep all blocks
+    (`device_only`), or keep none (`server_only`).
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    rounds, seed
+        Rounds and seed of the simulation; the scenario's when None.
+    """
+    record = read_yaml(DATA / "claims.yml")["claims"]
+    arrays = system(scenario)
+    found = reductions(simulate(scenario, ["card", *_BENCHMARKS], rounds=rounds, seed=seed))
+    applications = []
+    for name, entry in record.items():
+        benchmark = entry["benchmark"]
+        cut, need = _BENCHMARKS[benchmark]
+        lacking = [
+            device
+            for device, fits in zip(arrays.device_names, arrays.feasible[:, cut], strict=True)
+            if not fits
+        ]
+        value = found[benchmark][entry["quantity"]]
+        reason = f"{', '.join(lacking)} cannot {need}" if lacking else ""
+        if not lacking and value["value"] is None:
+            reason = f"{benchmark} spends nothing that could be saved"
+        values = dict.fromkeys(value) if reason else value
+        applications.append(
+            Application(id=name, published=entry["published"], **values, reason=reason)
+        )
+    return applications
 
 
 def _claim(name: str, entry: dict[str, Any], found: dict[str, Any]) -> Claim:

@@ -83,6 +83,10 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     for path in _leaves({key: nested[key] for key in nested if key not in ("sources", "title")}):
         if path not in given:
             sources[path] = {"kind": "assumed", "source": reason}
+        # a list that is replaced whole takes the origins of the old one's items with it
+        stale = [key for key in sources if key.startswith(f"{path}.") and key not in given]
+        for key in stale:
+            del sources[key]
     return {**merged, "sources": sources}
 
 

@@ -15,30 +15,42 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import BaseModel
-
+from card.claims import Application
 from card.hardware import DATA, Hardware, Source, catalogue
 from card.llm import architecture, public_config
+from card.parameters import (
+    Parameter,
+    differences,
+    joined,
+    parameters,
+    show,
+    unit_in,
+    with_unit,
+)
 from card.scenario import Scenario
+from card.studyfile import Study
 
 Claim = Mapping[str, Any]
+_CHANCE = (
+    "A study's number that comes close to a published one, or does not, says nothing about the "
+    "letter's own scenario, which is not public."
+)
+_LONG = 8
+"""Different items of a list up to which a note names them all."""
 
 
-class Parameter(NamedTuple):
-    """One value of a scenario and where it comes from."""
+def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = None) -> str:
+    """Table of the letter's claims, a column each, and what the artifact finds for them.
 
-    path: str
-    shared: str
-    """The path without the name of a list item: `devices.distance_m`."""
-    value: Any
-    unit: str
-    source: Source | None
-
-
-def claims_page(claims: Sequence[Claim]) -> str:
-    """Table of the letter's claims, a column each, and what the artifact finds for them."""
+    Parameters
+    ----------
+    claims
+        The claims, as `card.claims.claims` finds them.
+    study
+        The same claims read off a study, if the book has one; those that do not apply are grey.
+    """
     rows = [
         ("Abstract", [claim["text"] for claim in claims]),
         ("Published", [percent(claim["published"]) for claim in claims]),
@@ -48,8 +60,58 @@ def claims_page(claims: Sequence[Claim]) -> str:
         ("95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
         ("Status", [claim["status"] for claim in claims]),
     ]
+    grey = [False] * len(claims)
+    if study is not None:
+        grey = [bool(found.reason) for found in study]
+        rows += [
+            ("**This study**", ["does not apply" if f.reason else percent(f.value) for f in study]),
+            ("95 % interval", [f.reason or interval(f.low, f.high) for f in study]),
+        ]
+
+    def cell(text: str, greyed: bool) -> str:
+        return f'<span class="greyed">{text}</span>' if greyed else text
+
     head = ("", *(claim["id"] for claim in claims))
-    return table(head, [(label, *cells) for label, cells in rows])
+    text = table(head, [(label, *map(cell, cells, grey)) for label, cells in rows])
+    if study is None:
+        return text
+    return f"{text}\n\n{_CHANCE}"
+
+
+def study_note(study: Study) -> str:
+    """Box that says on every page of a study's book what differs from its base."""
+    changed = differences(study.base, study.scenario)
+    rows = [
+        (_path(d.path), with_unit(_brief(d.first), d.unit), with_unit(_brief(d.second), d.unit))
+        for d in changed
+    ]
+    text = f"This book is built for the study *{study.scenario.title}*."
+    if not rows:
+        text += f" It has the same values as `{study.base_name}`."
+    else:
+        text += f" What it changes, against `{study.base_name}`:"
+    parts = [text, table(("Parameter", f"`{study.base_name}`", "this study"), rows) if rows else ""]
+    return "\n\n".join([f":::{{admonition}} Study `{study.name}`\n:class: study", *parts, ":::"])
+
+
+def _brief(value: Any) -> Any:
+    """A value, or what a long list begins and ends with."""
+    if not isinstance(value, list) or len(set(value)) <= _LONG:
+        return value
+    return f"{len(value)} values: {show(value[:3])}, …, {show(value[-1])}"
+
+
+def note_on_every_page(source: Path, note: str) -> None:
+    """Put a note behind the title of every staged page and executed notebook."""
+    for page in source.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        title = re.compile(r"^# .*$", re.MULTILINE)
+        write(page, title.sub(lambda found: f"{found[0]}\n\n{note}", text, count=1))
+    for notebook in (source / "notebooks").glob("*.ipynb"):
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        cell = {"cell_type": "markdown", "id": "study", "metadata": {}, "source": note}
+        content["cells"].insert(1, cell)
+        write(notebook, to_json(content))
 
 
 def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
@@ -57,7 +119,7 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     reference, *others = scenarios
     base = list(parameters(scenarios[reference]))
     known = {item.path: item.value for item in base}
-    parts = [f"## Scenario `{reference}`", scenarios[reference].title + ".", _table(_joined(base))]
+    parts = [f"## Scenario `{reference}`", scenarios[reference].title + ".", _table(joined(base))]
     for name in others:
         changed = [i for i in parameters(scenarios[name]) if known.get(i.path, i) != i.value]
         parts += [f"## Scenario `{name}`", scenarios[name].title + "."]
@@ -70,41 +132,6 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     for name in dict.fromkeys(used):
         parts += [f"### {catalogue()[name].title}", _table(_facts(catalogue()[name]))]
     return "\n\n".join(parts) + "\n"
-
-
-def parameters(scenario: Scenario) -> Iterator[Parameter]:
-    """Every value of a scenario, under the path that addresses it."""
-    for path, shared, value, unit in _leaves(scenario, "", ""):
-        yield Parameter(path, shared, value, unit, scenario.source_of(path))
-
-
-def _leaves(part: BaseModel, prefix: str, shared: str) -> Iterator[tuple[str, str, Any, str]]:
-    for key, field in type(part).model_fields.items():
-        value, path, common = getattr(part, key), f"{prefix}{key}", f"{shared}{key}"
-        if key in ("title", "name", "sources"):
-            continue
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{path}.", f"{common}.")
-        elif isinstance(value, Mapping):
-            for name, item in value.items():
-                yield from _leaves(item, f"{path}.{name}.", f"{common}.")
-        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            for item in value:
-                yield from _leaves(item, f"{path}.{item.name}.", f"{common}.")
-        else:
-            yield path, common, value, _unit(field.description)
-
-
-def _joined(items: Iterable[Parameter]) -> Iterator[Parameter]:
-    """One entry for the values of all list items, where they have one source."""
-    groups: dict[str, list[Parameter]] = {}
-    for item in items:
-        groups.setdefault(item.shared, []).append(item)
-    for shared, group in groups.items():
-        if len(group) > 1 and all(item.source == group[0].source for item in group):
-            yield group[0]._replace(path=shared, value=[item.value for item in group])
-        else:
-            yield from group
 
 
 def _dimensions(llm: str) -> Iterator[Parameter]:
@@ -125,22 +152,12 @@ def _dimensions(llm: str) -> Iterator[Parameter]:
 
 def _facts(hardware: Hardware) -> Iterator[Parameter]:
     for key, source in hardware.sources.items():
-        unit = _unit(Hardware.model_fields[key].description)
+        unit = unit_in(Hardware.model_fields[key].description)
         yield Parameter(key, key, getattr(hardware, key), unit, source)
 
 
-def _with_unit(item: Parameter) -> str:
-    return show(item.value) if item.value is None else f"{show(item.value)} {item.unit}".strip()
-
-
-def _unit(description: str | None) -> str:
-    """Unit that a field's description carries in brackets."""
-    found = re.search(r"\[(.+?)\]", description or "")
-    return found[1] if found else ""
-
-
 def _table(items: Iterable[Parameter]) -> str:
-    rows = [(_path(i.path), _with_unit(i), *_origin(i.source)) for i in items]
+    rows = [(_path(i.path), with_unit(i.value, i.unit), *_origin(i.source)) for i in items]
     return table(("Parameter", "Value", "Kind", "Source"), rows)
 
 
@@ -156,19 +173,6 @@ def _origin(source: Source | None) -> tuple[str, str]:
     doubt = " (not confirmed)" if source.confirmed is False else ""
     note = f". {source.note}" if source.note else ""
     return f"`{source.kind}`", text + doubt + note
-
-
-def show(value: Any) -> str:
-    """Value as a reader writes it: 10,000,000 rather than 1e+07."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(show, value))
-    if isinstance(value, (int, float)):
-        return f"{value:,.10g}".replace("-", "−")
-    return str(value)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -190,14 +194,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def settings(
-    scenario: Scenario, claims: Sequence[Claim], *, quick: bool, banner: bool
-) -> dict[str, dict[str, Any]]:
-    """What the book's configuration adds for a study: the numbers pages quote, and a banner."""
+    scenario: Scenario, claims: Sequence[Claim], *, quick: bool, study: bool
+) -> dict[str, Any]:
+    """What a book's configuration adds: numbers that pages quote; a study's title and banner."""
     numbers = {claim["id"]: percent(claim["published"]) for claim in claims}
     numbers |= {"rounds": show(scenario.simulation.rounds), "title": scenario.title}
-    text = f"Study: {html.escape(scenario.title)}." if banner else ""
+    text = f"Study: {html.escape(scenario.title)}." if study else ""
     text += " Quick build with few Monte Carlo rounds: to look at, not to report." if quick else ""
-    return {"parse": {"myst_substitutions": numbers}, "html": {"announcement": text.strip()}}
+    added = {"parse": {"myst_substitutions": numbers}, "html": {"announcement": text.strip()}}
+    return added | ({"title": f"CARD study: {scenario.title}"} if study else {})
 
 
 def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -245,13 +245,18 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (DATA / "scenarios").glob("*.yml")))
 
 
+def study_names() -> tuple[str, ...]:
+    """Names of the shipped studies."""
+    return tuple(sorted(path.stem for path in (DATA / "scenarios" / "studies").glob("*.yml")))
+
+
 def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     """Load a scenario or study, merged with its bases, and validate it whole.
 
     Parameters
     ----------
     name_or_path
-        Name of a shipped scenario, or path of a scenario or study file.
+        Name of a shipped scenario or study, or path of a scenario or study file.
     **overrides
         Values to replace, as nested mappings or dotted paths, e.g. ``{"link.bandwidth_hz": 2e7}``.
 
@@ -267,10 +272,11 @@ def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
 def _read_merged(
     name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
 ) -> Any:
-    path = _find(name_or_path, beside)
+    path = scenario_file(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
     raw = _anchored(read_yaml(path), path.parent)
+    raw.pop("sweep", None)  # says which scenarios to compare, and is none of this one's values
     base = raw.pop("base", None)
     if base is None:
         return raw
@@ -293,19 +299,21 @@ def _anchored(node: Any, folder: Path) -> Any:
     return [_anchored(item, folder) for item in node] if isinstance(node, list) else node
 
 
-def _find(name_or_path: str | Path, beside: Path | None) -> Path:
+def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    """File of a scenario or study given by name or path; a base is looked for beside its study."""
     text = str(name_or_path)
-    if text in scenario_names():
-        return DATA / "scenarios" / f"{text}.yml"
+    for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
+        if text in names:
+            return DATA / "scenarios" / folder / f"{text}.yml"
     path = Path(text) if beside is None else beside / text
     if path.is_file():
         return path.resolve()
     what = "scenario" if beside is None else "base"
+    known = (*scenario_names(), *study_names())
     if path.suffix in {".yml", ".yaml"} or "/" in text:
         wrong = "is a directory" if path.is_dir() else "does not exist"
-        known = ", ".join(scenario_names())
-        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {known}.")
-    raise unknown(what, text, scenario_names())
+        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
+    raise unknown(what, text, known)
 
 
 def _validate(raw: Any) -> Scenario:

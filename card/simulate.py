@@ -39,8 +39,8 @@ def draw(
     The same numbers of states, devices and rounds and the same seed give the same random numbers,
     so scenarios that differ in other parameters are compared on common draws.
     """
-    rounds = _whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
-    seed = _whole("seed", scenario.simulation.seed if seed is None else seed, 0)
+    rounds = whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
+    seed = whole("seed", scenario.simulation.seed if seed is None else seed, 0)
     gain = scenario_gain(scenario)
     gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
     up, down = link_rates(gains, scenario.link)
@@ -154,7 +154,7 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
     table = per_round.to_dataarray().transpose("variable", "policy", "round").values
     rng = np.random.default_rng([int(results.attrs["seed"]), 2])
-    resampled = _resampled_means(rng, table, resamples)
+    resampled = resampled_means(rng, table, resamples)
     policies = results.policy.values.tolist()
     ours = policies.index("card")
 
@@ -175,8 +175,8 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     }
 
 
-def _resampled_means(rng: np.random.Generator, table: FloatArray, resamples: int) -> FloatArray:
-    """Means over resampled rounds (last axis), the same rounds in every row."""
+def resampled_means(rng: np.random.Generator, table: FloatArray, resamples: int) -> FloatArray:
+    """Means over resampled rounds (last axis), the same rounds in every row; resamples first."""
     count = table.shape[-1]
     means = np.empty((resamples, *table.shape[:-1]))
     for resample in means:
@@ -197,7 +197,8 @@ def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, 
     return named(list(policies))
 
 
-def _whole(name: str, value: int, least: int) -> int:
+def whole(name: str, value: int, least: int) -> int:
+    """A whole number of at least `least`, or an error that names the value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
     return int(value)

@@ -27,9 +27,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from card import pages
+from card.claims import applied
 from card.hardware import DATA
 from card.pages import to_json, write
-from card.scenario import load_scenario, scenario_names
+from card.scenario import load_scenario
+from card.studyfile import load_study
+from card.walkthrough import walkthrough
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +86,7 @@ def build_book(
     Parameters
     ----------
     study
-        Name of a shipped scenario, or path of a scenario or study file.
+        Name of a shipped scenario or study, or path of a scenario or study file.
     quick
         Ask the notebooks for fewer Monte Carlo rounds: to look at a study, not to report it.
     jobs
@@ -103,38 +106,44 @@ def build_book(
     BookError
         If a notebook or the rendering fails.
     """
-    scenario = load_scenario(study)
+    asked = load_study(study)
+    name, scenario = asked.name, asked.scenario
     if not (ROOT / "_toc.yml").is_file():
         raise BookError(
             "The book's pages are not installed; run this in a clone of the repository."
         )
-    name = Path(study).stem
-    shipped = name in scenario_names()
-    if shipped and scenario != load_scenario(name):
+    if asked.shipped and scenario != load_scenario(name):
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
     place = Place.of(ROOT, name)
     values = scenario.model_dump(mode="json")
     parameters = {
-        "scenario": name if shipped else f"../{name}.yml",
+        "scenario": name if asked.shipped else f"../{name}.yml",
         "seed": scenario.simulation.seed,
         "quick": quick,
     }
+    default = name == "nominal"
 
     def prepare() -> None:
         shutil.copytree(DATA, place.source / "data")
         shutil.copy(ROOT / "CITATION.cff", place.source)
-        if not shipped:
+        if not asked.shipped:
             write(place.source / f"{name}.yml", yaml.safe_dump(values, sort_keys=False))
 
-    def conclude() -> Mapping[str, Mapping[str, Any]]:
+    def conclude() -> Mapping[str, Any]:
         claims = json.loads((place.results / "claims.json").read_text(encoding="utf-8"))
         scenarios = {key: load_scenario(key) for key in ("nominal", "calibrated")}
+        own = None if name in scenarios else applied(scenario)
         scenarios.setdefault(name, scenario)
         generated = place.source / "_generated"
-        write(generated / "claims.md", pages.claims_page(claims))
+        write(generated / "claims.md", pages.claims_page(claims, own))
         write(generated / "provenance.md", pages.provenance_page(scenarios))
+        walkthrough(generated, place.results)
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))
-        return pages.settings(scenario, claims, quick=quick, banner=name != "nominal")
+        if own is not None:
+            write(place.results / "study_claims.json", to_json(own))
+        if not default:
+            pages.note_on_every_page(place.source, pages.study_note(asked))
+        return pages.settings(scenario, claims, quick=quick, study=not default)
 
     return make(place, parameters, prepare=prepare, conclude=conclude, jobs=jobs, echo=echo)
 
@@ -144,7 +153,7 @@ def make(
     parameters: Mapping[str, Any],
     *,
     prepare: Callable[[], object] = lambda: None,
-    conclude: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
+    conclude: Callable[[], Mapping[str, Any]] = dict,
     jobs: int | None = None,
     echo: Echo = print,
 ) -> Path:
@@ -160,7 +169,8 @@ def make(
     settings = conclude()
     shutil.copy(place.root / "_toc.yml", place.source)
     config = yaml.safe_load((place.root / "_config.yml").read_text(encoding="utf-8"))
-    config |= {key: {**config.get(key, {}), **more} for key, more in settings.items()}
+    for key, more in settings.items():
+        config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
     write(place.source / "_config.yml", yaml.safe_dump(config))
     shutil.copytree(place.results, place.source / "results")
     echo("Rendering the pages")

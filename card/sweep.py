@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
-from card.costs import system as as_system
-from card.policies import Policy, named
+from card.grid import Arrays, Block, Grid, round_means
+from card.policies import named
 from card.refusal import ScenarioError
 from card.scenario import Scenario
-from card.simulate import UNITS, draw, outcomes, reduction
+from card.simulate import reduction
+from card.store import Store
 from card.units import FloatArray
 
 if TYPE_CHECKING:
     import xarray as xr
+    from distributed import Client
 
 
 class CalibrationError(ScenarioError):
@@ -30,64 +37,97 @@ def sweep(
     policies: Sequence[str] = ("card", "device_only", "server_only"),
     rounds: int | None = None,
     seed: int | None = None,
+    output: str | Path | None = None,
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Means over rounds of every policy's decisions and costs, on a grid of scenario values.
+
+    Points are computed in threads, or by the workers of a Dask cluster, with the same result to the
+    last bit. With an output, every finished block of the grid is kept on disk: a sweep that is
+    interrupted resumes when it is called again, and memory stays bounded whatever its size.
 
     Parameters
     ----------
     scenario
         The scenario that the grid varies.
     over
-        Values per dotted path, e.g. `{"objective.delay_weight": [0.2, 0.8]}`.
+        Values per dotted path, e.g. `{"objective.delay_weight": [0.2, 0.8]}`. A value may be a
+        list or a mapping, too; its coordinate is then what a study file says on one line.
     policies
         Names of the policies to score.
     rounds, seed
         Rounds and seed of every grid point; the scenario's when None; points share draws.
+    output
+        File to keep the means in, `.nc` (netCDF-4) or `.zarr`; in memory when None.
+    client
+        Client of a Dask cluster; threads of this process when None.
 
     Returns
     -------
-    Dataset over `(*paths, policy, state, device)` with units in attributes.
+    Dataset over `(*paths, policy, state, device)` with units and provenance in attributes; with an
+    output, read from it as it is used.
+
+    Raises
+    ------
+    ScenarioError
+        If a path, a value or a policy is refused; before anything runs, but for values that only
+        contradict each other somewhere inside the grid.
     """
-    import xarray as xr  # xarray brings pandas, which `import card` must not load
-
-    chosen = named(list(policies))
-    grid = list(product(*over.values()))
-    points = [
-        _round_means(scenario.updated(dict(zip(over, values, strict=True))), chosen, rounds, seed)
-        for values in grid
-    ]
-    dims = (*over, "policy", "state", "device")
-    sizes = tuple(len(values) for values in over.values())
-    variables = {}
-    for name in points[0]:
-        stacked = np.stack([point[name] for point in points])
-        variables[name] = (
-            dims,
-            stacked.reshape(*sizes, *stacked.shape[1:]),
-            {"units": UNITS[name]},
-        )
-    return xr.Dataset(
-        variables,
-        coords={
-            **{path: list(values) for path, values in over.items()},
-            "policy": list(chosen),
-            "state": list(scenario.channel_states),
-            "device": [device.name for device in scenario.devices],
-        },
-        attrs={"title": scenario.title},
-    )
+    grid = Grid.checked(scenario, over, policies, rounds, seed)
+    if output is None:
+        blocks = list(enumerate(grid.blocks()))
+        return grid.dataset(_filled(grid, _computed(grid, blocks, client)))
+    store = Store(output, grid)
+    if not store.complete:
+        for number, block, arrays in _computed(grid, list(store.missing()), client):
+            store.write(number, block, arrays)
+        store.finish()
+    return store.open()
 
 
-def _round_means(
-    scenario: Scenario, chosen: dict[str, Policy], rounds: int | None, seed: int | None
-) -> dict[str, FloatArray]:
-    arrays = as_system(scenario)
-    draws = draw(arrays, scenario, rounds, seed)
-    number = scenario.simulation.seed if seed is None else seed
-    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
-    return {
-        name: np.stack([result[name].mean(axis=-1) for result in results]) for name in results[0]
-    }
+def _filled(grid: Grid, results: Iterable[tuple[int, Block, Arrays]]) -> Arrays:
+    """Means of a whole grid from those of its blocks."""
+    whole: Arrays = {}
+    for _, block, arrays in results:
+        for name, values in arrays.items():
+            if name not in whole:
+                whole[name] = np.empty((*grid.shape, *values.shape[len(grid.shape) :]))
+            whole[name][block] = values
+    return whole
+
+
+def _computed(
+    grid: Grid, blocks: Sequence[tuple[int, Block]], client: Client | None
+) -> Iterator[tuple[int, Block, Arrays]]:
+    """Blocks as they are finished, with a few in flight per worker and a bar on a terminal."""
+    console = Console(stderr=True)
+    workers = (os.cpu_count() or 1) if client is None else sum(client.nthreads().values())
+    pool = ThreadPoolExecutor(workers) if client is None else client.get_executor()
+    waiting = iter(blocks)
+    running: dict[Future[Arrays], tuple[int, Block]] = {}
+    with Progress(
+        *Progress.get_default_columns(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("Sweeping", total=len(blocks))
+        try:
+            while True:
+                for number, block in islice(waiting, 2 * max(workers, 1) - len(running)):
+                    running[pool.submit(grid.compute, block)] = number, block
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    number, block = running.pop(future)
+                    yield number, block, future.result()
+                    progress.advance(bar)
+        finally:
+            for future in running:
+                future.cancel()
+            pool.shutdown()
 
 
 @dataclass(frozen=True)
@@ -201,7 +241,7 @@ def reached(
 ) -> tuple[float, float]:
     """Reductions that a scenario reaches for two targets."""
     names = list(dict.fromkeys(["card", *(target.benchmark for target in targets)]))
-    table = _round_means(scenario, named(names), rounds, seed)
+    table = round_means(scenario, named(names), rounds, seed)
 
     def pair(target: Target) -> float:
         row = names.index(target.benchmark)

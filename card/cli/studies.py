@@ -1,15 +1,139 @@
-"""Commands on studies: their books and the shape of their files."""
+"""Commands on studies: new ones, their differences, their sweeps, their books, and their shape."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from card.cli.terminal import print_json, progress, refusals
-from card.scenario import Scenario
+from card.cli.terminal import (
+    AsJson,
+    Name,
+    Settings,
+    load,
+    print_json,
+    print_table,
+    progress,
+    refusals,
+    save,
+    text,
+)
+from card.compare import QUANTITIES, Comparison
+from card.compare import compare as compare_scenarios
+from card.merge import parse_value
+from card.parameters import with_unit
+from card.refusal import ScenarioError
+from card.scenario import Scenario, scenario_names, study_names
+from card.studyfile import Study, Sweep, load_study, new_study
+from card.sweep import sweep as run_sweep
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from distributed import Client
 
 app = typer.Typer()
+
+Rounds = Annotated[int | None, typer.Option(help="Rounds per device and state.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the draws.")]
+_SHOWN = 40
+"""Points of a sweep that a terminal shows."""
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the study; its file is NAME.yml.")],
+    base: Annotated[str, typer.Option(help="Scenario or study to start from.")] = "nominal",
+) -> None:
+    """Write a commented study file that changes nothing yet; print its path."""
+    path = Path(f"{name.removesuffix('.yml')}.yml")
+    with refusals():
+        if path.stem in (*scenario_names(), *study_names()):
+            raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
+        if path.exists():
+            raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
+        save(str(path), new_study(path.stem, base))
+    typer.echo(path)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Scenario or study.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    rounds: Rounds = None,
+    seed: Seed = None,
+    html: Annotated[str | None, typer.Option(help="Write a web page to this file, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two studies: the values that differ, and means with 95 % intervals of the change."""
+    from card.report import comparison_page  # brings the tools of the book's pages
+
+    with refusals():
+        names = (Path(first).stem, Path(second).stem)
+        scenarios = load_study(first).scenario, load_study(second).scenario
+        found = compare_scenarios(*scenarios, rounds, seed)
+        if html:
+            save(html, comparison_page(found, names))
+    if as_json:
+        print_json(found.as_dict())
+        return
+    _print_comparison(found, names)
+
+
+@app.command()
+def sweep(
+    study: Name,
+    output: Annotated[
+        str | None, typer.Option(help="File for the means, .nc or .zarr; resumed if half done.")
+    ] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=[VALUE, …]", help="Sweep these values instead of the study's own."
+        ),
+    ] = None,
+    policies: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Policies to score.")
+    ] = None,
+    rounds: Rounds = None,
+    seed: Seed = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="Draw the first two paths to this file, .svg, .png or .pdf.")
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sweep values of a study: means of every policy at every combination of them."""
+    with refusals():
+        asked = load_study(study)
+        plan = _plan(asked, over, policies)
+        chosen = load(study, settings) if settings else asked.scenario
+        with _cluster(dask) as client:
+            grid = run_sweep(
+                chosen,
+                plan.over,
+                plan.policies,
+                plan.rounds if rounds is None else rounds,
+                plan.seed if seed is None else seed,
+                output,
+                client,
+            )
+        if figure:
+            _draw(grid, list(plan.over), figure)
+    rows = _rows(grid, list(plan.over))
+    if as_json:
+        print_json({"title": chosen.title, "points": list(rows)})
+    elif grid.delay_s.size // grid.sizes["state"] // grid.sizes["device"] <= _SHOWN:
+        head = (*plan.over, "policy", "delay [s]", "server [J]", "device [J]")
+        print_table(chosen.title, head, ([_cell(v) for v in row.values()] for row in rows))
+    if output and not as_json:
+        typer.echo(output)
 
 
 @app.command()
@@ -37,12 +161,120 @@ def schema() -> None:
 
 
 def study_schema() -> dict[str, Any]:
-    """JSON Schema of a study: a scenario's shape in which every key is optional, and its base."""
+    """JSON Schema of a study: a scenario's keys, all optional, and what only a study has."""
     whole = Scenario.model_json_schema()
     for part in (whole, *whole["$defs"].values()):
         part.pop("required", None)
     keys = whole["properties"]
-    by_name = {"type": "object", "additionalProperties": keys["devices"]["items"]}
+    removed = {"type": "null"}
+    device, states = keys["devices"]["items"], keys["channel_states"]
+    by_name = {"type": "object", "additionalProperties": {"anyOf": [device, removed]}}
     keys["devices"] = {"anyOf": [keys["devices"], by_name]}
+    states["additionalProperties"] = {"anyOf": [states["additionalProperties"], removed]}
     keys["base"] = {"type": "string", "description": "Scenario that this file overrides."}
+    keys["sweep"] = Sweep.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:
+    """What to sweep: the study's own, unless options say otherwise."""
+    if asked.sweep is None and not over:
+        raise ScenarioError(
+            f"{asked.name} has no sweep; give it one, e.g. sweep: {{over: "
+            "{objective.delay_weight: [0.2, 0.8]}}, or use --over."
+        )
+    changed: dict[str, Any] = {} if asked.sweep is None else dict(asked.sweep)
+    if over:
+        changed["over"] = dict(map(_values, over))
+    if policies:
+        changed["policies"] = tuple(name.strip() for name in policies.split(","))
+    # not validated here: what the options say is checked with the grid
+    return Sweep.model_construct(**changed)
+
+
+def _values(option: str) -> tuple[str, Any]:
+    path, equals, values = option.partition("=")
+    if not (path and equals):
+        raise ScenarioError(
+            f"--over {option!r} is not allowed; write PATH=[VALUE, …], e.g. "
+            "objective.delay_weight=[0.2, 0.8]."
+        )
+    return path, parse_value(values)
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[Client | None]:
+    """Client of a Dask cluster, for as long as a sweep takes."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ScenarioError(
+            "--dask: dask is not installed; install it with pip install 'card[sweep]'."
+        ) from None
+    try:
+        client = Client(address, timeout=5)
+    except (OSError, ValueError) as error:
+        raise ScenarioError(
+            f"--dask {address!r} does not answer ({str(error).splitlines()[0]}); give the address "
+            "of a running scheduler, e.g. tcp://127.0.0.1:8786."
+        ) from None
+    with client:
+        yield client
+
+
+def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
+    try:
+        from matplotlib import rc_context
+
+        from card.figures.style import use_style
+        from card.figures.sweeps import along
+    except ImportError:
+        raise ScenarioError(
+            "--figure: matplotlib is not installed; install it with pip install 'card[book]'."
+        ) from None
+    with rc_context():
+        use_style()
+        try:
+            along(grid, *paths[:2]).savefig(file, bbox_inches="tight")
+        except (OSError, ValueError) as error:
+            if isinstance(error, ScenarioError):
+                raise
+            raise ScenarioError(f"--figure {file!r} cannot be written: {error}.") from None
+
+
+def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
+    """One row per point and policy, with means over states and devices."""
+    means = grid[["delay_s", "energy_j", "device_energy_j"]].mean(("state", "device"))
+    dims = [*paths, "policy"]
+    columns = {
+        str(name): means[name].transpose(*dims).values.ravel().tolist() for name in means.data_vars
+    }
+    points = product(*(grid[dim].values.tolist() for dim in dims))
+    for point, *values in zip(points, *columns.values(), strict=True):
+        yield {**dict(zip(dims, point, strict=True)), **dict(zip(columns, values, strict=True))}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else text(value)
+
+
+def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
+    from card.report import WORDS, signed, span  # brings the tools of the book's pages
+
+    rows = [
+        (d.path, with_unit(d.first, d.unit), with_unit(d.second, d.unit)) for d in found.parameters
+    ]
+    print_table("Values that differ", ("key", *names), rows)
+    for quantity in QUANTITIES:
+        word, unit = WORDS[quantity]
+        means = [
+            (item.policy, f"{item.first:,.1f}", f"{item.second:,.1f}", signed(item.change),
+             span(item.low, item.high))
+            for item in found.changes
+            if item.quantity == quantity and item.policy != "exhaustive"
+        ]  # fmt: skip
+        head = ("policy", *names, "change", "95 % interval")
+        print_table(f"Mean {word} of a round [{unit}], {found.rounds:,} rounds", head, means)

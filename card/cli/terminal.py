@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from card.merge import parse_value
@@ -106,10 +107,10 @@ def print_json(document: Any) -> None:
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; its first column is text, the others are numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
     for position, name in enumerate(head):
         first = position == 0
-        table.add_column(name, justify="left" if first else "right", no_wrap=first)
+        table.add_column(escape(name), justify="left" if first else "right", no_wrap=first)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console().print(table)

@@ -14,14 +14,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
-from card.figures.style import COLOURS, WIDTH_IN, label_line
+from card.figures.style import COLOURS, DEVICE_COLOURS, WIDTH_IN, device_groups, label_line
 
 if TYPE_CHECKING:
     import xarray as xr
 
-DEVICE_COLOURS = tuple(
-    COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
-)
 LineStyle = Literal["-", "--", ":", "-."]
 STATE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.1, 0.03
@@ -37,8 +34,10 @@ def cut_colour(cut: int, num_blocks: int) -> str:
     return to_hex(_CUTS(cut / num_blocks))
 
 
-def _colour(index: int) -> str:
-    return DEVICE_COLOURS[index % len(DEVICE_COLOURS)]
+def _group_of(names: Sequence[str]) -> list[int]:
+    """Number of each device's group."""
+    numbers = {i: n for n, group in enumerate(device_groups(names).values()) for i in group}
+    return [numbers[index] for index in range(len(names))]
 
 
 def runs(values: ArrayLike) -> Iterator[tuple[Any, int, int]]:
@@ -114,16 +113,23 @@ def _clocks(axes: Axes, results: xr.Dataset) -> None:
     busy = results.server_compute_s > 0
     clocks = results.frequency_hz.where(busy).transpose("device", "round").values / 1e9
     rounds = results.sizes["round"]
-    known = [index for index, row in enumerate(clocks) if np.isfinite(row).any()]
-    for index in known:
-        colour = _colour(index)
-        axes.plot(np.arange(rounds) + 0.5, clocks[index], color=colour, linewidth=1.2, marker=".",
-                  markersize=2.5)  # fmt: skip
-    levels = [float(np.nanmedian(clocks[index])) for index in known]
-    extent = np.nanmax(clocks) - np.nanmin(clocks) if known else 0.0
-    for index, level in zip(known, spread(levels, 0.16 * float(extent)), strict=True):
-        colour = _colour(index)
-        label_line(axes, rounds, level, results.device.values.tolist()[index], colour)
+    names = results.device.values.tolist()
+    groups = {
+        name: (colour, clocks[members])
+        for (name, members), colour in zip(
+            device_groups(names).items(), DEVICE_COLOURS, strict=False
+        )
+        if np.isfinite(clocks[members]).any()
+    }
+    alone = len(device_groups(names)) == len(names)
+    for colour, lines in groups.values():
+        axes.plot(np.arange(rounds) + 0.5, lines.T, color=colour, linewidth=1.2 if alone else 0.7,
+                  marker=".", markersize=2.5, alpha=1.0 if alone else 0.7)  # fmt: skip
+    levels = [float(np.nanmedian(lines)) for _, lines in groups.values()]
+    extent = float(np.nanmax(clocks) - np.nanmin(clocks)) if groups else 0.0
+    gap = extent * min(0.16, 1.0 / max(len(levels), 1)) if alone else 0.05 * extent
+    for (name, (colour, _)), level in zip(groups.items(), spread(levels, gap), strict=True):
+        label_line(axes, rounds, level, name, colour)
 
 
 def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
@@ -271,10 +277,11 @@ def thresholds_and_clocks(
     left.set(title="Weight from which it offloads", xlabel="distance [m]",
              ylabel="least weight of delay w", ylim=(0, 1))  # fmt: skip
     clocks = np.asarray(frequency_hz) / 1e9
-    for index, line in enumerate(clocks):
-        right.plot(weight, line, color=_colour(index), label=names[index])
-    handles = right.get_lines()
-    middles = [np.nanmedian(line) if np.isfinite(line).any() else np.inf for line in clocks]
+    handles, middles = [], []
+    for (name, members), colour in zip(device_groups(names).items(), DEVICE_COLOURS, strict=False):
+        lines = clocks[members]
+        handles += right.plot(weight, lines.T, color=colour, label=name)[:1]
+        middles.append(np.nanmedian(lines) if np.isfinite(lines).any() else np.inf)
     order = [handles[index] for index in np.argsort(middles)[::-1]]
     right.legend(handles=order, loc="upper left", bbox_to_anchor=(0.0, 0.86), handlelength=1.2)
     right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
@@ -290,19 +297,30 @@ def _labelled_lines(axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Seq
     across = x / (2 * _LABEL_WIDTH * (x[-1] - x[0]))
     up = lines / (2 * _LABEL_HEIGHT)
     taken: list[tuple[float, float]] = []
-    for index, name in enumerate(names):
-        colour = _colour(index)
+    group, labelled = _group_of(names), set()
+    words = list(device_groups(names))
+    for index in range(len(names)):
+        colour, name = DEVICE_COLOURS[group[index]], words[group[index]]
         axes.plot(x, lines[index], color=colour)
+        if name in labelled:
+            continue
         known = np.flatnonzero(np.isfinite(lines[index]))
         inner = known[len(known) // 6 : len(known) - len(known) // 6]
         if not inner.size:
             continue
-        others = np.delete(np.arange(len(names)), index)
+        others = [other for other, number in enumerate(group) if number != group[index]]
         rivals = [(across[i], up[o, i]) for o in others for i in range(0, len(x), 5)]
         place = np.array([(u, v) for u, v in rivals + taken if np.isfinite(v)]).reshape(-1, 2)
         spots = np.column_stack([across[inner], up[index, inner]])
         apart = np.abs(spots[:, None] - place[None]).max(axis=-1)
-        at = inner[np.argmax(apart.min(axis=1, initial=2.0))]
+        clear = apart.min(axis=1, initial=2.0)
+        at = inner[np.argmax(clear)]
+        names_meet = any(
+            abs(across[at] - u) < 1.0 and abs(up[index, at] - v) < 1.0 for u, v in taken
+        )
+        if names_meet:  # the other panel's legend names this colour, too
+            continue
+        labelled.add(name)
         taken.append((float(across[at]), float(up[index, at])))
         axes.annotate(name, (x[at], lines[index, at]), fontsize=9, color=colour,
                       ha="center", va="center",

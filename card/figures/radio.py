@@ -14,6 +14,8 @@ from card.units import FloatArray, IntArray
 
 _INK, _QUIET = "#222222", "#666666"
 _STATE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
+_MANY = 8
+"""Devices above which their names do not fit beside each other."""
 _STATE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -58,23 +60,30 @@ def rates(
             fontweight="bold",
         )
     top = over.get_ylim()[1]
+    many = len(positions_m) > _MANY
     for name, position in positions_m.items():
         over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
+        if many:
+            continue
         over.text(position, 1.0 * top, name, rotation=35, fontsize=8.5, color=_INK, va="bottom")
     over.set_ylim(0, top)
     over.set_xlim(distance_m[0], distance_m[-1])
     over.set_xlabel("distance to the base station [m]")
     over.set_ylabel("rate [Mbit/s]")
-    over.text(0.02, 0.05, "solid: uplink, dashed: downlink", transform=over.transAxes, fontsize=9)
+    dotted = ", dotted: the devices" if many else ""
+    over.text(
+        0.02, 0.05, f"solid: uplink, dashed: downlink{dotted}", transform=over.transAxes, fontsize=9
+    )
     for offset, (state, low_middle_high) in enumerate(quantiles_bps.items()):
         colour, marker = styles[state]
         at = np.arange(len(positions_m)) + 0.22 * (offset - (len(quantiles_bps) - 1) / 2)
         low, middle, high = low_middle_high.T / 1e6
-        spread.vlines(at, low, high, color=colour, linewidth=2.4)
+        spread.vlines(at, low, high, color=colour, linewidth=1.4 if many else 2.4)
+        size = 3.5 if many else 6
         spread.plot(
-            at, middle, linestyle="", marker=marker, color=colour, label=state, markersize=6
+            at, middle, linestyle="", marker=marker, color=colour, label=state, markersize=size
         )
-    spread.set_xticks(range(len(positions_m)), [*positions_m])
+    spread.set_xticks(range(len(positions_m)), [*positions_m], rotation=90 if many else 0)
     spread.set_xlim(-0.6, len(positions_m) - 0.4)
     spread.grid(axis="x", visible=False)
     spread.set_ylim(0, 1.22 * spread.get_ylim()[1])

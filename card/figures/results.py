@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from card.figures.decisions import spread
 from card.figures.style import (
     COLOURS,
+    DEVICE_COLOURS,
     PART_COLOURS,
     PART_LABELS,
     POLICY_COLOURS,
@@ -155,10 +156,12 @@ def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
     place_labels(axes, (WIDTH_IN, 4.4), list(groups), names, colours, busy)
     if curve is not None:
         at = int(np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max()))))
+        low = float(curve.delay_s[at]) < 0.14 * top  # no room below, where the axis is
         axes.annotate(
             "CARD at every other weight of delay",
-            (float(curve.energy_j[at]), float(curve.delay_s[at])), xytext=(0, -16),
-            textcoords="offset points", ha="center", va="top", color=COLOURS["blue"], fontsize=9.5,
+            (float(curve.energy_j[at]), float(curve.delay_s[at])), xytext=(0, 10 if low else -16),
+            textcoords="offset points", ha="center", va="bottom" if low else "top",
+            color=COLOURS["blue"], fontsize=9.5,
         )  # fmt: skip
     axes.annotate("faster and thriftier", (0.012, 0.02), (0.12, 0.02), xycoords="axes fraction",
                   va="bottom", color="#555555", fontsize=9.5,
@@ -296,6 +299,8 @@ def device_energy(results: xr.Dataset) -> Figure:
         axes.plot([values.min(), values.max()], [row, row], color=colour, alpha=0.3, linewidth=6)
         axes.plot(values.mean(), row, "|", color=colour, markersize=14, markeredgewidth=2.5)
         axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4.5)
+        if len(devices) > len(DEVICE_COLOURS):
+            continue
         for number, place in enumerate(spread(np.log10(values).tolist(), 0.055), start=1):
             axes.annotate(str(number), (10**place, row), (0, 8), textcoords="offset points",
                           ha="center", fontsize=9)  # fmt: skip
@@ -304,5 +309,7 @@ def device_energy(results: xr.Dataset) -> Figure:
         yticklabels=[label_of(p) for p in policies], ylim=(len(policies) - 0.5, -0.6),
     )  # fmt: skip
     named = ", ".join(f"{number} {device}" for number, device in enumerate(devices, start=1))
+    if len(devices) > len(DEVICE_COLOURS):
+        named = f"each dot: one of {len(devices)} devices"
     axes.set_title(f"{named}; long stroke: their mean", weight="normal", fontsize=9.5)
     return figure

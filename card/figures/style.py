@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -32,6 +35,11 @@ _OKABE_ITO = {
 }
 COLOURS = _OKABE_ITO
 """Okabe and Ito's colour-blind-safe palette, by name."""
+
+DEVICE_COLOURS = tuple(
+    COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
+)
+"""Colours of devices, or of their groups."""
 
 POLICY_COLOURS = {
     "card": COLOURS["blue"],
@@ -96,6 +104,20 @@ def use_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats  # only in Jupyter
 
         set_matplotlib_formats("svg", metadata={"Date": None})  # type: ignore[no-untyped-call]
+
+
+def device_groups(names: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of the devices that share a colour and a label, by that label.
+
+    Each device is a group while there are enough colours. More devices are grouped by their names
+    without a number at the end, such as `orin-nx` for `orin-nx-2`; more groups than that are one.
+    """
+    if len(names) <= len(DEVICE_COLOURS):
+        return {name: [index] for index, name in enumerate(names)}
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(re.sub(r"[-_]?\d+$", "", name) or name, []).append(index)
+    return groups if len(groups) <= len(DEVICE_COLOURS) else {"devices": [*range(len(names))]}
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, colour: str) -> None:

@@ -116,6 +116,7 @@ def _memory_limits(axes: Axes, usable_gb: Mapping[str, float], count: int) -> No
             va="bottom",
             fontsize=8,
             color=_INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.8},
         )
     axes.set_ylim(top=2.2 * max(axes.get_ylim()[1], *usable_gb.values()) / 1.4)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -132,7 +133,10 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
     labels
         Name and decision of each device.
     """
-    figure = Figure(figsize=(WIDTH_IN, 1.6 + 0.95 * len(labels)), layout="constrained")
+    many = len(labels) > 8
+    labels = [label.replace("\n", ", ") for label in labels] if many else labels
+    height = 1.6 + (0.55 if many else 0.95) * len(labels)
+    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
     time, energy = figure.subplots(2, 1, sharey=True)
     rows = np.arange(len(labels))
     left = np.zeros(len(labels))
@@ -164,7 +168,7 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
             edgecolor="white",
             label=name,
         )
-        energy.bar_label(bars, fmt="%.0f", padding=3, fontsize=8.5)
+        energy.bar_label(bars, fmt="%.0f", padding=3, fontsize=7 if many else 8.5)
     energy.set_xlim(0, 1.08 * energy.get_xlim()[1])
     time.set_title("Delay", pad=42)
     energy.set_title("Energy", pad=26)

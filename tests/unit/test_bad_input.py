@@ -360,7 +360,10 @@ def test_combination(values, message):
     assert str(refusal.value) == message
 
 
-NO_FILE = "give a file or one of calibrated, nominal, test-bed."
+NO_FILE = (
+    "give a file or one of calibrated, nominal, test-bed, bigger-llm, congested-campus, "
+    "datacentre-server."
+)
 FILES = [
     (
         b"title: a\n\tllm: b\n",

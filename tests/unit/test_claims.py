@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import card
-from card.claims import Claim
+from card.claims import Claim, applied
 from card.hardware import DATA
 from card.merge import read_yaml
 from card.simulate import reductions
@@ -107,3 +107,26 @@ def test_drift_outranks_a_claim_that_does_not_hold(monkeypatch, tmp_path):
         record["claims"]["C2"]["reproduced"]["calibrated"] = 0.9
 
     assert with_record(monkeypatch, tmp_path, change)["C2"].status == "drifted"
+
+
+class TestAppliedToAStudy:
+    def test_a_claim_applies_where_its_benchmark_exists(self):
+        nominal = card.load_scenario("nominal")
+        found = {item.id: item for item in applied(nominal, rounds=20, seed=3)}
+        expected = reductions(card.simulate(nominal, rounds=20, seed=3))
+        assert found["C1"].value == expected["device_only"]["delay"]["value"]
+        assert found["C2"].value == expected["server_only"]["energy"]["value"]
+        assert found["C1"].low < found["C1"].value < found["C1"].high
+        assert [item.reason for item in found.values()] == ["", ""]
+
+    def test_no_device_only_where_the_llm_does_not_fit(self):
+        delay, energy = applied(card.load_scenario("bigger-llm"), rounds=5)
+        assert delay.reason == "device-3, device-4, device-5 cannot hold all blocks"
+        assert (delay.value, delay.low, delay.high) == (None, None, None)
+        assert energy.reason == ""
+
+    def test_no_server_only_where_the_device_must_keep_a_block(self):
+        kept = card.load_scenario("nominal", **{"training.cut_range": [1, None]})
+        _, energy = applied(kept, rounds=5)
+        assert energy.reason.endswith("cannot leave all blocks to the server")
+        assert energy.value is None

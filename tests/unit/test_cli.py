@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 import card
 from card.cli import app, study_schema
+from card.merge import read_yaml
+from card.scenario import scenario_file, study_names
 
 RATES = ["--uplink-bps", "20e6", "--downlink-bps", "60e6"]
 
@@ -169,13 +171,29 @@ def test_schema_accepts_the_shipped_scenarios_and_a_study_and_refuses_a_wrong_ke
     jsonschema.validate(nominal, schema)
     study = {"base": "nominal", "title": "t", "devices": {"device-1": {"distance_m": 50}}}
     jsonschema.validate(study, schema)
+    for name in study_names():
+        jsonschema.validate(read_yaml(scenario_file(name)), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"objective": {"delay_wight": 0.5}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"sweep": {"ovr": {}}}, schema)
 
 
 def test_help_names_every_command():
     text = run("--help").stdout
-    for command in ("show", "costs", "solve", "simulate", "claims", "profile", "book", "schema"):
+    for command in (
+        "show",
+        "costs",
+        "solve",
+        "simulate",
+        "claims",
+        "profile",
+        "book",
+        "schema",
+        "new",
+        "compare",
+        "sweep",
+    ):
         assert command in text
 
 

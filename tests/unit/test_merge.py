@@ -144,3 +144,19 @@ class TestRead:
         assert str(refusal.value) == (
             f"{tmp_path / 'none.yml'} cannot be read: No such file or directory."
         )
+
+
+def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():
+    base = {
+        "devices": [{"name": "a", "distance_m": 1}],
+        "sources": {
+            "devices.distance_m": {"kind": "assumed", "source": "old"},
+            "devices.hardware": {"kind": "assumed", "source": "old"},
+        },
+    }
+    own = {"kind": "assumed", "source": "new"}
+    changes = {"devices": [{"name": "b", "distance_m": 2}], "sources": {"devices.distance_m": own}}
+    assert merge_recorded(base, changes, "set here")["sources"] == {
+        "devices": {"kind": "assumed", "source": "set here"},
+        "devices.distance_m": own,
+    }

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from card import pages
+from card.claims import Application
 from card.scenario import load_scenario
+from card.studyfile import load_study
 
 CLAIM = {
     "id": "C1",
@@ -97,9 +99,9 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
         assert made["parse"]["myst_substitutions"]["C1"] == "70.8 %"
         return str(made["html"]["announcement"])
 
-    assert banner(quick=False, banner=False) == ""
-    assert banner(quick=False, banner=True) == "Study: A &lt;b&gt; &amp; c."
-    assert banner(quick=True, banner=False).startswith("Quick build")
+    assert banner(quick=False, study=False) == ""
+    assert banner(quick=False, study=True) == "Study: A &lt;b&gt; &amp; c."
+    assert banner(quick=True, study=False).startswith("Quick build")
 
 
 def test_the_record_of_a_book_is_repeatable(tmp_path: Path) -> None:
@@ -117,3 +119,52 @@ def test_json_keeps_every_digit_in_a_fixed_order() -> None:
     text = pages.to_json({"b": np.float64(1 / 3), "a": np.arange(2), "µ": None})
     assert json.loads(text) == {"a": [0, 1], "b": 1 / 3, "µ": None}
     assert text.index('"a"') < text.index('"b"') < text.index('"µ"')
+
+
+def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> None:
+    study = [
+        Application("C1", 0.708, None, None, None, "device-3 cannot hold all blocks"),
+        Application("C2", 0.531, 0.94, 0.93, 0.95, ""),
+    ]
+    lines = pages.claims_page([CLAIM, {**CLAIM, "id": "C2"}], study).splitlines()
+    own = next(line for line in lines if "This study" in line)
+    assert own == '| **This study** | <span class="greyed">does not apply</span> | 94.0 % |'
+    assert "device-3 cannot hold all blocks</span> | 93.00 % to 95.00 % |" in "\n".join(lines)
+    published = next(line for line in lines if "Published" in line)
+    assert published.count("greyed") == 1, "the whole column is grey"
+    assert "says nothing about the letter's own scenario" in lines[-1]
+
+
+def test_every_page_of_a_study_says_what_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "page.md").write_text("# Title\n\nText.\n\n# Not a second title\n")
+    cells = [{"cell_type": "markdown", "id": str(i), "source": f"# {i}"} for i in range(2)]
+    (tmp_path / "notebooks/one.ipynb").write_text(json.dumps({"cells": cells}))
+    note = pages.study_note(load_study("congested-campus"))
+    pages.note_on_every_page(tmp_path, note)
+    assert (tmp_path / "page.md").read_text().startswith(f"# Title\n\n{note}\n\nText.")
+    assert (tmp_path / "page.md").read_text().count("{admonition}") == 1
+    saved = json.loads((tmp_path / "notebooks/one.ipynb").read_text())["cells"]
+    assert [cell["source"] for cell in saved] == ["# 0", note, "# 1"]
+
+
+def test_the_note_names_study_and_base_and_shortens_long_lists() -> None:
+    note = pages.study_note(load_study("congested-campus"))
+    assert "Study `congested-campus`" in note
+    assert "| `nominal` | this study |" in note
+    assert "| 10,000,000 Hz | 5,000,000 Hz |" in note
+    assert "20 values: 310, 420, 250, …, 470 m" in note
+
+
+def test_a_study_that_changes_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "same.yml").write_text("base: bigger-llm\n")
+    note = pages.study_note(load_study(tmp_path / "same.yml"))
+    assert "It has the same values as `bigger-llm`." in note
+
+
+def test_the_examples_of_the_page_on_studies_run() -> None:
+    text = (Path(pages.__file__).parents[1] / "book/your-study.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["figure"]

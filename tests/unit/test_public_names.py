@@ -40,7 +40,7 @@ SIGNATURES = {
     "simulate": "scenario policies rounds seed",
     "solve": "system device uplink_bps downlink_bps delay_weight",
     "solve_exhaustive": "system device uplink_bps downlink_bps delay_weight",
-    "sweep": "scenario over policies rounds seed",
+    "sweep": "scenario over policies rounds seed output client",
     "system": "scenario",
 }
 

@@ -1,6 +1,7 @@
 """`card.sweep`: grids of means, and calibration that finds a known pair or says why not."""
 
 import importlib
+import json
 import math
 
 import numpy as np
@@ -26,7 +27,11 @@ def test_every_grid_point_is_its_own_simulation():
     assert grid.policy.values.tolist() == ["card", "device_only", "server_only"]
     assert grid.state.values.tolist() == ["good", "normal", "poor"]
     assert grid.device.values.tolist() == [f"device-{i}" for i in range(1, 6)]
-    assert grid.attrs == {"title": NOMINAL.title}
+    assert grid.attrs["title"] == NOMINAL.title
+    assert (grid.attrs["rounds"], grid.attrs["seed"]) == (6, 2)
+    assert json.loads(grid.attrs["sweep"]) == over
+    assert card.Scenario.model_validate_json(grid.attrs["scenario"]) == NOMINAL
+    assert grid[BANDWIDTH].attrs == {"units": "Hz"}
     for weight in over[WEIGHT]:
         for width in over[BANDWIDTH]:
             scenario = NOMINAL.updated({WEIGHT: weight, BANDWIDTH: width})
@@ -42,6 +47,7 @@ def test_scenario_gives_rounds_and_seed_unless_told():
     ours = sweep(scenario, {WEIGHT: [0.5]}, ["card"])
     xr_equal = sweep(NOMINAL, {WEIGHT: [0.5]}, ["card"], rounds=3, seed=8)
     assert ours.equals(xr_equal)
+    assert (ours.attrs["rounds"], ours.attrs["seed"]) == (3, 8)
 
 
 def test_words_can_be_swept_too():
@@ -54,7 +60,7 @@ def test_words_can_be_swept_too():
 
 
 def test_unknown_paths_and_policies_are_refused():
-    with pytest.raises(ScenarioError, match=r"objective.delay_wieght"):
+    with pytest.raises(ScenarioError, match=r"did you mean 'objective\.delay_weight'\?"):
         sweep(NOMINAL, {"objective.delay_wieght": [0.5]}, rounds=1)
     with pytest.raises(ScenarioError, match=r"policies = 'crad' is unknown"):
         sweep(NOMINAL, {WEIGHT: [0.5]}, ["crad"], rounds=1)

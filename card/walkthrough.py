@@ -1,0 +1,64 @@
+"""What the page *Your own study* shows: one shipped study, from its question to its figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+from card.compare import Comparison, compare
+from card.figures.results import label_of
+from card.figures.style import use_style
+from card.figures.sweeps import along
+from card.pages import table, write
+from card.parameters import with_unit
+from card.report import WORDS, span
+from card.studyfile import load_study
+from card.sweep import sweep
+
+STUDY = "bigger-llm"
+"""The study that the page walks through."""
+
+
+def walkthrough(generated: Path, results: Path) -> None:
+    """Compute the page's tables and its figure anew.
+
+    Parameters
+    ----------
+    generated
+        Folder of computed pages, which receives the tables.
+    results
+        Folder of results, which receives the picture `your_study.svg`.
+    """
+    study = load_study(STUDY)
+    found = compare(study.base, study.scenario)
+    write(generated / "your_study_parameters.md", parameters_table(found))
+    write(generated / "your_study_changes.md", changes_table(found))
+    assert study.sweep is not None, f"{STUDY}.yml has a sweep; this page is about it"
+    grid = sweep(study.scenario, study.sweep.over, study.sweep.policies)
+    with mpl.rc_context():
+        use_style()
+        figure = along(grid, *grid.delay_s.dims[:2])
+        mpl.rcParams["svg.hashsalt"] = "your_study"
+        figure.savefig(results / "your_study.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def parameters_table(found: Comparison) -> str:
+    """Markdown table of the values that differ."""
+    rows = [
+        (f"`{d.path}`", with_unit(d.first, d.unit), with_unit(d.second, d.unit))
+        for d in found.parameters
+    ]
+    return table(("Parameter", "base", "study"), rows)
+
+
+def changes_table(found: Comparison) -> str:
+    """Markdown table of mean delay and server energy in both, with the change's interval."""
+    rows = []
+    for item in found.changes:
+        word, unit = WORDS[item.quantity]
+        if item.quantity != "device_energy_j" and item.policy != "exhaustive":
+            means = (f"{item.first:,.1f} {unit}", f"{item.second:,.1f} {unit}")
+            moved = f"{span(item.low, item.high)} {unit}"
+            rows.append((f"{label_of(item.policy)}: {word}", *means, moved))
+    return table(("Mean per round", "base", "study", "change, 95 % interval"), rows)
