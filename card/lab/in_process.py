@@ -50,6 +50,13 @@ def rehearse(
     Returns
     -------
     Everything that the server reported, oldest first.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario, a cut or a text is refused.
+    DevicesMissingError
+        If a device failed.
     """
     events: list[Event] = []
     listening = threading.Event()
@@ -77,11 +84,10 @@ def rehearse(
     )
     with tempfile.TemporaryDirectory() as folder, _one_thread():
         server = Server(Job.open(scenario), terms, Path(folder), report)
+        devices = [_device(scenario, name, text) for name, text in texts.items()]
         threads = [on_a_thread(lambda: server.run("127.0.0.1:0", None))]
         listening.wait()
-        for name, text in {} if failures else texts.items():
-            job = Job.open(scenario)
-            device = Device(job, name, read_tokens(text, job.tokenizer), lambda *_: None)
+        for device in [] if failures else devices:
             address = events[0]["address"]
             work = partial(device.run, address, None, patience_s=_PATIENCE_S)
             threads.append(on_a_thread(work))
@@ -90,6 +96,12 @@ def rehearse(
     if failures:
         raise failures[0]
     return events
+
+
+def _device(scenario: Scenario, name: str, text: Path) -> Device:
+    job = Job.open(scenario)
+    tokens = read_tokens(text, job.tokenizer, least=scenario.training.sequence_length)
+    return Device(job, name, tokens, lambda *_: None)
 
 
 def train_unsplit(
@@ -122,6 +134,31 @@ def train_unsplit(
                 update.step()
                 losses.append(loss.item())
     return losses
+
+
+def recovered_tokens(scenario: Scenario, text: Path, cut: int) -> float:
+    """Share of a mini-batch's tokens that the closest rows of the embedding give away [1].
+
+    The laziest way to read smashed data: whoever has the frozen LLM can do it.
+
+    Parameters
+    ----------
+    scenario
+        What is trained.
+    text
+        Text file that the mini-batch is drawn from.
+    cut
+        Blocks on the device, 0..I-1.
+    """
+    job, training = Job.open(scenario), scenario.training
+    tokens = read_tokens(text, job.tokenizer)
+    key = (scenario.simulation.seed, "recovered")
+    batch = mini_batch(tokens, training.batch_size, training.sequence_length, *key)
+    with _one_thread():
+        smashed = job.device_side(cut).forward(batch)["hidden"].float()
+        rows = job.llm.model.get_input_embeddings().weight.detach().float()
+        closest = torch.cdist(smashed.flatten(0, 1), rows).argmin(dim=1)
+    return (closest == batch.ids.flatten()).float().mean().item()
 
 
 @contextmanager

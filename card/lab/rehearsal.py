@@ -58,8 +58,9 @@ class Rehearsal:
     def __init__(
         self, folder: Path, chosen: Sequence[str], learning_rate: float, patience_s: float
     ) -> None:
-        self._folder, self._chosen = folder, chosen
-        self._learning_rate, self._patience_s = learning_rate, patience_s
+        self.folder = folder
+        """Where certificates, logs and the run lie while the rehearsal lasts."""
+        self._chosen, self._learning_rate, self._patience_s = chosen, learning_rate, patience_s
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._seen = 0
         with socket.socket() as free:
@@ -180,14 +181,14 @@ class Rehearsal:
 
     @property
     def _certificates(self) -> Path:
-        return self._folder / "certs"
+        return self.folder / "certs"
 
     @property
     def _run(self) -> Path:
-        return self._folder / "run"
+        return self.folder / "run"
 
     def _log(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
+        return self.folder / f"{name}.log"
 
     def _begin(
         self, name: str, command: str, options: Mapping[str, object], more: Sequence[str] = ()
