@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from card.costs import CutProfile
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
@@ -81,7 +81,7 @@ def ladders(frames: Mapping[str, Sequence[Frame]]) -> Figure:
         axes.set(title=title, xlim=(-0.14, 1.14), ylim=(longest, -0.9))
         axes.axis("off")
         for x, who, colour in ((0.0, "device", _DEVICE), (1.0, "server", _SERVER)):
-            axes.plot([x, x], [-0.3, longest - 0.2], color=colour, linewidth=3)
+            axes.plot([x, x], [-0.3, len(messages)], color=colour, linewidth=3)
             axes.text(x, -0.4, who, ha="center", va="bottom", color=colour, fontweight="bold")
         for place, frame in enumerate(messages):
             y, ends = place + 0.35, (0.02, 0.98) if frame.up else (0.98, 0.02)
@@ -186,8 +186,9 @@ def delay_by_cut(record: Mapping[str, Any]) -> Figure:
         )  # fmt: skip
         errors.plot(cut, 100 * relative_errors(rounds), color=colour, **points)
     delays.set(ylabel="delay of a round [s]", yscale="log")
-    for axis in (delays.yaxis.set_major_formatter, delays.yaxis.set_minor_formatter):
-        axis(ScalarFormatter())
+    delays.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    delays.yaxis.set_minor_locator(NullLocator())
+    delays.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     low, high = delays.get_xlim()
     delays.set_xlim(low - 0.17 * (high - low), high)
     errors.axhline(0, color=_INK, linewidth=1)
