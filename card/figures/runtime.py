@@ -1,0 +1,254 @@
+"""Pictures of a real run: what crosses the link, what is learned, how long it takes, whose turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from card.costs import CutProfile
+from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
+from card.units import FloatArray
+
+Event = Mapping[str, Any]
+"""A line of a run's `metrics.jsonl`."""
+
+_INK, _QUIET = "#222222", "#666666"
+_DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
+_LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "black")
+_MARKERS = "os^Dv"
+_LINE_STYLES = ("-", "--", ":", "-.")
+
+
+class Frame(NamedTuple):
+    """One message between a device and the server."""
+
+    up: bool
+    """From the device to the server."""
+    text: str
+    """What it holds."""
+    bit: int
+    """Tensors in it [bit]; none in a loss alone."""
+
+
+def mini_batch_frames(profile: CutProfile, cut: int, topology: str) -> list[Frame]:
+    """Frames of one mini-batch in order, with the sizes that the model counts.
+
+    Parameters
+    ----------
+    profile
+        Traffic per cut.
+    cut
+        Inner cut, 1..I-1: the device trains, and the server too.
+    topology
+        `vanilla` or `u-shaped`.
+    """
+    up, down = int(profile.uplink_bit[cut]), int(profile.downlink_bit[cut])
+    if topology == "vanilla":
+        return [
+            Frame(True, "smashed data, labels", up),
+            Frame(False, "loss", 0),
+            Frame(False, "gradients", down),
+        ]
+    return [
+        Frame(True, "smashed data", up // 2),
+        Frame(False, "final hidden states", down // 2),
+        Frame(True, "loss", 0),
+        Frame(True, "gradients of those", up // 2),
+        Frame(False, "gradients", down // 2),
+    ]
+
+
+def ladders(frames: Mapping[str, Sequence[Frame]]) -> Figure:
+    """Frames of one mini-batch between device and server, time from top to bottom.
+
+    Parameters
+    ----------
+    frames
+        Frames in order, by title of the panel.
+    """
+    longest = max(map(len, frames.values()))
+    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.5 * longest), layout="constrained")
+    panels = figure.subplots(1, len(frames), squeeze=False)[0]
+    for axes, (title, messages) in zip(panels, frames.items(), strict=True):
+        axes.set(title=title, xlim=(-0.14, 1.14), ylim=(longest, -0.9))
+        axes.axis("off")
+        for x, who, colour in ((0.0, "device", _DEVICE), (1.0, "server", _SERVER)):
+            axes.plot([x, x], [-0.3, len(messages)], color=colour, linewidth=3)
+            axes.text(x, -0.4, who, ha="center", va="bottom", color=colour, fontweight="bold")
+        for place, frame in enumerate(messages):
+            y, ends = place + 0.35, (0.02, 0.98) if frame.up else (0.98, 0.02)
+            colour = PART_COLOURS["uplink_s" if frame.up else "downlink_s"]
+            axes.add_patch(
+                FancyArrowPatch(
+                    (ends[0], y), (ends[1], y + 0.15), arrowstyle="-|>", mutation_scale=13,
+                    linewidth=2.2 if frame.bit else 1.2, color=colour, shrinkA=0, shrinkB=0,
+                )
+            )  # fmt: skip
+            size = f", {frame.bit / 8e3:.1f} kB" if frame.bit else ""
+            axes.text(0.5, y - 0.03, f"{frame.text}{size}", ha="center", va="bottom", fontsize=9)
+    return figure
+
+
+def loss_by_round(rounds: Sequence[Event]) -> Figure:
+    """Loss of every round, a line per device; digits are the cuts.
+
+    Parameters
+    ----------
+    rounds
+        Events `round` of a run, in order.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
+    axes = figure.subplots()
+    names = list(dict.fromkeys(event["device"] for event in rounds))
+    for place, name in enumerate(names):
+        own = [event for event in rounds if event["device"] == name]
+        x, y = [event["round"] for event in own], [event["loss"] for event in own]
+        colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
+        marker = _MARKERS[place % len(_MARKERS)]
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
+        for event in own:
+            axes.annotate(
+                str(event["cut"]), (event["round"], event["loss"]), (0, 6), fontsize=8.5,
+                textcoords="offset points", ha="center", color=colour,
+            )  # fmt: skip
+    axes.set(xlabel="round", ylabel="mean loss of the round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.1)
+    axes.legend(title="digits are cuts", title_fontsize=9)
+    return figure
+
+
+def coinciding(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Loss of every mini-batch under several plans, the first widest, so that all stay visible.
+
+    Parameters
+    ----------
+    curves
+        Losses in order by what made them; none is shifted.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.8), layout="constrained")
+    axes = figure.subplots()
+    widths = np.linspace(13, 1.2, len(curves))
+    colours = ("grey", "sky", "orange", "green", "purple", "vermillion", "black", "blue")
+    for place, (width, (name, losses)) in enumerate(zip(widths, curves.items(), strict=True)):
+        axes.plot(
+            np.arange(1, len(losses) + 1), losses, label=name, linewidth=width,
+            color=COLOURS[colours[place % len(colours)]], solid_capstyle="round",
+            solid_joinstyle="round",
+        )  # fmt: skip
+    axes.set(xlabel="mini-batch", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(ncols=2, handlelength=3)
+    return figure
+
+
+def relative_errors(rounds: Sequence[Event]) -> FloatArray:
+    """Measured over predicted delay, less one, of each round [1]."""
+    return np.array([event["delay_s"] / event["predicted_delay_s"] - 1 for event in rounds])
+
+
+def delay_by_cut(record: Mapping[str, Any]) -> Figure:
+    """Measured and predicted delay of rounds over the cut at several link rates, and the error.
+
+    Parameters
+    ----------
+    record
+        `rates`, each with `rate_bps` [bit/s] and `rounds`; a round has `cut`, `delay_s` and
+        `predicted_delay_s` [s].
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
+    delays, errors = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
+    for place, series in enumerate(record["rates"]):
+        colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
+        marker = _MARKERS[place % len(_MARKERS)]
+        rounds = series["rounds"]
+        cut = np.array([event["cut"] for event in rounds])
+        measured = [event["delay_s"] for event in rounds]
+        predicted = np.array([event["predicted_delay_s"] for event in rounds])
+        cuts = np.unique(cut)
+        line = [np.median(predicted[cut == c]) for c in cuts]
+        style = _LINE_STYLES[place % len(_LINE_STYLES)]
+        points = {"linestyle": "", "marker": marker, "markersize": 5, "alpha": 0.75}
+        delays.plot(cuts, line, color=colour, linestyle=style)
+        delays.plot(cut, measured, color=colour, **points)
+        # on the left, for at the last cut only adapters cross and the lines meet
+        delays.annotate(
+            f"{series['rate_bps'] / 1e6:g} Mbit/s", (cuts[0], line[0]), (-9, 0), fontsize=9,
+            textcoords="offset points", ha="right", va="center", color=colour,
+        )  # fmt: skip
+        errors.plot(cut, 100 * relative_errors(rounds), color=colour, **points)
+    delays.set(ylabel="delay of a round [s]", yscale="log")
+    delays.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    delays.yaxis.set_minor_locator(NullLocator())
+    delays.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = delays.get_xlim()
+    delays.set_xlim(low - 0.17 * (high - low), high)
+    errors.axhline(0, color=_INK, linewidth=1)
+    errors.set(xlabel="cut", ylabel="measured − predicted\n[% of predicted]")
+    errors.xaxis.set_major_locator(MaxNLocator(integer=True))
+    delays.legend(
+        handles=[
+            Line2D([], [], color=_QUIET, marker="o", linestyle="", label="measured"),
+            Line2D([], [], color=_QUIET, label="predicted (median)"),
+        ]
+    )
+    return figure
+
+
+def turns(events: Sequence[Event]) -> Figure:
+    """Whose turn it was over time, which rounds were lost, and when devices joined.
+
+    Parameters
+    ----------
+    events
+        All events of a run, in order, with their `time` of day.
+    """
+    start = min(_seconds(event) for event in events if event["event"] == "joined")
+    names = sorted({event["device"] for event in events if event["event"] == "joined"})
+    figure = Figure(figsize=(WIDTH_IN, 1.3 + 0.55 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    begun = 0.0
+    for event in events:
+        if "device" not in event:
+            continue
+        now, row = _seconds(event) - start, names.index(event["device"])
+        if event["event"] == "planned":
+            begun = now
+        elif event["event"] == "joined":
+            axes.plot([now], [row], marker=">", color=_INK, markersize=8, zorder=3)
+        elif event["event"] in ("round", "lost"):
+            _turn(axes, row, begun, now, event)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="time since the first device joined [s]", ylim=(len(names) - 0.4, -0.6))
+    axes.grid(axis="y", visible=False)
+    axes.legend(
+        handles=[
+            Line2D([], [], color=_INK, marker=">", linestyle="", label="joins"),
+            Line2D([], [], color=COLOURS["blue"], linewidth=8, label="round completed"),
+            Line2D([], [], color=_DEVICE, marker="X", markersize=9, linewidth=3, label="lost"),
+        ],
+        loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=3,
+    )  # fmt: skip
+    return figure
+
+
+def _turn(axes: Axes, row: int, begun: float, now: float, event: Event) -> None:
+    if event["event"] == "lost":
+        axes.plot([begun, now], [row, row], color=_DEVICE, linewidth=3)
+        axes.plot([now], [row], marker="X", color=_DEVICE, markersize=11, zorder=3)
+        return
+    axes.barh([row], [now - begun], 0.5, begun, color=COLOURS["blue"], edgecolor="white")
+    middle = (begun + now) / 2
+    axes.text(middle, row, str(event["round"]), ha="center", va="center", color="white", fontsize=8)
+
+
+def _seconds(event: Event) -> float:
+    return datetime.fromisoformat(event["time"]).timestamp()

@@ -1,0 +1,76 @@
+"""Rehearsals: real processes that end together, fail in words and leave nothing behind."""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import card
+from card.lab.in_process import recovered_tokens, rehearse, train_unsplit
+from card.lab.rehearsal import TEXTS, Rehearsal, RehearsalError
+
+ONE = {"device-1": TEXTS["device-1"]}
+
+
+def running(folder):
+    """Processes whose command line names a folder."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it may have ended meanwhile
+            found += [line] if os.fsencode(folder) in line.read_bytes() else []
+    return found
+
+
+@pytest.mark.slow
+def test_processes_train_as_one_process_does_and_a_longer_run_goes_on():
+    with Rehearsal.open("test-bed", {"training.local_iterations": 2}) as run:
+        run.play(ONE, rounds=1, cuts=[2])
+        events = run.play(ONE, rounds=2, cuts=[2])
+        assert "going on after round 1" in run.log("server")
+    losses = [event["loss"] for event in events if event["event"] == "iteration"]
+    chosen = card.load_scenario("test-bed", **{"training.local_iterations": 2})
+    # equal arithmetic in another process: the same bits on the same machine
+    assert losses == train_unsplit(chosen, ONE, rounds=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc to look for processes in")
+def test_a_failing_device_is_told_in_its_own_words_and_no_process_is_left(tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("Too short.", encoding="utf-8")
+    with Rehearsal.open("test-bed") as run:
+        with pytest.raises(
+            RehearsalError, match=r"device-1 ended with exit code 2.*\n.*at least 64"
+        ):
+            run.play({"device-1": short}, rounds=1)
+        assert running(run.folder) != [], "the server waits for devices"
+    assert not run.folder.exists()
+    assert running(run.folder) == []
+
+
+def test_a_scenario_that_does_not_exist_is_told_at_once():
+    with pytest.raises(RehearsalError, match="test-bad"), Rehearsal.open("test-bad"):
+        pass
+
+
+@pytest.mark.slow
+def test_patience_ends():
+    with Rehearsal.open("test-bed", patience_s=10) as run:
+        run.serve(rounds=1)
+        with pytest.raises(RehearsalError, match=r"no .*'round'.* within 10 s; server is at"):
+            run.until("round")
+
+
+def test_a_run_in_one_process_says_what_is_wrong(tmp_path):
+    before = threading.active_count()
+    with pytest.raises(card.ScenarioError, match="cannot be read"):
+        rehearse(card.load_scenario("test-bed"), {"device-1": tmp_path / "none.txt"}, rounds=1)
+    assert threading.active_count() == before
+
+
+def test_smashed_data_at_cut_0_are_rows_of_the_embedding():
+    chosen = card.load_scenario("test-bed", **{"training.topology": "u-shaped"})
+    assert recovered_tokens(chosen, TEXTS["device-1"], 0) == 1.0
+    assert recovered_tokens(chosen, TEXTS["device-1"], 3) < 0.5
