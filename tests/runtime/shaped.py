@@ -125,7 +125,7 @@ def record():
         ]
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": profile.machine.model_dump(),
+        "machine": f"{profile.machine.processor}, one core",
         "software": profile.software,
         "llm": LLM,
         "throughput_flops": profile.throughput_flops,
