@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from card.costs import cut_profile
 from card.lab.device import Device
 from card.lab.job import Job
 from card.lab.rehearsal import Event
@@ -96,6 +97,42 @@ def rehearse(
     if failures:
         raise failures[0]
     return events
+
+
+def count_traffic(scenario: Scenario, device: str, text: Path) -> list[dict[str, int]]:
+    """One round at every cut: what the model says crosses the link, and what did.
+
+    Parameters
+    ----------
+    scenario
+        What to train.
+    device, text
+        The device that trains, and its text file.
+
+    Returns
+    -------
+    Per cut, in bit per round: `smashed_bit` up and `gradients_bit` down, adapters apart, and
+    `adapter_bit` either way, by the model; `up_bit`, `down_bit` and `framing_bit` as counted.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario or the text is refused.
+    """
+    profile, iterations = cut_profile(scenario), scenario.training.local_iterations
+    cuts = profile.cut.tolist()
+    events = rehearse(scenario, {device: text}, rounds=len(cuts), cuts=cuts)
+    counted = [event for event in events if event["event"] == "round"]
+    return [
+        {
+            "cut": cut,
+            "smashed_bit": iterations * int(profile.uplink_bit[cut]),
+            "gradients_bit": iterations * int(profile.downlink_bit[cut]),
+            "adapter_bit": int(profile.adapter_bit[cut]),
+            **{name: event[name] for name in ("up_bit", "down_bit", "framing_bit")},
+        }
+        for cut, event in zip(cuts, counted, strict=True)
+    ]
 
 
 def _device(scenario: Scenario, name: str, text: Path) -> Device:

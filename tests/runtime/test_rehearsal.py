@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import card
-from card.lab.in_process import recovered_tokens, rehearse, train_unsplit
+from card.lab.in_process import count_traffic, recovered_tokens, rehearse, train_unsplit
 from card.lab.rehearsal import TEXTS, Rehearsal, RehearsalError
 
 ONE = {"device-1": TEXTS["device-1"]}
@@ -74,3 +74,12 @@ def test_smashed_data_at_cut_0_are_rows_of_the_embedding():
     chosen = card.load_scenario("test-bed", **{"training.topology": "u-shaped"})
     assert recovered_tokens(chosen, TEXTS["device-1"], 0) == 1.0
     assert recovered_tokens(chosen, TEXTS["device-1"], 3) < 0.5
+
+
+@pytest.mark.slow
+def test_counted_traffic_stands_beside_the_models():
+    chosen = card.load_scenario("test-bed", **{"training.local_iterations": 1})
+    rows = count_traffic(chosen, "device-1", TEXTS["device-1"])
+    assert [row["cut"] for row in rows] == [0, 1, 2, 3, 4]
+    assert all(row["up_bit"] == row["smashed_bit"] + row["adapter_bit"] for row in rows)
+    assert all(row["down_bit"] == row["gradients_bit"] + row["adapter_bit"] for row in rows)
