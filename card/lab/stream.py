@@ -103,6 +103,7 @@ class Stream:
         self._inbox: deque[bytes] = deque()
         self._outbox: deque[bytes] = deque()
         self._closed = False
+        self._left_first = False
         self._lost: WireError | None = None
         self._probes = 0
         self.hang_up: Callable[[], object] = lambda: None
@@ -139,7 +140,7 @@ class Stream:
                 lambda: len(self._outbox) < _OUTBOX or self._lost or self._closed,
                 self.limits.silence_s,
             )
-            if self._closed:
+            if self._left_first:
                 raise WireError("this end has closed the stream")
             if self._lost:
                 raise self._last_words() or self._lost
@@ -280,6 +281,7 @@ class Stream:
     def close(self) -> None:
         """Send what is queued, say no more, and end the stream; more than once does no harm."""
         with self._changed:
+            self._left_first = self._left_first or self._lost is None
             self._closed = True
             self._inbox.clear()
             self._changed.notify_all()
@@ -302,7 +304,7 @@ class Stream:
                 lambda: self._inbox or self._lost or self._closed,
                 max(0.0, deadline - time.monotonic()),
             )
-            if self._closed:
+            if self._left_first:
                 raise WireError("this end has closed the stream")
             if self._inbox:
                 self._changed.notify_all()
