@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 _LINES: tuple[tuple[str, LineStyle], ...] = (("#000000", "-"), (COLOURS["vermillion"], "--"))
 _POINT_MARKERS = "oDPX"
+_DIAMOND: Mapping[str, Any] = {
+    "marker": "D",
+    "color": "white",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.9,
+    "markersize": 4.5,
+}
 
 
 def reduction_map(sweep: xr.Dataset, quantity: str, benchmark: str) -> xr.DataArray:
@@ -188,6 +195,7 @@ def tornado(
     effects: Sequence[Effect],
     base: tuple[float, float],
     published: Mapping[str, float],
+    tangents: Sequence[Effect] = (),
     top: int = 14,
 ) -> Figure:
     """How far each variation moves two reductions, the strongest first.
@@ -200,6 +208,8 @@ def tornado(
         Both reductions [1] without a variation.
     published
         Published reduction [1] per claim, in the same order.
+    tangents
+        Effects of the same variations by slopes alone, marked on their bars.
     top
         Rows shown.
     """
@@ -212,11 +222,12 @@ def tornado(
         return max(abs(r - b) for e in members for r, b in zip(e.reached, base, strict=True))
 
     chosen = sorted(rows.items(), key=lambda item: -strength(item[1]))[:top]
+    straight = {(tangent.parameter, tangent.change): tangent.reached for tangent in tangents}
     figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.29 * len(chosen)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for index, (axes, (name, level)) in enumerate(zip(panels, published.items(), strict=True)):
         for row, (_, members) in enumerate(chosen):
-            _bars(axes, row, members, base[index], index)
+            _bars(axes, row, members, base[index], index, straight)
         axes.axvline(100 * base[index], color="black", linewidth=1)
         axes.axvline(100 * level, color=COLOURS["vermillion"], linestyle="--", linewidth=1.6)
         axes.set(title=f"{name} [%]", ylim=(len(chosen) - 0.4, -0.6))
@@ -232,12 +243,21 @@ def tornado(
         Line2D([], [], color="black", linewidth=1, label="as it is"),
         Line2D([], [], color=COLOURS["vermillion"], linestyle="--", label="published"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.2,
-                  handlelength=1.6)  # fmt: skip
+    if tangents:
+        handles.append(Line2D([], [], linestyle="", label="by slope", **_DIAMOND))
+    figure.legend(handles=handles, loc="outside lower center", ncols=6 if tangents else 5,
+                  columnspacing=1.2, handlelength=1.6)  # fmt: skip
     return figure
 
 
-def _bars(axes: Axes, row: int, members: Sequence[Effect], base: float, index: int) -> None:
+def _bars(
+    axes: Axes,
+    row: int,
+    members: Sequence[Effect],
+    base: float,
+    index: int,
+    straight: Mapping[tuple[str, str], tuple[float, float]],
+) -> None:
     """Bars from the base; where both directions lead the same way, each keeps half the height."""
     looks = {-1: (COLOURS["sky"], "///"), 1: (COLOURS["blue"], ""), 0: (COLOURS["grey"], "")}
     moves = [member.reached[index] - base for member in members]
@@ -247,6 +267,9 @@ def _bars(axes: Axes, row: int, members: Sequence[Effect], base: float, index: i
         offset, height = ((0.36 * position - 0.18), 0.36) if same_way else (0.0, 0.72)
         axes.barh(row + offset, 100 * move, height, 100 * base, color=colour, hatch=hatch,
                   edgecolor="white", linewidth=0.5)  # fmt: skip
+        reached = straight.get((member.parameter, member.change))
+        if reached:
+            axes.plot(100 * reached[index], row + offset, **_DIAMOND)
 
 
 def _row_label(name: str, members: Sequence[Effect]) -> str:

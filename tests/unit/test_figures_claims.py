@@ -111,3 +111,27 @@ def test_tornado_bars_run_from_the_base_to_the_effect(effects: list[Effect]) -> 
 
 def test_tornado_shows_the_strongest_rows_only(effects: list[Effect]) -> None:
     assert len(claims.tornado(effects, (0.6, 0.9), PUBLISHED, top=1).axes[0].patches) == 2
+
+
+def test_tornado_marks_where_slopes_lead_on_the_bars_of_the_same_step(
+    effects: list[Effect],
+) -> None:
+    """In the half row of a bar that shares its row; a tangent without a shown bar is not drawn."""
+    tangents = [
+        Effect("strong", "doubled", 1, (0.65, 0.85)),
+        Effect("weak", "−20 %", -1, (0.62, 0.91)),
+        Effect("unknown", "+1", 1, (0.0, 0.0)),
+    ]
+    figure = claims.tornado(effects, (0.6, 0.9), PUBLISHED, tangents)
+    left, right = ([line for line in axes.get_lines() if line.get_marker() == "D"]
+                   for axes in figure.axes)  # fmt: skip
+    np.testing.assert_allclose([line.get_xdata()[0] for line in left], [65, 62])
+    np.testing.assert_allclose([line.get_xdata()[0] for line in right], [85, 91])
+    bar = figure.axes[0].patches[1]
+    assert left[0].get_ydata()[0] == pytest.approx(bar.get_y() + bar.get_height() / 2)
+    assert figure.legends[0].get_texts()[-1].get_text() == "by slope"
+
+
+def test_tornado_without_slopes_speaks_of_none(effects: list[Effect]) -> None:
+    figure = claims.tornado(effects, (0.6, 0.9), PUBLISHED)
+    assert "by slope" not in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -1,9 +1,28 @@
-"""Variations bend exactly the assumed numbers, by the stated steps."""
+"""Variations bend exactly the assumed numbers, by the stated steps; slopes need torch only here."""
+
+import subprocess
+import sys
 
 import pytest
+import xarray as xr
 
 import card
-from card.sensitivity import ALTERNATIVES, Variation, alternatives, effects, variations
+from card.hardware import DATA
+from card.merge import read_yaml
+from card.refusal import ScenarioError
+from card.sensitivity import (
+    ALTERNATIVES,
+    CONTINUOUS,
+    REDUCTIONS,
+    Effect,
+    Variation,
+    alternatives,
+    effects,
+    gradients,
+    tangents,
+    variations,
+)
+from card.sensitivity.variations import numbers
 from card.sweep import Target
 
 TARGETS = (Target("delay_s", "device_only", 0.7), Target("energy_j", "server_only", 0.5))
@@ -94,3 +113,77 @@ def test_effects_leave_out_what_cannot_be(scenario: card.Scenario) -> None:
     (effect,) = effects(scenario, [impossible, weight], TARGETS, rounds=5, seed=0)
     assert (effect.parameter, effect.side) == ("objective.delay_weight", 1)
     assert effect.reached[0] > 0.6, "all weight on delay shortens it"
+
+
+STEPWISE = {
+    "training.batch_size",
+    "training.sequence_length",
+    "training.local_iterations",
+    "training.activation_bits",
+    "training.weight_bits",
+    "lora.rank",
+    "lora.adapter_bits",
+    "devices.memory_share",
+    "link.fading_draws",
+    "simulation.rounds",
+    "simulation.seed",
+}
+"""Numbers without a slope: counts, bit widths, and a share that lets cuts in or out."""
+
+
+def test_every_number_either_has_a_slope_or_goes_in_steps(scenario: card.Scenario) -> None:
+    assert {generic for generic, *_ in numbers(scenario)} == STEPWISE | set(CONTINUOUS)
+
+
+def test_reductions_are_read_as_the_claims_are() -> None:
+    claims = read_yaml(DATA / "claims.yml")["claims"].values()
+    unit = {"delay": "delay_s", "energy": "energy_j"}
+    assert list(REDUCTIONS.values()) == [(unit[c["quantity"]], c["benchmark"]) for c in claims]
+
+
+@pytest.fixture
+def slopes() -> xr.Dataset:
+    """A metre of device 2 takes 0.01 from one reduction and gives 0.02; of device 1, twice that."""
+    paths = ["devices.device-1.distance_m", "devices.device-2.distance_m"]
+    return xr.Dataset(
+        {
+            "derivative": (
+                ("parameter", "quantity"),
+                [[5.0, -0.02, 0.04], [5.0, -0.01, 0.02]],
+            ),
+            "value": ("quantity", [13.0, 0.6, 0.9]),
+        },
+        coords={"parameter": paths, "quantity": ["delay_s", *REDUCTIONS]},
+    )
+
+
+def test_tangents_add_up_the_steps_of_all_devices(
+    scenario: card.Scenario, slopes: xr.Dataset
+) -> None:
+    """Device 1 stands at 200 m and moves by 2 m, device 2 at 60 m and moves by -1 m."""
+    both = {"devices.device-1.distance_m": 202.0, "devices.device-2.distance_m": 59.0}
+    (effect,) = tangents(scenario, [Variation("devices.distance_m", "moved", 1, both)], slopes)
+    assert effect == Effect("devices.distance_m", "moved", 1, effect.reached)
+    assert effect.reached == pytest.approx((0.6 - 0.04 + 0.01, 0.9 + 0.08 - 0.02))
+
+
+def test_what_has_no_slope_has_no_tangent(scenario: card.Scenario, slopes: xr.Dataset) -> None:
+    rank = Variation("lora.rank", "+20 %", 1, {"lora.rank": 10})
+    mixed = {"devices.device-1.distance_m": 202.0, "link.fading": "none"}
+    assert tangents(scenario, [rank, Variation("link.fading", "none", 0, mixed)], slopes) == []
+
+
+def test_gradients_without_torch_are_refused_with_the_remedy(
+    scenario: card.Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ScenarioError, match=r"gradients need torch; pip install 'card\[lab\]'\."):
+        gradients(scenario)
+
+
+def test_torch_is_loaded_by_gradients_alone() -> None:
+    code = (
+        "import sys, card, card.sensitivity as s; n = card.load_scenario('nominal');"
+        "s.variations(n), s.alternatives(n); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

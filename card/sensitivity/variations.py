@@ -30,9 +30,11 @@ ALTERNATIVES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 )
 """Choices that are no matter of degree, as parameter, short name and overrides."""
 
+LEVELS = ("_db", "_dbm", "_dbm_per_hz")
+"""How the names of levels end, which are varied by decibels."""
+
 _NOT_VARIED = ("simulation.", "link.fading_draws")
 _SHARES = ("utilisation", "memory_share", "delay_weight")
-_LEVELS = ("_db", "_dbm", "_dbm_per_hz")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def variations(scenario: Scenario) -> list[Variation]:
     one that cannot move that way, has no such variation; `ALTERNATIVES` has choices for some.
     """
     items: dict[str, dict[str, float]] = {}
-    for generic, path, value in _numbers(scenario.model_dump(mode="json", exclude={"sources"})):
+    for generic, path, value in numbers(scenario):
         source = scenario.source_of(path)
         if source and source.kind in VARIED_KINDS and not generic.startswith(_NOT_VARIED):
             items.setdefault(generic, {})[path] = value
@@ -110,6 +112,11 @@ def effects(
     return found
 
 
+def numbers(scenario: Scenario) -> Iterator[tuple[str, str, float]]:
+    """Path without names of devices and states, full path, and value of a scenario's numbers."""
+    return _numbers(scenario.model_dump(mode="json", exclude={"sources"}))
+
+
 def _numbers(node: Any, generic: str = "", path: str = "") -> Iterator[tuple[str, str, float]]:
     """Path without names of devices and states, full path, and value of every number."""
     if isinstance(node, dict):
@@ -125,7 +132,7 @@ def _numbers(node: Any, generic: str = "", path: str = "") -> Iterator[tuple[str
 
 
 def _moved(generic: str, value: float, side: int) -> float:
-    if generic.endswith(_LEVELS):
+    if generic.endswith(LEVELS):
         return value + 3.0 * side if value or "dbm" in generic else value
     if generic.endswith("path_loss_exponent"):
         return value + 0.2 * side
@@ -140,7 +147,7 @@ def _moved(generic: str, value: float, side: int) -> float:
 
 def _step(generic: str, value: float, side: int) -> str:
     sign = "+" if side > 0 else "−"
-    if generic.endswith(_LEVELS):
+    if generic.endswith(LEVELS):
         return f"{sign}3 dB"
     if generic.endswith("path_loss_exponent"):
         return f"{sign}0.2"

@@ -1,0 +1,26 @@
+"""How results depend on what was assumed: by finite variations, and by slopes."""
+
+from card.sensitivity.slopes import CONTINUOUS, REDUCTIONS, gradients, tangents
+from card.sensitivity.variations import (
+    ALTERNATIVES,
+    VARIED_KINDS,
+    Effect,
+    Variation,
+    alternatives,
+    effects,
+    variations,
+)
+
+__all__ = [
+    "ALTERNATIVES",
+    "CONTINUOUS",
+    "REDUCTIONS",
+    "VARIED_KINDS",
+    "Effect",
+    "Variation",
+    "alternatives",
+    "effects",
+    "gradients",
+    "tangents",
+    "variations",
+]
