@@ -1,8 +1,15 @@
-"""Ends a run with what the times mean: decisions per second, gaps, and what was measured beside."""
+"""Ends a run with what the times mean: decisions per second, gaps, and what was measured beside.
 
+`pytest tests/bench/test_bench.py --benchmark-only --record FILE` writes what the book shows.
+"""
+
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
+from record import write_record
 
 
 @dataclass
@@ -15,9 +22,17 @@ class Notes:
     """Worst objective above CARD's on the same instances."""
     facts: list[str] = field(default_factory=list)
     """Sentences for the end."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What the sentences say, as numbers for a record."""
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    """Processors that others kept busy in the minute before the run."""
 
 
 NOTES = pytest.StashKey[Notes]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", type=Path, metavar="FILE", help="write the run's numbers as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,3 +63,5 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"{name:{width}} {rate:14,.1f} {rate / slowest:14,.0f} x {gap}")
     for fact in notes.facts:
         terminalreporter.write_line(fact)
+    if path := config.getoption("--record", default=None):
+        write_record(path, session.benchmarks, notes)

@@ -5,14 +5,16 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from rivals import Instance, by_evolution, by_genetic, by_loop, by_scipy
 
 import card
+from card.arrays import _CHUNK as CHUNK
 from card.arrays import backend_of
-from card.kernel import Lines, decide
+from card.kernel import Lines, best_clock, decide, unit_prices
 from card.simulate import draw
 from card.solver import _pruned
 
@@ -36,6 +38,18 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 """Decides block by block and prints the peak of its own memory [kB]."""
 
+SWEEP = """
+import sys
+import card
+weights = [0.05 + 0.1 * place for place in range(10)]
+bands = [4e6 * (place + 1) for place in range(20)]
+over = {"objective.delay_weight": weights, "link.bandwidth_hz": bands}
+rounds, output = int(sys.argv[1]), sys.argv[2]
+card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=rounds, output=output)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+"""Sweeps 200 points to disk and prints the peak of its own memory [kB]."""
+SWEEP_POINTS = 200
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 25, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 """Dask's workers otherwise return every block to the system at once, most of their time."""
@@ -139,8 +153,68 @@ def test_memory_stays_flat_from_a_million_to_a_hundred_million(benchmark, notes)
         "peak memory of a stream: "
         + ", ".join(f"{count:.0e} {peak:.0f} MB" for count, peak in zip(counts, peaks, strict=True))
     )
+    notes.figures["stream"] = {
+        "decisions": counts, "peak_mb": peaks, "wall_s": benchmark.stats.stats.median
+    }  # fmt: skip
     # freed blocks leave gaps of some MB; decisions that were kept would add 8 GB
     assert max(peaks) < 1.25 * min(peaks)
+
+
+def test_sweep_of_a_hundred_million_decisions_stays_below_two_gigabytes(benchmark, notes, tmp_path):
+    """In a process of its own, means of every grid point to disk."""
+    scenario = card.load_scenario("nominal")
+    inner = SWEEP_POINTS * len(scenario.devices) * len(scenario.channel_states)
+    rounds, output = -(-(10**8) // inner), tmp_path / "sweep.nc"
+    words = [sys.executable, "-c", SWEEP, str(rounds), str(output)]
+    run = benchmark.pedantic(
+        lambda: subprocess.run(words, capture_output=True, text=True, check=True), rounds=1
+    )
+    peak_mb, spent_s = int(run.stdout) / 1024, benchmark.stats.stats.median
+    notes.decisions[benchmark.name] = inner * rounds
+    notes.figures["sweep"] = {
+        "points": SWEEP_POINTS, "rounds": rounds, "decisions": inner * rounds,
+        "wall_s": spent_s, "peak_mb": peak_mb, "file_bytes": output.stat().st_size,
+    }  # fmt: skip
+    notes.facts.append(f"sweep of {inner * rounds:,} decisions: {spent_s:.0f} s, {peak_mb:.0f} MB")
+    assert peak_mb < 2000
+
+
+def test_where_the_time_goes(benchmark, notes, case):
+    """The steps of a decision on one thread, chunk by chunk as the package takes them."""
+    system, *arrays = case
+    lines = Lines.of(system, _pruned(system), backend_of(*arrays))
+    chunks = [
+        [part[start : start + CHUNK] for part in arrays] for start in range(0, MILLION, CHUNK)
+    ]
+    weights = [np.full(part.size, system.delay_weight) for part, *_ in chunks]
+
+    def steps():
+        spent = dict.fromkeys(("sending", "normalising", "clock", "whole"), 0.0)
+        for chunk, weight in zip(chunks, weights, strict=True):
+            marks = [time.perf_counter()]
+            fixed = lines.fixed_s(*chunk)
+            marks.append(time.perf_counter())
+            lowest = lines.at(lines.arrays.frequency_min_hz, chunk[0])
+            prices = unit_prices(np, lines.bounds(chunk[0], fixed, lowest), weight)
+            marks.append(time.perf_counter())
+            best_clock(np, lines.arrays, lowest, *prices)
+            marks.append(time.perf_counter())
+            decide(lines, *chunk, weight)
+            marks.append(time.perf_counter())
+            for name, (begun, ended) in zip(spent, pairwise(marks), strict=True):
+                spent[name] += ended - begun
+        return spent
+
+    steps()
+    runs = benchmark.pedantic(lambda: [steps() for _ in range(7)], rounds=1)
+    median = {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
+    whole = median.pop("whole")
+    # the search over cuts and the costs of the best are what is left
+    median["search"] = whole - sum(median.values())
+    notes.figures["steps_s"] = median
+    shares = ", ".join(f"{name} {spent / whole:.0%}" for name, spent in median.items())
+    notes.facts.append(f"a decision's time: {shares}")
+    assert min(median.values()) > 0
 
 
 def test_two_dask_workers_share_the_work(benchmark, notes):
@@ -168,6 +242,7 @@ def test_two_dask_workers_share_the_work(benchmark, notes):
             return min(times[1:])  # the first has the workers' imports
 
     one, two = benchmark.pedantic(lambda: [seconds(workers) for workers in (1, 2)], rounds=1)
+    notes.figures["dask"] = {"decisions": count, "workers": [1, 2], "wall_s": [one, two]}
     notes.facts.append(
         f"Dask, {count:.0e} decisions: 1 worker {one:.2f} s, 2 workers {two:.2f} s, "
         f"{one / two:.2f} x on {os.cpu_count()} processors"
