@@ -86,9 +86,11 @@ def decision_speed(rates: Mapping[str, float]) -> Figure:
     for place, (label, rate) in enumerate(rates.items()):
         own = label.startswith(("CARD", "every cut"))
         colour = COLOURS["blue"] if own else COLOURS["grey"]
-        plain = {"facecolor": "white", "edgecolor": colour, "hatch": "////"}
-        style = plain if label == FLOOR else {"color": colour}
-        axes.barh(place, rate - least, left=least, height=0.7, **style)
+        empty = label == FLOOR
+        axes.barh(
+            place, rate - least, left=least, height=0.7, facecolor="white" if empty else colour,
+            edgecolor=colour, hatch="////" if empty else None,
+        )  # fmt: skip
         times = rate / rates[BASELINE]
         text = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
         text += f", {times:,.0f} ×" if times >= 10 else f", {times:.2g} ×"
