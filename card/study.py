@@ -1,7 +1,6 @@
 """Builds the book of a study: stages it, executes its notebooks, renders its pages.
 
-One path serves the default book and a user's study. Notebooks call `save_result` and `save_figure`,
-so that every number and picture of the book also lies beside it as data.
+One path serves the default book and a user's study.
 """
 
 from __future__ import annotations
@@ -18,10 +17,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import pandas as pd
-import xarray as xr
 import yaml
 from rich.console import Console
 from rich.progress import Progress
@@ -33,9 +30,6 @@ from card.pages import to_json, write
 from card.scenario import load_scenario
 from card.studyfile import load_study
 from card.walkthrough import walkthrough
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 Echo = Callable[[str], object]
@@ -295,43 +289,3 @@ def render(place: Place) -> None:
     shutil.copytree(place.results, output / "_build/html/results")
     (output / "_build/html").rename(place.html)
     shutil.rmtree(output)
-
-
-def save_result(name: str, obj: Any) -> None:
-    """Save a result of a notebook as data beside the book; equal content gives equal bytes.
-
-    Parameters
-    ----------
-    name
-        File name without suffix. The file lies in the folder that the environment variable
-        CARD_RESULTS names, or else in `_build/results`.
-    obj
-        A Dataset (saved as `.nc`), a DataFrame or Series (`.csv`), or nested mappings, sequences,
-        dataclasses and numbers (`.json`).
-
-    Raises
-    ------
-    ValueError
-        If a number for JSON is not finite; None says so there.
-    """
-    if isinstance(obj, xr.Dataset):
-        obj.to_netcdf(_result(f"{name}.nc"), engine="scipy")
-    elif isinstance(obj, (pd.DataFrame, pd.Series)):
-        named = any(level is not None for level in obj.index.names)
-        obj.to_csv(_result(f"{name}.csv"), index=named, lineterminator="\n")
-    else:
-        write(_result(f"{name}.json"), to_json(obj))
-
-
-def save_figure(name: str, figure: Figure) -> None:
-    """Save a figure as `<name>.svg` beside the book; an equal figure gives equal bytes."""
-    import matplotlib  # whoever made the figure has loaded it; the command line starts without it
-
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(_result(f"{name}.svg"), bbox_inches="tight", metadata={"Date": None})
-
-
-def _result(name: str) -> Path:
-    folder = Path(os.environ.get("CARD_RESULTS", "_build/results"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
