@@ -28,7 +28,7 @@ def quote(values: Mapping[str, object]) -> None:
     values
         Text or numbers by the name that the text uses; numbers are shown as Python writes them.
     """
-    from myst_nb import glue  # part of the `book` extra
+    from myst_nb import glue  # type: ignore[import-untyped]  # part of the `book` extra
 
     for name, value in values.items():
         glue(name, value, display=False)
