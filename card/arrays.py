@@ -54,6 +54,14 @@ class Backend:
         """The value as an array of doubles."""
         return self.xp.astype(self.array(value), self.xp.float64, copy=False)
 
+    def numpy(self, value: Any) -> np.ndarray[Any, Any]:
+        """An array of this library as NumPy's, in the processor's memory."""
+        if self.xp is np:
+            return np.asarray(value)
+        from array_api_compat import to_device
+
+        return np.asarray(to_device(value, "cpu"))
+
 
 NUMPY = Backend(np)
 """What numbers, lists and NumPy arrays are computed with."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from card.arrays import NUMPY, Backend
-from card.refusal import ScenarioError
+from card.refusal import ScenarioError, unknown
 
 
 def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
@@ -39,6 +39,34 @@ def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
 
 
+def check_library(name: str) -> Backend:
+    """The array library of a name: `numpy`, `torch`, or `torch:cuda` for torch on a GPU.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such library, it is not installed, or it has no such device here.
+    """
+    library, _, device = name.partition(":")
+    if name == "numpy":
+        return NUMPY
+    if library != "torch":
+        raise unknown("library", name, LIBRARIES)
+    try:
+        import torch  # part of the `lab` extra
+    except ImportError as error:
+        raise ScenarioError("library: torch is not installed; pip install 'card[lab]'.") from error
+    from array_api_compat import torch as xp
+
+    try:
+        return Backend(xp, torch.empty(0, device=device or "cpu").device)
+    except (RuntimeError, AssertionError) as error:
+        raise ScenarioError(
+            f"library = {name!r} is not allowed; torch finds no device {device!r} here. Give one "
+            f"of {', '.join(LIBRARIES)}."
+        ) from error
+
+
 def check_shapes(**arrays: Any) -> tuple[int, ...]:
     """Broadcast shape of the arrays, or an error that names them all."""
     named = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -48,6 +76,9 @@ def check_shapes(**arrays: Any) -> tuple[int, ...]:
         shapes = ", ".join(f"{name} {shape}" for name, shape in named.items())
         raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
 
+
+LIBRARIES = ("numpy", "torch", "torch:cuda")
+"""What can compute a simulation or a sweep."""
 
 _SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 _LARGEST = float(np.finfo(np.float64).max)

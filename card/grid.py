@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from card.checks import check_library
 from card.costs import system as as_system
 from card.parameters import parameters
 from card.policies import Policy, named
@@ -38,16 +39,22 @@ BLOCK_BYTES = 2**24
 
 
 def round_means(
-    scenario: Scenario, chosen: Mapping[str, Policy], rounds: int | None, seed: int | None
+    scenario: Scenario,
+    chosen: Mapping[str, Policy],
+    rounds: int | None,
+    seed: int | None,
+    library: str = "numpy",
 ) -> Arrays:
     """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`."""
     arrays = as_system(scenario)
-    draws = draw(arrays, scenario, rounds, seed)
+    draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     number = scenario.simulation.seed if seed is None else seed
     results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
-    return {
-        name: np.stack([result[name].mean(axis=-1) for result in results]) for name in results[0]
-    }
+
+    def mean(values: Any) -> FloatArray:
+        return backend.numpy(backend.xp.mean(backend.floats(values), axis=-1))
+
+    return {name: np.stack([mean(result[name]) for result in results]) for name in results[0]}
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Grid:
     """Rounds of every point; the scenario's when None."""
     seed: int | None
     """Seed of every point; the scenario's when None."""
+    library: str = "numpy"
+    """What computes, one of `card.checks.LIBRARIES`."""
 
     @classmethod
     def checked(
@@ -73,6 +82,7 @@ class Grid:
         policies: Sequence[str],
         rounds: int | None = None,
         seed: int | None = None,
+        library: str = "numpy",
     ) -> Grid:
         """Grid of which every value has been tried, the other paths at their first.
 
@@ -95,12 +105,14 @@ class Grid:
         for name, number, least in (("rounds", rounds, 1), ("seed", seed, 0)):
             if number is not None:
                 whole(name, number, least)
+        check_library(library)
         grid = cls(
             scenario,
             {str(path): _listed(path, values) for path, values in over.items()},
             tuple(policies),
             rounds,
             seed,
+            library,
         )
         grid._check_paths()
         return grid
@@ -177,9 +189,8 @@ class Grid:
         for combination in product(*values):
             point = dict(zip(self.over, combination, strict=True))
             try:
-                points.append(
-                    round_means(self.scenario.updated(point), chosen, self.rounds, self.seed)
-                )
+                changed = self.scenario.updated(point)
+                points.append(round_means(changed, chosen, self.rounds, self.seed, self.library))
             except ScenarioError as error:
                 raise ScenarioError(f"at {_where(point)}: {error}") from None
         sizes = tuple(map(len, values))
@@ -215,6 +226,7 @@ class Grid:
             "sweep": json.dumps(self.over),
             "rounds": simulation.rounds if self.rounds is None else self.rounds,
             "seed": simulation.seed if self.seed is None else self.seed,
+            "library": self.library,
             "source": f"card {metadata.version('card')}",
         }
 

@@ -113,7 +113,7 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
 
     cut = min(extreme_cuts(system.profile, common), key=score)
     shape = draws.device.shape
-    return np.full(shape, cut), np.full(shape, frequency)
+    return np.full(shape, cut), np.full(shape, float(frequency))
 
 
 POLICIES: dict[str, Policy] = {

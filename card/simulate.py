@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from card.arrays import backend_of
 from card.channel import draw_gains, link_rates, scenario_gain
+from card.checks import check_library
 from card.costs import System, evaluate
 from card.costs import system as as_system
 from card.policies import POLICIES, Draws, Policy, named
@@ -32,28 +34,40 @@ PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adap
 
 
 def draw(
-    system: System, scenario: Scenario, rounds: int | None = None, seed: int | None = None
+    system: System,
+    scenario: Scenario,
+    rounds: int | None = None,
+    seed: int | None = None,
+    library: str = "numpy",
 ) -> Draws:
     """Link rates of every channel state, device and round; shape `(states, devices, rounds)`.
 
     The same numbers of states, devices and rounds and the same seed give the same random numbers,
-    so scenarios that differ in other parameters are compared on common draws.
+    so scenarios that differ in other parameters are compared on common draws. So do all libraries:
+    NumPy draws the gains, and the library computes what follows from them.
     """
+    backend = check_library(library)
     rounds = whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
     seed = whole("seed", scenario.simulation.seed if seed is None else seed, 0)
     gain = scenario_gain(scenario)
     gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
-    up, down = link_rates(gains, scenario.link)
-    device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], up.shape)
+    up, down = link_rates(backend.array(gains), scenario.link)
+    device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], tuple(up.shape))
     return Draws.of(system, device, up, down)
 
 
-def outcomes(
-    system: System, draws: Draws, policy: Policy, seed: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Decision and costs of one policy on given draws, by the names of `UNITS`."""
+def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[str, Any]:
+    """Decision and costs of one policy on given draws, by the names of `UNITS`.
+
+    Arrays of the shape and the library of the draws.
+    """
+    backend = backend_of(draws.uplink_bps)
+
+    def spread(part: Any) -> Any:
+        return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
+
     choice = policy(system, draws, np.random.default_rng([seed, 1]))
-    cut, frequency = (np.broadcast_to(part, draws.device.shape) for part in choice)
+    cut, frequency = map(spread, choice)
     costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
     value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
     return {
@@ -63,7 +77,7 @@ def outcomes(
         "delay_s": costs.delay_s,
         "energy_j": costs.energy_j,
         "device_energy_j": costs.device_energy_j,
-        **{part: np.broadcast_to(getattr(costs, part), cut.shape) for part in PARTS},
+        **{part: spread(getattr(costs, part)) for part in PARTS},
     }
 
 
@@ -72,6 +86,7 @@ def simulate(
     policies: Sequence[str] | Mapping[str, Policy] | None = None,
     rounds: int | None = None,
     seed: int | None = None,
+    library: str = "numpy",
 ) -> xr.Dataset:
     """Decisions and costs of every policy on common draws.
 
@@ -84,6 +99,9 @@ def simulate(
         shipped ones when None.
     rounds, seed
         Rounds per device and channel state, and seed; the scenario's when None.
+    library
+        What computes: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the same cuts,
+        and the same numbers but for rounding.
 
     Returns
     -------
@@ -94,19 +112,26 @@ def simulate(
 
     chosen = _chosen(policies)
     arrays = as_system(scenario)
-    draws = draw(arrays, scenario, rounds, seed)
+    draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     number = scenario.simulation.seed if seed is None else seed
     results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
     dims = ("policy", "state", "device", "round")
     variables = {
-        name: (dims, np.stack([result[name] for result in results]), {"units": UNITS[name]})
+        name: (
+            dims,
+            np.stack([backend.numpy(result[name]) for result in results]),
+            {"units": UNITS[name]},
+        )
         for name in results[0]
     }
     rates = {"uplink_bps": draws.uplink_bps, "downlink_bps": draws.downlink_bps}
     return xr.Dataset(
         {
             **variables,
-            **{name: (dims[1:], rate, {"units": UNITS[name]}) for name, rate in rates.items()},
+            **{
+                name: (dims[1:], backend.numpy(rate), {"units": UNITS[name]})
+                for name, rate in rates.items()
+            },
         },
         coords={
             "policy": list(chosen),

@@ -6,7 +6,7 @@ depend on the cut. One cube root and a search over the few cuts that can win giv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from card.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows
-from card.checks import check_index, check_positive, check_shapes, check_share
+from card.checks import check_index, check_library, check_positive, check_shapes, check_share
 from card.costs import CutProfile, System
 from card.costs import system as as_system
 from card.kernel import Extremes, Lines, best_clock, bounds_of, decide, unit_prices
-from card.refusal import unknown
+from card.refusal import ScenarioError, unknown
 from card.scenario import Scenario
 from card.units import FloatArray, IntArray
 
@@ -27,6 +27,7 @@ __all__ = [
     "Decision",
     "Extremes",
     "best_frequency",
+    "compiled",
     "extreme_cuts",
     "extremes",
     "objective",
@@ -198,6 +199,39 @@ def solve_exhaustive(
     return _solve(as_system(system), _every, device, uplink_bps, downlink_bps, delay_weight)
 
 
+def compiled(system: System | Scenario, library: str = "torch") -> Callable[..., Decision]:
+    """`solve` of one system for torch tensors, fused into one kernel by torch's compiler.
+
+    For streams of equal blocks of device-rounds: the first call of a shape compiles, for which
+    torch needs a C++ compiler and some seconds.
+
+    Parameters
+    ----------
+    system
+        A scenario, or its arrays.
+    library
+        `torch`, or `torch:cuda` for tensors on a GPU.
+
+    Returns
+    -------
+    Function of one-dimensional tensors of one length: device positions, uplink and downlink rates
+    [bit/s], and weights of delay. It does not check their values.
+
+    Raises
+    ------
+    ScenarioError
+        If torch is not installed or has no such device.
+    """
+    backend = check_library(library)
+    if backend is NUMPY:
+        raise ScenarioError("library = 'numpy' is not allowed; give torch or torch:cuda.")
+    import torch  # part of the `lab` extra
+
+    arrays = as_system(system)
+    kernel = torch.compile(partial(decide, Lines.of(arrays, _pruned(arrays), backend)))
+    return lambda *rows: _decision(arrays, kernel(*rows))
+
+
 def _solve(
     arrays: System,
     search: Search,
@@ -215,6 +249,11 @@ def _solve(
         rows = by_blocks(blocks, _DTYPES, *values)
     else:
         rows = _rows(_lines(arrays, search, backend), backend, *values)
+    return _decision(arrays, rows)
+
+
+def _decision(arrays: System, rows: Sequence[Any]) -> Decision:
+    """What `decide` returns, with names."""
     cut, frequency, delay, energy, score, lowest, *bounds = rows
     top = arrays.frequency_max_hz
     return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*bounds))

@@ -39,6 +39,7 @@ def sweep(
     seed: int | None = None,
     output: str | Path | None = None,
     client: Client | None = None,
+    library: str = "numpy",
 ) -> xr.Dataset:
     """Means over rounds of every policy's decisions and costs, on a grid of scenario values.
 
@@ -61,6 +62,9 @@ def sweep(
         File to keep the means in, `.nc` (netCDF-4) or `.zarr`; in memory when None.
     client
         Client of a Dask cluster; threads of this process when None.
+    library
+        What computes a point: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the
+        same decisions, and the same means but for rounding.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def sweep(
         If a path, a value or a policy is refused; before anything runs, but for values that only
         contradict each other somewhere inside the grid.
     """
-    grid = Grid.checked(scenario, over, policies, rounds, seed)
+    grid = Grid.checked(scenario, over, policies, rounds, seed, library)
     if output is None:
         blocks = list(enumerate(grid.blocks()))
         return grid.dataset(_filled(grid, _computed(grid, blocks, client)))
@@ -101,7 +105,8 @@ def _computed(
 ) -> Iterator[tuple[int, Block, Arrays]]:
     """Blocks as they are finished, with a few in flight per worker and a bar on a terminal."""
     console = Console(stderr=True)
-    workers = (os.cpu_count() or 1) if client is None else sum(client.nthreads().values())
+    workers = 1 if grid.library != "numpy" else os.cpu_count() or 1  # torch has its own threads
+    workers = workers if client is None else sum(client.nthreads().values())
     pool = ThreadPoolExecutor(workers) if client is None else client.get_executor()
     waiting = iter(blocks)
     running: dict[Future[Arrays], tuple[int, Block]] = {}

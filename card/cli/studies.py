@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from card.checks import LIBRARIES
 from card.cli.terminal import (
     AsJson,
     Name,
@@ -103,6 +104,7 @@ def sweep(
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
     ] = None,
+    library: Annotated[str, typer.Option(help=f"What computes: {', '.join(LIBRARIES)}.")] = "numpy",
     figure: Annotated[
         str | None, typer.Option(help="Draw the first two paths to this file, .svg, .png or .pdf.")
     ] = None,
@@ -123,6 +125,7 @@ def sweep(
                 plan.seed if seed is None else seed,
                 output,
                 client,
+                library,
             )
         if figure:
             _draw(grid, list(plan.over), figure)

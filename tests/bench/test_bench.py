@@ -16,7 +16,7 @@ from card.arrays import _CHUNK as CHUNK
 from card.arrays import backend_of
 from card.kernel import Lines, best_clock, decide, unit_prices
 from card.simulate import draw
-from card.solver import _pruned
+from card.solver import _pruned, compiled
 
 MILLION = 1_000_000
 BYTES = (3 + 10) * 8
@@ -92,14 +92,11 @@ def test_million_decisions_by_torch(benchmark, notes, case, fused):
     tensors = [torch.tensor(part) for part in arrays]
     call = partial(card.solve, system, *tensors)
     if fused:
-        lines = Lines.of(system, _pruned(system), backend_of(*tensors))
         weight = torch.full((MILLION,), system.delay_weight, dtype=torch.float64)
-        kernel = torch.compile(partial(decide, lines), dynamic=False)
-        call = partial(kernel, *tensors, weight)
+        call = partial(compiled(system), *tensors, weight)
     notes.decisions[benchmark.name] = MILLION
     found = benchmark.pedantic(call, rounds=7, warmup_rounds=2)
-    cut = found[0] if fused else found.cut
-    np.testing.assert_array_equal(cut.numpy(), card.solve(*case).cut)
+    np.testing.assert_array_equal(found.cut.numpy(), card.solve(*case).cut)
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.__name__)

@@ -1,7 +1,8 @@
 """One core on any array library: torch and Dask decide as NumPy does, and torch has gradients."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from shutil import which
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import pytest
 import card
 import card.arrays
 from card.channel import awgn_rate_bps, ergodic_rate_bps, mean_gain, snr
+from card.policies import POLICIES
 from card.refusal import ScenarioError
 from card.simulate import draw
-from card.solver import best_frequency, extremes, prices
+from card.solver import best_frequency, compiled, extremes, prices
 
 torch = pytest.importorskip("torch")
 da = pytest.importorskip("dask.array")
@@ -75,8 +77,46 @@ def test_dask_decides_as_numpy_does(name, search):
     assert_same(found, search(system, device, up, down, WEIGHTS), np.asarray)
 
 
+def assert_same_means(found, expected, single):
+    """Equal means but for rounding; with a single round they are the decisions themselves."""
+    if single:
+        np.testing.assert_array_equal(found.cut, expected.cut)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=SAME, atol=SAME, err_msg=name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_torch_simulates_as_numpy_does(name):
+    scenario = card.load_scenario("nominal").updated(CASES[name])
+    by_torch = card.simulate(scenario, rounds=50, library="torch")
+    by_numpy = card.simulate(scenario, rounds=50)
+    assert by_torch.attrs == by_numpy.attrs
+    assert_same_means(by_torch, by_numpy, single=True)
+
+
 @pytest.mark.slow
-def test_one_sweep_on_numpy_torch_and_a_dask_cluster():
+@pytest.mark.parametrize("rounds", [1, 200])
+def test_one_sweep_on_numpy_torch_and_a_dask_cluster(rounds):
+    """Every policy on 36 points; every worker is a process of its own."""
+    distributed = pytest.importorskip("distributed")
+    over = {
+        "objective.delay_weight": np.linspace(0, 1, 12).tolist(),
+        "link.bandwidth_hz": [2e6, 10e6, 50e6],
+    }
+    run = partial(card.sweep, card.load_scenario("nominal"), over, list(POLICIES), rounds)
+    expected = run()
+    assert_same_means(run(library="torch"), expected, rounds == 1)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert run(client=client).identical(expected)
+
+
+@pytest.mark.slow
+def test_one_request_on_numpy_torch_and_a_dask_cluster():
     """Weights by draws; every worker is a process of its own."""
     distributed = pytest.importorskip("distributed")
     system, *request = case("shipped", rounds=2000)
@@ -116,6 +156,17 @@ def test_single_precision_goes_in_and_double_comes_out():
     found = card.solve(system, device, single, down)
     assert found.delay_s.dtype == torch.float64
     assert_same(found, card.solve(system, device, single.numpy(), down), lambda t: t.numpy())
+
+
+# torch's compiler imports what torch itself warns of
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.skipif(which("g++") is None, reason="torch's compiler needs g++")
+@pytest.mark.slow
+def test_one_fused_kernel_decides_as_numpy_does():
+    system, *request = case("shipped")
+    weights = np.full(request[0].shape, system.delay_weight)
+    found = compiled(system)(*map(torch.tensor, (*request, weights)))
+    assert_same(found, card.solve(system, *request), lambda tensor: tensor.numpy())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
