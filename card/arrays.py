@@ -18,6 +18,7 @@ import numpy as np
 
 _CHUNK = 1 << 15
 _THREADS = 16
+_KEPT_BYTES = 1 << 24
 _PLAIN = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))
 
 
@@ -152,6 +153,7 @@ def by_rows(
     if xp is not np:
         found = kernel(*rows)
         return tuple(xp.reshape(xp.broadcast_to(row, (size,)), shape) for row in found)
+    _keep_memory()
     # one block takes a third less time to allocate than an array per result
     block = np.empty((len(dtypes), size))
     results = [row.view(dtype) for row, dtype in zip(block, dtypes, strict=True)]
@@ -170,6 +172,16 @@ def by_rows(
         for start in starts:
             fill(start)
     return tuple(result.reshape(shape) for result in results)
+
+
+def _keep_memory() -> None:
+    """Let the allocator keep what a chunk's intermediate results give back, for the next chunk.
+
+    glibc returns freed memory to the system beyond twice the largest block that it ever took from
+    there and freed. In a process that has freed none, every chunk's pages would be given back and
+    asked for anew, which takes longer than the decisions.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
 
 
 def _threads() -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from card.arrays import Backend, backend_of
+from card.arrays import backend_of, by_rows
 from card.scenario import Link, Scenario
 from card.units import FloatArray, db_to_linear, dbm_to_w
 
@@ -101,17 +102,18 @@ def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
     """
     backend = backend_of(bandwidth_hz, snr_ratio)
     inverse = 1.0 / backend.floats(snr_ratio)
-    rate: FloatArray = bandwidth_hz * _scaled_exponential_integral(backend, inverse) / math.log(2.0)
+    function = partial(_scaled_exponential_integral, backend.xp)
+    (mean_nats,) = by_rows(function, [np.float64], backend, (inverse,))
+    rate: FloatArray = bandwidth_hz * mean_nats / math.log(2.0)
     return rate
 
 
-def _scaled_exponential_integral(backend: Backend, x: Any) -> Any:
+def _scaled_exponential_integral(xp: Any, x: Any) -> tuple[Any]:
     """e^x E1(x) of numbers above 0: the power series of E1 up to 1, its continued fraction above.
 
     As many terms as 14 digits take at 1, where each is at its worst. The product, unlike its
     factors, neither overflows nor vanishes for poor channels.
     """
-    xp = backend.xp
     small, large = xp.minimum(x, 1.0), xp.maximum(x, 1.0)
     power, series = 1.0, 0.0
     for k in range(1, _SERIES_TERMS + 1):
@@ -121,7 +123,7 @@ def _scaled_exponential_integral(backend: Backend, x: Any) -> Any:
     for k in reversed(range(1, _FRACTION_TERMS + 1)):
         fraction = large + (2 * k - 1) - k * k / fraction
     near = xp.exp(small) * (-np.euler_gamma - xp.log(small) - series)
-    return xp.where(x < 1, near, 1 / fraction)
+    return (xp.where(x < 1, near, 1 / fraction),)
 
 
 def rate_bps(gains: ArrayLike, link: Link, power_dbm: float) -> FloatArray:
