@@ -164,6 +164,7 @@ class TestNotebooks:
             for line in ast.parse(text).body
             if isinstance(line, ast.ImportFrom) and line.module == "card.figures"
             for alias in line.names
+            if alias.name != "style"
         }
         for text, metadata in code_cells(path):
             last = ast.parse(text).body[-1]
