@@ -17,7 +17,7 @@ ORDER = [
     {"hardware"},
     {"scenario"},
     {"llm", "channel", "parameters"},
-    {"costs"},
+    {"costs", "fading"},
     {"kernel", "fidelity"},
     {"solver"},
     {"policies", "pareto", "search"},
