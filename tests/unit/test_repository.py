@@ -1,6 +1,5 @@
 """The files around the package agree with each other."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -20,7 +19,6 @@ EXTRAS = PROJECT["optional-dependencies"]
 INSTALLED = {name: listed for name, listed in EXTRAS.items() if name != "energy"}
 """Extras that `make` installs: `energy` reads the counters of particular processors."""
 README = (ROOT / "README.md").read_text()
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -158,17 +156,6 @@ class TestContinuousIntegration:
         assert torch in EXTRAS["lab"]
         assert set(project.removeprefix(".[").removesuffix("]").split(",")) == set(INSTALLED)
         assert "actions/cache" not in text
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
-class TestNotebooks:
-    def test_has_no_outputs(self, path):
-        code = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-        assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-
-    def test_has_one_parameters_cell(self, path):
-        tags = [c["metadata"].get("tags", []) for c in json.loads(path.read_text())["cells"]]
-        assert sum("parameters" in tag for tag in tags) == 1
 
 
 class TestTrackedFiles:
