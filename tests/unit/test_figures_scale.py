@@ -2,7 +2,6 @@
 
 import json
 
-import matplotlib.pyplot as plt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +16,6 @@ numbers = st.integers(2, 10_000)
 @pytest.fixture(scope="module")
 def record():
     return json.loads((DATA / "runs" / "speed.json").read_text("utf-8"))
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 class TestRecord:
