@@ -8,6 +8,7 @@ from card.sensitivity.variations import (
     Variation,
     alternatives,
     effects,
+    side_by_side,
     variations,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "alternatives",
     "effects",
     "gradients",
+    "side_by_side",
     "tangents",
     "variations",
 ]

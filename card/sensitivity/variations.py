@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from card.refusal import ScenarioError
 from card.scenario import Scenario
 from card.sweep import Target, reached
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VARIED_KINDS = ("assumed", "calibrated")
 """Provenance kinds of the values that are varied; facts stay."""
@@ -110,6 +113,41 @@ def effects(
             continue
         found.append(Effect(change.parameter, change.change, change.side, pair))
     return found
+
+
+def side_by_side(
+    moved: Sequence[Effect],
+    straight: Sequence[Effect],
+    base: tuple[float, float],
+    names: Sequence[str],
+) -> pd.DataFrame:
+    """What each variation leads to, how far that is from the base, and where slopes alone lead.
+
+    Parameters
+    ----------
+    moved
+        Effects of variations, a row each.
+    straight
+        Effects of the same variations by slopes alone, of those that have any.
+    base
+        Both reductions [1] without a variation.
+    names
+        What the two reductions are called.
+
+    Returns
+    -------
+    Columns `parameter`, `change`, and per name `name`, `name_shift` and `name_by_slope` [1].
+    """
+    import pandas as pd  # which `import card` must not load
+
+    by_slope = {(effect.parameter, effect.change): effect.reached for effect in straight}
+    rows = []
+    for effect in moved:
+        key = (effect.parameter, effect.change)
+        shifts = (reached - now for reached, now in zip(effect.reached, base, strict=True))
+        rows.append((*key, *effect.reached, *shifts, *by_slope.get(key, (None, None))))
+    columns = [f"{name}{end}" for end in ("", "_shift", "_by_slope") for name in names]
+    return pd.DataFrame(rows, columns=["parameter", "change", *columns])
 
 
 def numbers(scenario: Scenario) -> Iterator[tuple[str, str, float]]:

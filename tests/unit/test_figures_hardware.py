@@ -1,8 +1,8 @@
 """`card.figures.hardware`: the data drawn are the data given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawing import contains, drawn
 
 from card.figures import hardware as pictures
 from card.hardware import load_profile
@@ -15,22 +15,6 @@ CEILINGS = Ceilings(peak_flops=2e11, memory_byte_per_s=2e10, repeats=7)
 @pytest.fixture(scope="module")
 def profile():
     return load_profile("profile", "cpu-epyc-2-cores")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def drawn(axes):
-    """Points of all lines of some axes."""
-    return [np.column_stack(line.get_data()) for line in axes.lines]
-
-
-def contains(lines, x, y):
-    points = np.column_stack([x, y])
-    return any(line.shape == points.shape and np.allclose(line, points) for line in lines)
 
 
 def widths(axes):

@@ -2,20 +2,11 @@
 
 import numpy as np
 import pytest
+from drawing import contains, drawn
 
 import card
 from card.figures import optimisation as pictures
 from card.figures import pareto as trade
-
-
-def drawn(axes):
-    """Points of all lines of some axes."""
-    return [np.column_stack(line.get_data()) for line in axes.lines]
-
-
-def contains(lines, x, y):
-    points = np.column_stack([x, y])
-    return any(line.shape == points.shape and np.allclose(line, points) for line in lines)
 
 
 class TestObjectiveCurves:

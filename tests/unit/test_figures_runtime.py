@@ -1,29 +1,13 @@
 """`card.figures.runtime`: the data drawn are the data given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawing import contains, drawn
 from matplotlib.colors import to_hex
 
 import card
 from card.figures import runtime as pictures
 from card.figures.style import COLOURS
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def drawn(axes):
-    """Points of all lines of some axes."""
-    return [np.column_stack(line.get_data()) for line in axes.lines]
-
-
-def contains(lines, x, y):
-    points = np.column_stack([x, y])
-    return any(line.shape == points.shape and np.allclose(line, points) for line in lines)
 
 
 def texts(axes):

@@ -24,10 +24,10 @@ ORDER = [
     {"simulate"},
     {"grid"},
     {"store"},
-    {"sweep", "claims", "compare", "studyfile"},
+    {"sweep", "claims", "compare", "studyfile", "plan"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "walkthrough", "output", "study"},
+    {"pages", "report", "tables", "walkthrough", "output", "study"},
     {"cli"},
     {"__main__"},
 ]

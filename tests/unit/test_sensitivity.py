@@ -19,6 +19,7 @@ from card.sensitivity import (
     alternatives,
     effects,
     gradients,
+    side_by_side,
     tangents,
     variations,
 )
@@ -113,6 +114,18 @@ def test_effects_leave_out_what_cannot_be(scenario: card.Scenario) -> None:
     (effect,) = effects(scenario, [impossible, weight], TARGETS, rounds=5, seed=0)
     assert (effect.parameter, effect.side) == ("objective.delay_weight", 1)
     assert effect.reached[0] > 0.6, "all weight on delay shortens it"
+
+
+def test_effects_stand_beside_those_of_the_slopes_with_their_distance_from_the_base() -> None:
+    moved = [Effect("w", "+0.1", 1, (0.6, 0.5)), Effect("llm", "another", 0, (0.4, 0.9))]
+    frame = side_by_side(moved, [Effect("w", "+0.1", 1, (0.7, 0.4))], (0.5, 0.6), ("C1", "C2"))
+    assert frame.columns.tolist() == [
+        "parameter", "change", "C1", "C2", "C1_shift", "C2_shift", "C1_by_slope", "C2_by_slope",
+    ]  # fmt: skip
+    first, second = frame.to_numpy().tolist()
+    assert first == ["w", "+0.1", 0.6, 0.5, pytest.approx(0.1), pytest.approx(-0.1), 0.7, 0.4]
+    assert frame.loc[1, ["C1_by_slope", "C2_by_slope"]].isna().all(), "no slope, nothing beside it"
+    assert second[:4] == ["llm", "another", 0.4, 0.9]
 
 
 STEPWISE = {

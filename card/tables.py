@@ -1,0 +1,78 @@
+"""Markdown tables of chapters, and numbers as tables write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from card.pages import percent, table
+from card.plan import BASELINE
+from card.simulate import means
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_UNITS_S = {"years": 365.25 * 86400, "days": 86400, "h": 3600, "min": 60}
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that it fills at least twice."""
+    for unit, size in _UNITS_S.items():
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
+
+
+def digits(value: float) -> str:
+    """A number with as many digits as it deserves: none behind the point from 10 on."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) -> str:
+    """How often each method decides, against scipy, and its worst objective above CARD's.
+
+    Parameters
+    ----------
+    rates
+        Decisions per second by method [1/s], as `card.plan.decision_rates` has them.
+    gaps
+        Largest excess by method [1], as `card.plan.worst_gaps` has them.
+    """
+    rows = []
+    for label, rate in rates.items():
+        gap = gaps[label]
+        numbers = (rate, 1e6 / rate, rate / rates[BASELINE])
+        rows.append((label, *map(digits, numbers), "" if gap is None else f"{gap:.0e}"))
+    head = ("method", "decisions per second", "µs per decision", "× scipy", "worst excess of U")
+    return table(head, rows)
+
+
+def operation_table(runs: Mapping[str, xr.Dataset], num_blocks: int) -> str:
+    """What CARD's rounds cost, and where and how fast they compute, a column per simulation.
+
+    Parameters
+    ----------
+    runs
+        Datasets of `card.simulate` by name.
+    num_blocks
+        Blocks of the LLM.
+    """
+    columns = []
+    for run in runs.values():
+        ours, mean = run.sel(policy="card"), means(run)["card"]
+        clock_hz = float(ours.frequency_hz.where(ours.server_compute_s > 0).mean())
+        clock = "–" if math.isnan(clock_hz) else f"{clock_hz / 1e9:.2f} GHz"
+        columns.append(
+            {
+                "delay per round": f"{mean['delay_s']:.1f} s",
+                "server energy per round": f"{mean['energy_j']:.0f} J",
+                "device energy per round": f"{mean['device_energy_j']:.0f} J",
+                "device-rounds with all blocks on the device": percent(
+                    float((ours.cut == num_blocks).mean())
+                ),
+                "mean server clock while it works": clock,
+            }
+        )
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    return table(("CARD", *runs), rows)
