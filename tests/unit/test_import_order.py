@@ -27,7 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "walkthrough", "output", "study"},
+    {"pages", "report", "walkthrough", "output", "publish", "downloads", "study"},
     {"cli"},
     {"__main__"},
 ]
