@@ -61,11 +61,12 @@ def save_result(name: str, obj: Any) -> None:
 
 
 def save_figure(name: str, figure: Figure) -> None:
-    """Save a figure as `<name>.svg` beside the book; an equal figure gives equal bytes."""
-    import matplotlib  # whoever made the figure has loaded it; the command line starts without it
+    """Save a figure as `<name>.svg` and `.png` beside the book; equal figures give equal bytes."""
+    # Whoever made the figure has loaded matplotlib; the command line starts without it
+    from card.figures.picture import png, svg
 
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(_result(f"{name}.svg"), bbox_inches="tight", metadata={"Date": None})
+    write(_result(f"{name}.svg"), svg(figure, name=name))
+    _result(f"{name}.png").write_bytes(png(figure))
 
 
 def _result(name: str) -> Path:

@@ -215,10 +215,10 @@ def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:
     root
         Root of the repository.
     """
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     return {
         "commit": commit,
-        "dirty": None if commit is None else bool(_git(root, "status", "--porcelain")),
+        "dirty": None if commit is None else bool(git(root, "status", "--porcelain")),
         "python": platform.python_version(),
         "packages": dict(sorted(_versions("card", "book"))),
         "scenario": values,
@@ -230,7 +230,8 @@ def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git(root: Path, *arguments: str) -> str | None:
+    """What git answers about a repository; None without git, a repository or an answer."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True

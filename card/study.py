@@ -25,8 +25,10 @@ from rich.progress import Progress
 
 from card import pages
 from card.claims import applied
+from card.downloads import downloads_page, lift_figures
 from card.hardware import DATA
 from card.pages import to_json, write
+from card.publish import buttons, repository_of, trim
 from card.scenario import load_scenario
 from card.studyfile import load_study
 from card.walkthrough import walkthrough
@@ -135,6 +137,8 @@ def build_book(
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))
         if own is not None:
             write(place.results / "study_claims.json", to_json(own))
+        listed = downloads_page(place.source / "notebooks", place.results)
+        write(generated / "downloads.md", listed)
         if not default:
             pages.note_on_every_page(place.source, pages.study_note(asked))
         return pages.settings(scenario, claims, quick=quick, study=not default)
@@ -160,10 +164,10 @@ def make(
         folder.mkdir(parents=True)
     prepare()
     execute(place, work, jobs=jobs, echo=echo)
-    settings = conclude()
+    added = buttons(repository_of(place.root, os.environ)), conclude()
     shutil.copy(place.root / "_toc.yml", place.source)
     config = yaml.safe_load((place.root / "_config.yml").read_text(encoding="utf-8"))
-    for key, more in settings.items():
+    for key, more in (item for settings in added for item in settings.items()):
         config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
     write(place.source / "_config.yml", yaml.safe_dump(config))
     shutil.copytree(place.results, place.source / "results")
@@ -247,6 +251,7 @@ def _execute(notebook: Path, place: Place, parameters: dict[str, Any]) -> str | 
         where, report = "the kernel", traceback.format_exc()
     else:
         _forget_run(target)
+        lift_figures(target, place.results / "figures")
         return None
     report = _COLOUR.sub("", report)
     write(log, log.read_text(encoding="utf-8") + report)
@@ -286,6 +291,7 @@ def render(place: Place) -> None:
         lines = log.read_text(encoding="utf-8").splitlines()
         problems = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-6:]
         raise BookError("\n  ".join([f"The pages were not rendered; see {log}:", *problems[:20]]))
+    trim(output / "_build/html")
     shutil.copytree(place.results, output / "_build/html/results")
     (output / "_build/html").rename(place.html)
     shutil.rmtree(output)

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from card.compare import Comparison, compare
+from card.figures.picture import png, svg
 from card.figures.results import label_of
 from card.figures.style import use_style
 from card.figures.sweeps import along
@@ -28,7 +29,7 @@ def walkthrough(generated: Path, results: Path) -> None:
     generated
         Folder of computed pages, which receives the tables.
     results
-        Folder of results, which receives the picture `your_study.svg`.
+        Folder of results, which receives the picture `your_study`, as SVG and PNG.
     """
     study = load_study(STUDY)
     found = compare(study.base, study.scenario)
@@ -39,8 +40,8 @@ def walkthrough(generated: Path, results: Path) -> None:
     with mpl.rc_context():
         use_style()
         figure = along(grid, *grid.delay_s.dims[:2])
-        mpl.rcParams["svg.hashsalt"] = "your_study"
-        figure.savefig(results / "your_study.svg", bbox_inches="tight", metadata={"Date": None})
+        write(results / "your_study.svg", svg(figure, name="your_study"))
+        (results / "your_study.png").write_bytes(png(figure))
 
 
 def parameters_table(found: Comparison) -> str:

@@ -45,7 +45,7 @@ def pareto(
     _jumps(axes, *reached)
     axes.plot([chosen[0]], [chosen[1]], "*", color=_INK, markersize=15, zorder=5)
     lines = (
-        ("#8A8A8A", "grey band: every efficient decision"),
+        (COLOURS["grey"], "grey band: every efficient decision"),
         (COLOURS["blue"], "blue points: reached by a weighted sum"),
         (COLOURS["vermillion"], "dashed: the jump of the weighted sum"),
         (_INK, "star: the scenario's weight"),

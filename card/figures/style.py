@@ -1,4 +1,4 @@
-"""The visual language of every figure: palette, sizes, typography."""
+"""The visual language of every figure: what colours mean, sizes, typography."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+
+from card.figures.palette import COLOURS as COLOURS
+from card.figures.picture import show_in_notebooks
 
 WIDTH_IN = 7.2
 """Width of a figure across the page [inch]."""
@@ -22,19 +25,6 @@ POLICY_LABELS = {
     "energy_optimal": "energy-optimal",
     "exhaustive": "exhaustive",
 }
-
-_OKABE_ITO = {
-    "blue": "#0072B2",
-    "vermillion": "#D55E00",
-    "green": "#009E73",
-    "purple": "#CC79A7",
-    "sky": "#56B4E9",
-    "orange": "#E69F00",
-    "grey": "#7F7F7F",
-    "black": "#000000",
-}
-COLOURS = _OKABE_ITO
-"""Okabe and Ito's colour-blind-safe palette, by name."""
 
 DEVICE_COLOURS = tuple(
     COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
@@ -69,7 +59,7 @@ PART_COLOURS = {
 
 
 def use_style() -> None:
-    """Set the style of all figures, and SVG as what a notebook shows."""
+    """Set the style of all figures, and what a notebook shows of them."""
     sns.set_theme(
         context="notebook",
         style="ticks",
@@ -101,9 +91,7 @@ def use_style() -> None:
         },
     )
     if "inline" in mpl.get_backend():
-        from matplotlib_inline.backend_inline import set_matplotlib_formats  # only in Jupyter
-
-        set_matplotlib_formats("svg", metadata={"Date": None})  # type: ignore[no-untyped-call]
+        show_in_notebooks()
 
 
 def device_groups(names: Sequence[str]) -> dict[str, list[int]]:

@@ -27,7 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile", "plan"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "tables", "walkthrough", "output", "study"},
+    {"pages", "report", "tables", "walkthrough", "output", "publish", "downloads", "study"},
     {"cli"},
     {"__main__"},
 ]

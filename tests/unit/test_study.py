@@ -95,6 +95,25 @@ def test_a_book_is_executed_rendered_and_repeatable(place: Place, tmp_path: Path
     assert differing(kept, place.html) == []
 
 
+@pytest.mark.slow
+def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/card")
+    monkeypatch.setenv("GITHUB_SHA", "0123abc")
+    build(place, jobs=1)
+    for name in ("first", "second"):
+        page = (place.html / f"notebooks/{name}.html").read_text()
+        file = f"notebooks/{name}.ipynb"
+        colab = f"https://colab.research.google.com/github/someone/card/blob/0123abc/{file}"
+        binder = f"https://mybinder.org/v2/gh/someone/card/0123abc?urlpath=lab/tree/{file}"
+        assert f'href="{colab}"' in page
+        assert f'href="{binder}"' in page
+        assert 'href="https://github.com/someone/card"' in page
+        assert (place.root / file).is_file(), "what the buttons open"
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -1,0 +1,140 @@
+"""Lays out what a book offers for download: notebooks, figures, data, and a page of them all."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from card.pages import table, to_json, write
+
+_SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
+_SENTENCE = re.compile(r"(?<=[.;])\s")
+_MANY = 6
+
+
+def lift_figures(notebook: Path, folder: Path) -> None:
+    """Save the figures of an executed notebook as SVG and PNG, named as its cells name them.
+
+    The notebook keeps the SVG alone, so that it stays small.
+    """
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for name, _, data in _figures(content):
+        picture = data.pop("image/png", None)
+        write(folder / f"{name}.svg", _joined(data["image/svg+xml"]))
+        if picture:
+            (folder / f"{name}.png").write_bytes(base64.b64decode(_joined(picture)))
+    write(notebook, to_json(content))
+
+
+def downloads_page(notebooks: Path, results: Path) -> str:
+    """Markdown of the page that lists every notebook, figure and data file.
+
+    Parameters
+    ----------
+    notebooks
+        Folder of the executed notebooks.
+    results
+        Folder of results; its figures lie in `figures/`.
+    """
+    contents = {
+        path: json.loads(path.read_text("utf-8")) for path in sorted(notebooks.glob("*.ipynb"))
+    }
+    chapters = {path: f"{{doc}}`notebooks/{path.stem}`" for path in contents}
+    writers = {
+        name: chapters[path]
+        for path, content in contents.items()
+        for name in _SAVED.findall("".join(_joined(cell["source"]) for cell in content["cells"]))
+    }
+    parts = [
+        "## Notebooks",
+        "Executed, with all outputs.",
+        table(
+            ("Chapter", "Notebook"),
+            [
+                (chapters[path], _link(f"_sources/notebooks/{path.name}", path.name, path))
+                for path in contents
+            ],
+        ),
+        "## Figures",
+        "SVG follows the reader's light or dark theme; PNG is for slides and has a white page.",
+        table(
+            ("Figure", "Shows", "SVG", "PNG"),
+            [row for content in contents.values() for row in _figure_rows(content, results)],
+        ),
+        "## Data",
+        "What the figures and the sentences of the book are made of, in full precision.",
+        table(
+            ("File", "Holds", "Computed in"),
+            [
+                (
+                    _link(f"results/{path.name}", path.name, path),
+                    holds(path),
+                    writers.get(path.stem, "the book's build"),
+                )
+                for path in sorted(results.iterdir())
+                if path.suffix in (".csv", ".json", ".nc")
+            ],
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def holds(path: Path) -> str:
+    """What a data file holds, in a line of Markdown: its columns, variables or keys."""
+    if path.suffix == ".csv":
+        frame = pd.read_csv(path)
+        return f"{len(frame):,} rows of {_names(frame.columns)}"
+    if path.suffix == ".nc":
+        with xr.open_dataset(path, engine="scipy") as dataset:
+            sizes = ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items())
+            return f"{_names(dataset.data_vars)} over {sizes}"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, list):
+        kind = f" of {_names(content[0])}" if content and isinstance(content[0], dict) else ""
+        return f"{len(content):,} records{kind}"
+    return _names(content) if isinstance(content, dict) else "one value"
+
+
+def size(byte: int) -> str:
+    """Size of a file as people read it, in kB or MB."""
+    return f"{byte / 1e6:.1f} MB" if byte >= 999_500 else f"{byte / 1e3:.1f} kB"
+
+
+def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, caption and output of each figure of a notebook."""
+    for cell in content["cells"]:
+        figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+        for output in cell.get("outputs", ()):
+            if "image/svg+xml" in output.get("data", {}) and "name" in figure:
+                yield figure["name"], figure.get("caption", ""), output["data"]
+
+
+def _figure_rows(content: Mapping[str, Any], results: Path) -> Iterator[tuple[str, ...]]:
+    for name, caption, _ in _figures(content):
+        files = [results / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
+        links = (_link(f"results/figures/{f.name}", size(f.stat().st_size), f, "") for f in files)
+        yield f"{{numref}}`{name}`", _SENTENCE.split(caption)[0].rstrip(".;"), *links
+
+
+def _link(target: str, text: str, file: Path, after: str | None = None) -> str:
+    # Written as HTML, since a Markdown link to a file makes the book hold a second copy of it
+    note = f" ({size(file.stat().st_size)})" if after is None else after
+    return f'<a href="{target}" download>{html.escape(text)}</a>{note}'
+
+
+def _names(items: Iterable[Any]) -> str:
+    names = [f"`{item}`" for item in items]
+    more = f" and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
+    return ", ".join(names[:_MANY]) + more
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)

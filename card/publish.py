@@ -1,0 +1,94 @@
+"""What a book needs to stand on the web: buttons that run it elsewhere, and no dead weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from card.pages import git
+
+_HTTPS = re.compile(r"https://(?:[^@/]+@)?github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+_SSH = re.compile(r"(?:ssh://)?git@github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+
+# Maps and translations serve who develops the theme; every browser takes the compact kind of font;
+# the icons are drawn by a style sheet
+_DEAD_WEIGHT = (
+    "_static/**/*.map",
+    "_static/locales/*/*/*",
+    "_static/vendor/fontawesome/**/*.ttf",
+    "_static/scripts/fontawesome.js*",
+)
+_ICON_SCRIPT = re.compile(
+    r"\s*<!--[^>]*custom icons -->\s*<script[^>]*fontawesome\.js[^>]*></script>"
+)
+_MATH_SCRIPT = re.compile(
+    r"\s*<script>window\.MathJax = .*?</script>|\s*<script[^>]*mathjax/startup\.js[^>]*></script>"
+)
+_MATH = re.compile(r'class="[^"]*\bmath\b')
+
+
+class Repository(NamedTuple):
+    """Public address of the repository, and the branch or commit that the book was built from."""
+
+    url: str
+    reference: str
+
+
+def repository(
+    environment: Mapping[str, str], remote: str | None = None, reference: str | None = None
+) -> Repository | None:
+    """Public repository behind a book, or None if it is not known.
+
+    Parameters
+    ----------
+    environment
+        Environment variables. GITHUB_REPOSITORY with GITHUB_SERVER_URL and GITHUB_SHA, as GitHub's
+        runners set them, go before what a clone says.
+    remote
+        Address of the clone's remote; only one on GitHub counts, since Colab opens no other.
+    reference
+        Branch or commit of the clone.
+    """
+    name = environment.get("GITHUB_REPOSITORY")
+    if name:
+        server = environment.get("GITHUB_SERVER_URL", "https://github.com")
+        return Repository(f"{server}/{name}", environment.get("GITHUB_SHA") or reference or "HEAD")
+    found = _HTTPS.fullmatch(remote or "") or _SSH.fullmatch(remote or "")
+    return Repository(f"https://github.com/{found[1]}", reference or "HEAD") if found else None
+
+
+def repository_of(root: Path, environment: Mapping[str, str]) -> Repository | None:
+    """Public repository that a folder is a clone of, or None if it is not known."""
+    branch = git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    reference = git(root, "rev-parse", "HEAD") if branch == "HEAD" else branch
+    return repository(environment, git(root, "remote", "get-url", "origin"), reference)
+
+
+def buttons(found: Repository | None) -> dict[str, Any]:
+    """What the book's configuration adds for links to the repository, to Binder and to Colab."""
+    if found is None:
+        return {}
+    return {
+        "repository": {"url": found.url, "branch": found.reference, "path_to_book": ""},
+        "html": {"use_repository_button": True},
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+            "notebook_interface": "jupyterlab",
+        },
+    }
+
+
+def trim(html: Path) -> None:
+    """Drop from a rendered book the files that no reader's browser needs, and what loads them."""
+    for pattern in _DEAD_WEIGHT:
+        for path in html.glob(pattern):
+            path.unlink()
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        lean = _ICON_SCRIPT.sub("", text)
+        if not _MATH.search(lean):
+            lean = _MATH_SCRIPT.sub("", lean)
+        page.write_text(lean, encoding="utf-8")

@@ -1,0 +1,85 @@
+"""`card.downloads`: figures lifted out of notebooks, and a page that lists every file."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from card.downloads import downloads_page, holds, lift_figures, size
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path) -> Path:
+    """One executed notebook with a figure and a saved result."""
+    picture = {"image/svg+xml": ["<svg/>\n"], "image/png": base64.b64encode(b"png").decode()}
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "metadata": {"mystnb": {"figure": {"name": "fig-rates", "caption": "Rates. With more."}}},
+        "source": ['save_result("rates", rates)\n', 'save_result(\n    "wrapped", 1)'],
+        "outputs": [{"output_type": "display_data", "data": picture, "metadata": {}}],
+    }
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "01_model.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}}))
+    return folder
+
+
+def test_a_figure_is_lifted_by_its_name_and_the_notebook_keeps_one_picture(
+    notebooks: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):  # lifting again finds no PNG and keeps what is there
+        lift_figures(notebooks / "01_model.ipynb", tmp_path)
+        assert (tmp_path / "fig-rates.svg").read_text() == "<svg/>\n"
+        assert (tmp_path / "fig-rates.png").read_bytes() == b"png"
+    kept = json.loads((notebooks / "01_model.ipynb").read_text())
+    assert list(kept["cells"][0]["outputs"][0]["data"]) == ["image/svg+xml"]
+
+
+def test_the_page_lists_every_file_once_and_says_who_computes_it(
+    notebooks: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    lift_figures(notebooks / "01_model.ipynb", results / "figures")
+    (results / "rates.json").write_text('{"good": 1, "poor": 0}')
+    (results / "wrapped.json").write_text("1")
+    (results / "provenance.json").write_text("{}")
+
+    lines = downloads_page(notebooks, results).splitlines()
+
+    def line(text: str) -> str:
+        (found,) = [row for row in lines if text in row]
+        return found
+
+    assert 'href="_sources/notebooks/01_model.ipynb" download' in line("01_model.ipynb")
+    figure = line("{numref}`fig-rates`")
+    assert 'href="results/figures/fig-rates.svg"' in figure
+    assert 'href="results/figures/fig-rates.png"' in figure
+    assert "| Rates |" in figure
+    assert "`good`, `poor` | {doc}`notebooks/01_model`" in line("results/rates.json")
+    assert "{doc}`notebooks/01_model`" in line("results/wrapped.json")
+    assert "the book's build" in line("results/provenance.json")
+
+
+def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"cut": range(1200), "delay_s": 0.1})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    xr.Dataset({"delay_s": ("cut", [0.1, 0.2])}).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    (tmp_path / "list.json").write_text('[{"round": 1}, {"round": 2}]')
+    (tmp_path / "many.json").write_text(json.dumps(dict.fromkeys("abcdefgh", 0)))
+
+    assert holds(tmp_path / "a.csv") == "1,200 rows of `cut`, `delay_s`"
+    assert holds(tmp_path / "a.nc") == "`delay_s` over 2 cut"
+    assert holds(tmp_path / "list.json") == "2 records of `round`"
+    assert holds(tmp_path / "many.json") == "`a`, `b`, `c`, `d`, `e`, `f` and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("byte", "text"),
+    [(92, "0.1 kB"), (9_747, "9.7 kB"), (999_500, "1.0 MB"), (2_067_004, "2.1 MB")],
+)
+def test_sizes_read_as_people_write_them(byte: int, text: str) -> None:
+    assert size(byte) == text

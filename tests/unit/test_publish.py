@@ -1,0 +1,67 @@
+"""`card.publish`: whose repository a book is, and what it can do without."""
+
+from pathlib import Path
+
+import pytest
+
+from card.publish import Repository, buttons, repository, trim
+
+RUNNER = {
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "someone/card",
+    "GITHUB_SHA": "0123abc",
+}
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        "https://github.com/someone/card",
+        "https://github.com/someone/card.git",
+        "https://someone:secret@github.com/someone/card.git",
+        "git@github.com:someone/card.git",
+        "ssh://git@github.com/someone/card.git",
+    ],
+)
+def test_a_clone_of_github_tells_its_public_address_and_nothing_else(remote: str) -> None:
+    found = repository({}, remote, "main")
+    assert found == Repository("https://github.com/someone/card", "main")
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [None, "", "/srv/git/card.git", "https://example.org/someone/card", "https://github.com/card"],
+)
+def test_no_address_is_made_up(remote: str | None) -> None:
+    assert repository({}, remote, "main") is None
+    assert buttons(None) == {}
+
+
+def test_a_runner_knows_better_than_its_clone() -> None:
+    found = repository(RUNNER, "https://github.com/fork/card", "main")
+    assert found == Repository("https://github.com/someone/card", "0123abc")
+
+
+def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
+    icons = '<script defer src="_static/scripts/fontawesome.js?digest=1"></script>'
+    head = (
+        f"<!-- So that users can add custom icons -->\n{icons}"
+        '<script>window.MathJax = {"tex": {}}</script>'
+        '<script defer="defer" src="_static/mathjax/startup.js?v=1"></script>'
+        '<script src="searchindex.js"></script>'
+    )
+    (tmp_path / "plain.html").write_text(head + "<p>No equation.</p>")
+    (tmp_path / "math.html").write_text(head + '<div class="math notranslate">x</div>')
+    for name in ("scripts/fontawesome.js", "scripts/theme.js.map", "scripts/theme.js"):
+        file = tmp_path / "_static" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    trim(tmp_path)
+
+    plain, math = ((tmp_path / f"{name}.html").read_text() for name in ("plain", "math"))
+    assert plain == '<script src="searchindex.js"></script><p>No equation.</p>'
+    assert "MathJax" in math
+    assert "mathjax/startup.js" in math
+    assert "fontawesome" not in math
+    assert [path.name for path in tmp_path.rglob("*.js*")] == ["theme.js"]
