@@ -26,6 +26,7 @@ from rich.progress import Progress
 from card import pages
 from card.claims import applied
 from card.hardware import DATA
+from card.indexes import indexes
 from card.pages import to_json, write
 from card.scenario import load_scenario
 from card.studyfile import load_study
@@ -131,6 +132,7 @@ def build_book(
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
         write(generated / "provenance.md", pages.provenance_page(scenarios))
+        indexes(ROOT, place.source, claims)
         walkthrough(generated, place.results)
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))
         if own is not None:

@@ -15,7 +15,7 @@ ORDER = [
     {"records", "checks"},
     {"merge", "profiles"},
     {"hardware"},
-    {"scenario"},
+    {"scenario", "notation"},
     {"llm", "channel", "parameters"},
     {"costs"},
     {"kernel"},
@@ -27,7 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "walkthrough", "output", "study"},
+    {"pages", "report", "walkthrough", "output", "study", "indexes", "crossrefs"},
     {"cli"},
     {"__main__"},
 ]
