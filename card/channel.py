@@ -32,7 +32,8 @@ def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: flo
 
     Notes
     -----
-    Log-distance law; see Goldsmith, Wireless Communications (2005).
+    Log-distance law, :eq:`eq-gain` of the book without X; see Goldsmith, Wireless Communications
+    (2005).
     """
     backend = backend_of(distance_m, path_loss_exponent, loss_db)
     distance, exponent = backend.floats(distance_m), backend.floats(path_loss_exponent)
@@ -58,6 +59,10 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
     -------
     Gains [1] of shape `(*gain.shape, rounds, K)`, the same for uplink and downlink; K is
     `fading_draws` for block fading, else 1 (fast fading then enters `rate_bps`).
+
+    Notes
+    -----
+    Equation :eq:`eq-gain` of the book, its shadowing X drawn once per round.
     """
     mean = np.asarray(gain, dtype=np.float64)[..., None]
     shadowing = db_to_linear(link.shadowing_db * rng.standard_normal((*mean.shape[:-1], rounds)))
@@ -78,7 +83,12 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
 def snr(
     gain: ArrayLike, power_dbm: float, noise_dbm_per_hz: float, bandwidth_hz: float
 ) -> FloatArray:
-    """Signal-to-noise ratio [1] of a gain [1] at a transmit power [dBm] over a bandwidth [Hz]."""
+    """Signal-to-noise ratio [1] of a gain [1] at a transmit power [dBm] over a bandwidth [Hz].
+
+    Notes
+    -----
+    Equation :eq:`eq-snr` of the book.
+    """
     backend = backend_of(gain, power_dbm, noise_dbm_per_hz, bandwidth_hz)
     noise_w = dbm_to_w(noise_dbm_per_hz) * bandwidth_hz
     ratio: FloatArray = dbm_to_w(power_dbm) * backend.floats(gain) / noise_w
@@ -97,8 +107,8 @@ def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
 
     Notes
     -----
-    The expectation over an exponential power gain, by parts; see Alouini and Goldsmith, IEEE
-    Trans. Veh. Technol. 48(4), 1999.
+    Equation :eq:`eq-ergodic` of the book: the expectation over an exponential power gain, by parts;
+    see Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999.
     """
     backend = backend_of(bandwidth_hz, snr_ratio)
     inverse = 1.0 / backend.floats(snr_ratio)

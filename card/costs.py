@@ -56,6 +56,11 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     ------
     ScenarioError
         If a LoRA target or the sequence length does not fit the LLM, or counts exceed 64 bits.
+
+    Notes
+    -----
+    Equations :eq:`eq-device-work`, :eq:`eq-traffic`, :eq:`eq-adapters` and :eq:`eq-memory` of the
+    book.
     """
     arch = architecture(scenario.llm)
     check_length(arch, scenario)
@@ -117,13 +122,14 @@ class System:
     device_names: tuple[str, ...]
     profile: CutProfile
     feasible: NDArray[np.bool_]
-    """Cuts that fit each device's memory and the cut range, shape `(devices, I + 1)` (C)."""
+    """Cuts that fit each device's memory and the cut range, shape `(devices, I + 1)` (C), by
+    :eq:`eq-feasible`."""
     throughput_flops: FloatArray
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
-    """Device power while it computes [W], shape `(devices,)`; NaN where unknown."""
+    """Device power while it computes [W], shape `(devices,)` (P_D); NaN where unknown."""
     uplink_power_w: float
-    """Device transmit power [W]."""
+    """Device transmit power [W] (p_up)."""
     flops_per_hz: float
     """Server work per clock cycle [FLOP] (κ)."""
     static_power_w: float
@@ -131,7 +137,8 @@ class System:
     power_coefficient: float
     """Server power per cubed clock [W/Hz³] (ξ)."""
     frequency_min_hz: FloatArray
-    """Lowest server clock for each device [Hz], shape `(devices,)` (F_min)."""
+    """Lowest server clock for each device [Hz], shape `(devices,)` (F_min), by
+    :eq:`eq-clock-range`."""
     frequency_max_hz: float
     """Highest server clock [Hz] (F_max)."""
     clocks_hz: FloatArray | None
@@ -175,6 +182,10 @@ def system(scenario: Scenario | System) -> System:
     ------
     ScenarioError
         If the cut range is empty or no cut fits a device's memory.
+
+    Notes
+    -----
+    Compute rates are :eq:`eq-throughput` of the book.
     """
     if isinstance(scenario, System):
         return scenario
@@ -279,18 +290,21 @@ class Costs:
 
     @property
     def delay_s(self) -> FloatArray:
-        """Delay of the round [s] (D)."""
+        """Delay of the round [s] (D), :eq:`eq-delay` of the book."""
         sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
         return self.device_compute_s + sent_s + self.server_compute_s
 
     @property
     def energy_j(self) -> FloatArray:
-        """Server energy [J] (E)."""
+        """Server energy [J] (E), :eq:`eq-energy` of the book."""
         return self.server_compute_s * self.server_power_w
 
     @property
     def device_energy_j(self) -> FloatArray:
-        """Device energy of computing and sending [J]; reported, not optimised."""
+        """Device energy of computing and sending [J] (E_D); reported, not optimised.
+
+        Equation :eq:`eq-device-energy` of the book.
+        """
         sending_s = self.uplink_s + self.adapter_up_s
         return self.device_compute_s * self.device_power_w + sending_s * self.uplink_power_w
 
@@ -331,7 +345,7 @@ def evaluate(
 
     Notes
     -----
-    Equations (delay) and (energy) of the book's system model.
+    Equations :eq:`eq-delay` and :eq:`eq-energy` of the book.
     """
     arrays = _as_system(system)
     values = (device, cut, frequency_hz, uplink_bps, downlink_bps)
@@ -396,7 +410,7 @@ def server_cycles(arrays: System, cut: Any) -> FloatArray:
 
 
 def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
-    """Server power at a clock [W], P(f) = P_0 + ξ f³."""
+    """Server power at a clock [W], P(f) = P_0 + ξ f³; :eq:`eq-power` of the book."""
     cube = frequency_hz * frequency_hz * frequency_hz
     power: FloatArray = arrays.static_power_w + arrays.power_coefficient * cube
     return power

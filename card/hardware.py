@@ -44,15 +44,15 @@ class Hardware(Record):
     flop_per_core_cycle: Positive
     """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
     clock_hz: Positive
-    """Highest GPU clock [Hz]."""
+    """Highest GPU clock [Hz] (f_D)."""
     memory_gb: Positive
-    """Memory [GB], 1 GB = 10^9 byte."""
+    """Memory [GB] (M_D), 1 GB = 10^9 byte."""
     memory_bandwidth_gb_per_s: Positive | None
     """Memory bandwidth [GB/s]."""
     min_power_w: Positive | None
     """Lowest power mode [W]."""
     max_power_w: Positive | None
-    """Highest power mode, or thermal design power [W]."""
+    """Highest power mode, or thermal design power [W] (P_max)."""
     sources: dict[str, Source]
     """Origin of each number."""
 
@@ -137,6 +137,10 @@ def against_datasheet(profile: Profile) -> dict[str, float | None]:
     -------
     Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
     measured and predicted time [s]; None for what is not known.
+
+    Notes
+    -----
+    Equation :eq:`eq-utilisation` of the book.
     """
     base = catalogue().get(profile.hardware or "")
     peak = base.peak_flops if base else None

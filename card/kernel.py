@@ -26,13 +26,13 @@ class Extremes(NamedTuple):
     """True extremes of delay and server energy over a device-round's feasible set."""
 
     delay_min_s: FloatArray
-    """Shortest delay [s]."""
+    """Shortest delay [s] (D_min)."""
     delay_max_s: FloatArray
-    """Longest delay [s]."""
+    """Longest delay [s] (D_max)."""
     energy_min_j: FloatArray
-    """Least server energy [J]."""
+    """Least server energy [J] (E_min)."""
     energy_max_j: FloatArray
-    """Most server energy [J]."""
+    """Most server energy [J] (E_max)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from card.refusal import ScenarioError, unknown
 from card.scenario import Lora, Scenario, Training, llm_names
 
 LABEL_BITS = 32
-"""Bits of one label on the wire, a token id as a 32-bit integer (`assumed`)."""
+"""Bits of one label (ℓ) on the wire, a token id as a 32-bit integer (`assumed`)."""
 
 Norm = Literal["rms", "layer"]
 _FLOAT32 = 32
@@ -54,6 +54,7 @@ class Architecture:
     title: str
     num_blocks: int
     hidden: int
+    """Width of a block."""
     heads: int
     kv_heads: int
     head_dim: int
@@ -276,6 +277,10 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
         The LLM, the mini-batch and the adapters.
     first
         Whether this is block 1, whose input is the frozen embedding and needs no gradient.
+
+    Notes
+    -----
+    Equation :eq:`eq-work` of the book, summed over the block's products.
     """
     batch, length, bits = training.batch_size, training.sequence_length, training.activation_bits
     tokens, heads = batch * length, arch.heads

@@ -125,7 +125,7 @@ class Ceilings(Record):
     """What the machine reaches where nothing else holds it up; best of the repeats."""
 
     peak_flops: Positive
-    """Rate of a large square matrix product in the parts' number format [FLOP/s]."""
+    """Rate of a large square matrix product in the parts' number format [FLOP/s] (C_peak)."""
     memory_byte_per_s: Positive
     """Bytes read and written per time by a large copy [byte/s]."""
     repeats: Count
@@ -143,7 +143,7 @@ class WholeStep(Record):
     measured: Spread
     """Measured time."""
     predicted_s: Positive
-    """Sum of the parts' medians [s]."""
+    """Sum of the parts' medians [s], by :eq:`eq-step`."""
 
     @property
     def error(self) -> float:

@@ -44,7 +44,7 @@ class Lora(Record):
     """Low-rank adapters on frozen matrices."""
 
     rank: Count
-    """Rank r of each adapter."""
+    """Rank of each adapter (r)."""
     targets: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Projections that carry an adapter, named as in the architecture."""
     adapter_bits: Literal[8, 16, 32, 64]
@@ -61,7 +61,7 @@ class Server(Record):
     static_power_w: NotNegative
     """Power drawn whenever the server works, whatever its clock [W] (P_0)."""
     minimum_frequency_hz: NotNegative
-    """Lowest GPU clock the server runs at [Hz]."""
+    """Lowest GPU clock the server runs at [Hz] (F_hw)."""
     clocks_hz: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
     """The clocks the GPU really offers [Hz]; null for a continuous clock."""
     clock_step_hz: Positive | None = None
@@ -118,7 +118,7 @@ class Device(Record):
     distance_m: Annotated[Number, Field(ge=1, le=1e6)]
     """Distance to the base station [m]; the path-loss law starts at 1 m."""
     memory_share: Share = 0.75
-    """Share of the memory that training may use; the rest is the system's."""
+    """Share of the memory that training may use (μ); the rest is the system's."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -139,9 +139,9 @@ class Link(Record):
     noise_dbm_per_hz: Level
     """Noise power density [dBm/Hz] (N_0)."""
     reference_loss_db: Level
-    """Path loss at 1 m [dB]."""
+    """Path loss at 1 m [dB] (g_0)."""
     shadowing_db: Annotated[Number, Field(ge=0, le=100)]
-    """Standard deviation of log-normal shadowing [dB]."""
+    """Standard deviation of log-normal shadowing [dB] (σ_X)."""
     fading: Literal["ergodic", "none", "block"]
     """How fast fading enters a round's rate."""
     fading_draws: Count = 1

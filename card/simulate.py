@@ -155,7 +155,12 @@ def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
 
 
 def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
-    """Reduction of a mean against a benchmark's [1]; None where the benchmark spends nothing."""
+    """Reduction of a mean against a benchmark's [1]; None where the benchmark spends nothing.
+
+    Notes
+    -----
+    Equation :eq:`eq-reduction` of the book.
+    """
     spent = float(np.mean(benchmark))
     return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
 

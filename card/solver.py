@@ -46,7 +46,7 @@ class Decision:
     cut: IntArray
     """Blocks on the device."""
     frequency_hz: FloatArray
-    """Server clock [Hz]."""
+    """Server clock [Hz] (f)."""
     delay_s: FloatArray
     """Delay of the round [s]."""
     energy_j: FloatArray
@@ -82,6 +82,10 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
         Costs per cut.
     feasible
         Cuts allowed, shape `(I + 1,)`.
+
+    Notes
+    -----
+    The cost vector is :eq:`eq-vector` of the book, which proves the rule.
     """
     names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit")
     columns = [getattr(profile, name).tolist() for name in names]
@@ -107,7 +111,12 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
 def extremes(
     system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
 ) -> Extremes:
-    """Smallest and largest delay and energy over each device-round's feasible cuts and clocks."""
+    """Smallest and largest delay and energy over each device-round's feasible cuts and clocks.
+
+    Notes
+    -----
+    Equations :eq:`eq-extremes` of the book.
+    """
     backend = system.backend(device, uplink_bps, downlink_bps)
     values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
     function = partial(bounds_of, _lines(system, _pruned, backend))
@@ -130,8 +139,8 @@ def best_frequency(
 
     Notes
     -----
-    Equation (frequency) of the book: the stationary point of (delay_price + energy_price P(f)) / f,
-    clipped to the allowed range; with a clock list, the better of its two neighbours.
+    Equation :eq:`eq-frequency` of the book: the stationary point of
+    (delay_price + energy_price P(f)) / f, clipped to the allowed range; with a clock list, the better of its two neighbours.
     """
     backend = system.backend(device, delay_price, energy_price)
     arrays, xp = system.on(backend), backend.xp
@@ -142,7 +151,12 @@ def best_frequency(
 
 
 def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
+    """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained.
+
+    Notes
+    -----
+    Equations :eq:`eq-prices` of the book.
+    """
     backend = backend_of(*bounds, delay_weight)
     return unit_prices(backend.xp, bounds, backend.floats(delay_weight))
 
@@ -150,7 +164,12 @@ def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, Float
 def objective(
     bounds: Extremes, delay_weight: ArrayLike, delay_s: FloatArray, energy_j: FloatArray
 ) -> FloatArray:
-    """Weighted sum of normalised delay and energy (U) [1]."""
+    """Weighted sum of normalised delay and energy (U) [1].
+
+    Notes
+    -----
+    Equation :eq:`eq-problem` of the book.
+    """
     delay_price, energy_price = prices(bounds, delay_weight)
     late, spent = delay_s - bounds.delay_min_s, energy_j - bounds.energy_min_j
     value: FloatArray = delay_price * late + energy_price * spent
@@ -184,6 +203,10 @@ def solve(
     ------
     ScenarioError
         If a value is out of its range or not finite.
+
+    Notes
+    -----
+    Equation :eq:`eq-joint` of the book.
     """
     return _solve(as_system(system), _pruned, device, uplink_bps, downlink_bps, delay_weight)
 

@@ -27,6 +27,7 @@ from card import pages
 from card.claims import applied
 from card.downloads import downloads_page, lift_figures
 from card.hardware import DATA
+from card.indexes import indexes
 from card.pages import to_json, write
 from card.publish import buttons, repository_of, trim
 from card.scenario import load_scenario
@@ -133,6 +134,7 @@ def build_book(
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
         write(generated / "provenance.md", pages.provenance_page(scenarios))
+        indexes(ROOT, place.source, claims)
         walkthrough(generated, place.results)
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))
         if own is not None:

@@ -103,6 +103,10 @@ def roofline(profile: Profile, ceilings: Ceilings) -> Figure:
         A measured profile; parts without counted traffic are left out.
     ceilings
         The same machine's limits.
+
+    Notes
+    -----
+    The roof is :eq:`eq-roofline` of the book.
     """
     figure = Figure(figsize=(WIDTH_IN, 4.0), layout="constrained")
     whole, near = figure.subplots(1, 2, width_ratios=(1.45, 1))

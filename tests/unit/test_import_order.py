@@ -15,7 +15,7 @@ ORDER = [
     {"records", "checks"},
     {"merge", "profiles"},
     {"hardware"},
-    {"scenario"},
+    {"scenario", "notation"},
     {"llm", "channel", "parameters"},
     {"costs", "fading"},
     {"kernel", "fidelity"},
@@ -27,7 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile", "plan"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "tables", "walkthrough", "output", "publish", "downloads", "study"},
+    {"pages", "report", "tables", "walkthrough", "output", "publish", "downloads", "study", "indexes", "crossrefs"},
     {"cli"},
     {"__main__"},
 ]

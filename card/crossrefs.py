@@ -1,0 +1,119 @@
+"""Sphinx extension of the book: links between formulas, symbols and the package.
+
+Inline formulas that are one symbol link to its entry on the page *Notation*; numbered equations
+are followed by a link to what computes them; symbols in docstrings are set as formulas, and link
+alike.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from docutils import nodes  # type: ignore[import-untyped]  # part of the `book` extra, with Sphinx
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.writers.html5 import HTML5Translator
+
+from card.notation import notation
+
+PAGE = "notation"
+"""The page that symbols link to; it links none itself."""
+
+
+class LinkSymbols(SphinxPostTransform):
+    """Links every inline formula that is one symbol to its definition."""
+
+    default_priority = 400
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        """Link the formulas of one page."""
+        page = self.env.docname
+        if page == PAGE or PAGE not in self.env.found_docs:
+            return
+        chapter = re.match(r"notebooks/(\d+)", page)
+        target = self.app.builder.get_relative_uri(page, PAGE)
+        for formula in list(self.document.findall(nodes.math)):
+            symbol = notation().symbol(formula.astext(), chapter[1] if chapter else "")
+            if symbol is None or _within(formula, nodes.title, nodes.reference):
+                continue
+            unit = f" [{symbol.unit}]" if symbol.unit else ""
+            link = nodes.reference(
+                "",
+                "",
+                internal=True,
+                refuri=f"{target}#{symbol.anchor}",
+                reftitle=f"{symbol.meaning.replace('$', '')}{unit}",
+                classes=["symbol"],
+            )
+            formula.replace_self(link)
+            link += formula
+
+
+def _within(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
+    while node := node.parent:
+        if isinstance(node, kinds):
+            return True
+    return False
+
+
+class LinkEquations(SphinxTransform):
+    """Puts behind every numbered equation a link to what computes it."""
+
+    default_priority = 400
+
+    def apply(self, **_: Any) -> None:
+        """Extend the equations of one page."""
+        homes = {equation.label: equation.home for equation in notation().equations}
+        for block in list(self.document.findall(nodes.math_block)):
+            home = homes.get(block.get("label") or "")
+            if not home:
+                continue
+            link = pending_xref(
+                "",
+                nodes.literal("", home),
+                refdomain="py",
+                reftype="obj",
+                reftarget=f"card.{home}",
+                refdoc=self.env.docname,
+                refwarn=True,
+            )
+            place = block.parent.index(block) + 1
+            block.parent.insert(place, nodes.paragraph("", "In code: ", link, classes=["in-code"]))
+
+
+def set_symbols(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Set as formulas the symbols that a docstring names in parentheses, such as `(F_D)`."""
+    known = {symbol.plain: symbol.latex for symbol in notation().listed if not symbol.chapter}
+    named = "|".join(map(re.escape, known))
+
+    def formula(found: re.Match[str]) -> str:
+        return f"(:math:`{known[found[1]]}`)"
+
+    for number, line in enumerate(lines):
+        lines[number] = re.sub(rf"(?<= )\(({named})\)(?=[\s.,;:]|$)", formula, line)
+
+
+def visit_citation(translator: HTML5Translator, node: nodes.Element) -> None:
+    """Write an entry of the bibliography with the role that its list requires of its items."""
+    HTML5Translator.visit_citation(translator, node)
+    translator.body[-1] = translator.body[-1].replace('"doc-biblioentry"', '"listitem"')
+
+
+def depart_citation(translator: HTML5Translator, node: nodes.Element) -> None:
+    """Close an entry of the bibliography."""
+    HTML5Translator.depart_citation(translator, node)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.add_transform(LinkEquations)
+    app.add_post_transform(LinkSymbols)
+    app.connect("autodoc-process-docstring", set_symbols)
+    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
