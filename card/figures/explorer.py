@@ -1,0 +1,132 @@
+"""Picture of one decision: its cut, its clock, where it takes time and energy, and its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from card.figures.style import (
+    PART_COLOURS,
+    PART_LABELS,
+    POLICY_COLOURS,
+    POLICY_LABELS,
+    WIDTH_IN,
+)
+
+_INK, _QUIET = "#222222", "#666666"
+_HATCHES = dict(zip(PART_LABELS, (None, "////", "---", "\\\\\\\\", "xxx"), strict=True))
+
+
+def explorer(found: xr.Dataset, delay_weight: float) -> Figure:
+    """One decision of CARD beside two benchmarks and its own decisions at other weights.
+
+    Parameters
+    ----------
+    found
+        Decisions on one link over `(policy, delay_weight)`, as `card.explorer` finds them.
+    delay_weight
+        The weight of the decision to show, one of those found.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
+    panels = figure.subplots(2, 2, height_ratios=[1, 1])
+    chosen = found.sel(delay_weight=delay_weight)
+    _cut(panels[0, 0], chosen.sel(policy="card"), found.attrs)
+    _front(panels[0, 1], found, chosen)
+    _delay(panels[1, 0], chosen)
+    _energy(panels[1, 1], chosen)
+    return figure
+
+
+def _cut(axes: Axes, chosen: xr.Dataset, limits: dict[str, float]) -> None:
+    """The blocks of the LLM on either side of the cut, and the clock between its limits."""
+    cut, blocks = int(chosen.cut), int(limits["num_blocks"])
+    for block in range(blocks):
+        side = "device_compute_s" if block < cut else "server_compute_s"
+        axes.barh(
+            1, 0.82 / blocks, left=block / blocks, height=0.3, align="edge",
+            color=PART_COLOURS[side], hatch=_HATCHES[side], edgecolor="white", linewidth=0,
+        )  # fmt: skip
+    axes.plot([cut / blocks - 0.09 / blocks] * 2, [0.92, 1.38], color=_INK, linewidth=2.5)
+    axes.text(0, 1.5, f"device: {cut} blocks", fontsize=9, color=_INK)
+    axes.text(1, 1.5, f"server: {blocks - cut} blocks", fontsize=9, color=_INK, ha="right")
+    top = limits["frequency_max_hz"]
+    low, here = float(chosen.frequency_min_hz) / top, float(chosen.frequency_hz) / top
+    axes.barh(0.25, 1, height=0.1, color="#E6E6E6")
+    axes.barh(0.25, 1 - low, left=low, height=0.1, color="#BBBBBB")
+    if float(chosen.server_compute_s) > 0:
+        axes.plot([here] * 2, [0.12, 0.38], color=_INK, linewidth=2.5)
+        text = f"server clock {float(chosen.frequency_hz) / 1e9:.3f} GHz"
+    else:
+        text = "server idle"
+    axes.text(0, 0.5, text, fontsize=9, color=_INK)
+    axes.text(1, -0.02, f"{top / 1e9:.2f} GHz", fontsize=8.5, color=_QUIET, ha="right", va="top")
+    axes.text(0, -0.02, "0", fontsize=8.5, color=_QUIET, va="top")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.2, 1.75), title="Where to cut, how fast to clock")
+    axes.axis("off")
+
+
+def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
+    every, blue = found.sel(policy="card"), POLICY_COLOURS["card"]
+    axes.plot(every.delay_s, every.energy_j, ".-", color=blue, linewidth=0.8, markersize=6)
+    right, top = float(found.delay_s.max()), float(found.energy_j.max())
+    for policy in found.policy.values[1:]:
+        at = chosen.sel(policy=policy)
+        x, y = float(at.delay_s), float(at.energy_j)
+        axes.plot([x], [y], "s", color=POLICY_COLOURS[policy], markersize=6)
+        side = "right" if x > right / 2 else "left"
+        axes.annotate(
+            POLICY_LABELS[policy], (x, y), (-6 if side == "right" else 6, 5),
+            textcoords="offset points", ha=side, fontsize=9,
+        )  # fmt: skip
+    mine = chosen.sel(policy="card")
+    axes.plot([mine.delay_s], [mine.energy_j], "*", color=_INK, markersize=14, zorder=5)
+    axes.set(xlim=(0, 1.06 * right), ylim=(-0.04 * top, 1.16 * top or 1.0))
+    axes.set(xlabel="delay [s]", ylabel="server energy [J]", title="Its place among all weights")
+
+
+def _delay(axes: Axes, chosen: xr.Dataset) -> None:
+    """Parts of the delay, stacked, a bar per policy."""
+    parts = {name: chosen[name] for name in PART_LABELS if name in chosen}
+    parts["adapter_s"] = chosen.adapter_down_s + chosen.adapter_up_s
+    start = np.zeros(chosen.sizes["policy"])
+    places = np.arange(len(start))
+    for name, values in parts.items():
+        axes.barh(
+            places, values, left=start, height=0.5, color=PART_COLOURS[name], edgecolor="white",
+            hatch=_HATCHES[name], linewidth=0, label=PART_LABELS[name],
+        )  # fmt: skip
+        start += values.values
+    _rows(axes, chosen, [f"{total:.4g} s" for total in start], start)
+    axes.set(xlabel="delay of the round [s]", title="Delay")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=8.5)
+
+
+def _energy(axes: Axes, chosen: xr.Dataset) -> None:
+    """Server energy and device energy of each policy, side by side."""
+    places = np.arange(chosen.sizes["policy"])
+    sides = (
+        ("server", "energy_j", "server_compute_s", -0.14),
+        ("device", "device_energy_j", "device_compute_s", 0.14),
+    )
+    for who, name, part, shift in sides:
+        axes.barh(
+            places + shift, np.nan_to_num(chosen[name]), height=0.26, color=PART_COLOURS[part],
+            hatch=_HATCHES[part], edgecolor="white", linewidth=0, label=who,
+        )  # fmt: skip
+    joules = np.stack([chosen.energy_j.values, chosen.device_energy_j.values])
+    text = [" + ".join(f"{j:.4g}" for j in pair if np.isfinite(j)) + " J" for pair in joules.T]
+    _rows(axes, chosen, text, np.nanmax(joules, axis=0))
+    axes.set(xlabel="energy of the round [J]", title="Energy")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=8.5)
+
+
+def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: np.ndarray) -> None:
+    """Names of the policies, and what each comes to, above its bar."""
+    for place, (policy, text) in enumerate(zip(chosen.policy.values, texts, strict=True)):
+        label = f"{POLICY_LABELS[policy]}: {text}"
+        axes.text(0, place - 0.33, label, fontsize=9, color=_INK, va="bottom")
+    axes.set(yticks=[], ylim=(len(texts) - 0.5, -0.75), xlim=(0, 1.03 * float(max(ends)) or 1.0))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)

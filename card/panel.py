@@ -1,0 +1,226 @@
+"""The Explorer as a reader meets it: an element of a page, or live controls in Jupyter.
+
+A page holds decisions computed beforehand and stops its sliders there. In Jupyter the solver runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from card.costs import System
+from card.costs import system as as_system
+from card.explorer import BANDWIDTHS_HZ, DELAY_WEIGHTS, DISTANCES_M, boards, explore, grid, ladder
+from card.figures.explorer import explorer as picture
+from card.figures.framework import round_steps
+from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
+from card.scenario import Scenario
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+DIGITS = 5
+"""Significant digits of the numbers in a page, one more than it shows."""
+COLUMNS = (
+    "cut",
+    "device_compute_s",
+    "uplink_s",
+    "server_compute_s",
+    "downlink_s",
+    "adapter_down_s",
+    "adapter_up_s",
+    "energy_j",
+    "device_energy_j",
+    "sending_j",
+)
+"""Quantities of a decision that a page holds, beside the clock; the delay is the sum of its
+parts."""
+
+
+def document(name: str, scenario: Scenario) -> dict[str, Any]:
+    """All that the Explorer's page shows, as plain data.
+
+    Parameters
+    ----------
+    name
+        Name or file of the scenario, for commands that a reader may copy.
+    scenario
+        The scenario, whole.
+
+    Returns
+    -------
+    Axes of the grid, the scenario's own place on it, steps of a mini-batch per cut, and under
+    `columns` a text per quantity. It lists numbers over policy, board, channel state, bandwidth,
+    distance and weight, the last the fastest, and writes a run of equal ones as `number*count`.
+    """
+    arrays, found, kinds = as_system(scenario), grid(scenario), boards(scenario)
+    bands = ladder(BANDWIDTHS_HZ, [scenario.link.bandwidth_hz])
+    weights = found.delay_weight.values.tolist()
+    states = list(scenario.channel_states)
+    # the clock of a server that has nothing to do would only make the page longer
+    clock = np.where(found.server_compute_s > 0, found.frequency_hz / 1e9, 0.0)
+    columns = {column: packed(found[column].values) for column in COLUMNS}
+    board_of = {device: place for place, kind in enumerate(kinds) for device in kind.devices}
+    return {
+        "scenario": {
+            "name": Path(name).name,
+            "at": {
+                "device": telling(scenario),
+                "state": len(states) // 2,
+                "weight": weights.index(scenario.objective.delay_weight),
+                "band": bands.index(scenario.link.bandwidth_hz),
+            },
+        },
+        "blocks": arrays.num_blocks,
+        "iterations": arrays.local_iterations,
+        "topology": scenario.training.topology,
+        "frequency_max_hz": arrays.frequency_max_hz,
+        "links": found.sizes["link"],
+        "policies": [POLICY_LABELS[policy] for policy in found.policy.values.tolist()],
+        "states": states,
+        "weights": weights,
+        "bandwidths_hz": bands,
+        "boards": [
+            {
+                "title": kind.title,
+                "distances_m": kind.distance_m,
+                "frequency_min_hz": arrays.frequency_min_hz[scenario.device_index(kind.devices[0])],
+            }
+            for kind in kinds
+        ],
+        "devices": [
+            {"name": item.name, "board": board_of[item.name], "distance_m": item.distance_m}
+            for item in scenario.devices
+        ],
+        "steps": {
+            int(cut): steps(scenario, arrays, int(cut))
+            for cut in np.unique(found.cut.sel(policy="card"))
+        },
+        "columns": columns | {"frequency_ghz": packed(clock)},
+    }
+
+
+def telling(scenario: Scenario) -> int:
+    """Position of the first device that hands blocks over as the scenario stands, or else 0."""
+    names = [device.name for device in scenario.devices]
+    states = list(scenario.channel_states)
+    places = [device.distance_m for device in scenario.devices]
+    found = explore(
+        scenario,
+        names,
+        [states[len(states) // 2]] * len(names),
+        [scenario.link.bandwidth_hz] * len(names),
+        places,
+        [scenario.objective.delay_weight],
+    )
+    cuts = found.cut.sel(policy="card")[:, 0].values
+    return int(np.argmax(cuts < found.attrs["num_blocks"]))
+
+
+def packed(values: np.ndarray[Any, Any]) -> str:
+    """Numbers of an array to `DIGITS` digits, with runs of equal ones as `number*count`."""
+
+    def runs() -> Iterator[str]:
+        for text, run in groupby(f"{value:.{DIGITS}g}" for value in values.ravel().tolist()):
+            count = sum(1 for _ in run)
+            yield text if count == 1 else f"{text}*{count}"
+
+    return " ".join(runs())
+
+
+def steps(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
+    """Lane, label and share of that lane's time of each step of a mini-batch."""
+    if cut == system.num_blocks:
+        return [("device", "forward, loss, backward", 1.0)]
+    single = replace(system, local_iterations=1)
+    listed = round_steps(scenario, single, 0, cut, system.frequency_max_hz, 1e6, 1e6)
+    batch = [step for step in listed if step.label != "adapters"]
+    lane_s: dict[str, float] = {}
+    for step in batch:
+        lane_s[step.lane] = lane_s.get(step.lane, 0.0) + step.duration_s
+    return [(s.lane, s.label, float(f"{s.duration_s / lane_s[s.lane]:.6g}")) for s in batch]
+
+
+def element(content: dict[str, Any]) -> str:
+    """HTML of the Explorer, which `explorer.js` brings to life; no other file is asked for.
+
+    Parameters
+    ----------
+    content
+        What `document` returns.
+    """
+    names = {"adapter_s": "adapters"} | {key: key.split("_")[0] for key in list(PART_COLOURS)[:4]}
+    colours = {names[part]: colour for part, colour in PART_COLOURS.items()}
+    colours["card"] = POLICY_COLOURS["card"]
+    style = ";".join(f"--ex-{name}:{colour}" for name, colour in colours.items())
+    # a script ends at the first </, whatever it is in
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return (
+        f'<div class="explorer" style="{style}">'
+        "<noscript><p>The controls need JavaScript, which is switched off here. The figure and the "
+        "table below show the scenario as it stands.</p></noscript>"
+        f'<script type="application/json">{data}</script></div>'
+    )
+
+
+def controls(scenario: Scenario) -> ipywidgets.VBox:
+    """Live controls for Jupyter: every move runs the solver and draws its decision.
+
+    Parameters
+    ----------
+    scenario
+        What the controls vary.
+    """
+    import ipywidgets as widgets  # part of the `book` extra, like IPython
+    from IPython.display import clear_output, display
+
+    states = list(scenario.channel_states)
+    own = {device.name: device.distance_m for device in scenario.devices}
+    wide = widgets.Layout(width="32em")
+    look: dict[str, Any] = {"layout": wide, "style": {"description_width": "9em"}}
+    slow: dict[str, Any] = look | {"continuous_update": False}
+    device = widgets.Dropdown(options=list(own), description="Device", **look)
+    state = widgets.Dropdown(
+        options=states, value=states[len(states) // 2], description="Channel state", **look
+    )
+    weight = widgets.FloatSlider(
+        scenario.objective.delay_weight, min=0, max=1, step=0.01, description="Delay weight", **slow
+    )
+    band = widgets.FloatLogSlider(
+        scenario.link.bandwidth_hz / 1e6,
+        min=min(0.0, float(np.log10(scenario.link.bandwidth_hz / 1e6))),
+        max=max(2.0, float(np.log10(scenario.link.bandwidth_hz / 1e6))),
+        step=0.01,
+        description="Bandwidth [MHz]",
+        **slow,
+    )
+    distance = widgets.FloatSlider(
+        own[device.value],
+        min=1,
+        max=max(DISTANCES_M[-1], *own.values()),
+        step=1,
+        description="Distance [m]",
+        **slow,
+    )
+    device.observe(lambda change: setattr(distance, "value", own[change.new]), "value")
+    shown = widgets.Output()
+
+    def redraw(_: object = None) -> None:
+        weights = ladder(DELAY_WEIGHTS, [weight.value])
+        found = explore(
+            scenario, [device.value], [state.value], [1e6 * band.value], [distance.value], weights
+        )
+        with shown:
+            clear_output(wait=True)
+            display(picture(found.isel(link=0), weight.value))
+
+    for control in (device, state, weight, band, distance):
+        control.observe(redraw, "value")
+    redraw()
+    return widgets.VBox([device, state, weight, band, distance, shown])
