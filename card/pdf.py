@@ -174,7 +174,9 @@ def typeset(document: Path, browser: str) -> str:
     BookError
         If an equation is not drawn.
     """
-    wanted = len(re.findall(r'class="[^"]*\bmath notranslate', document.read_text(encoding="utf-8")))
+    wanted = len(
+        re.findall(r'class="[^"]*\bmath notranslate', document.read_text(encoding="utf-8"))
+    )
     budget = f"--virtual-time-budget={_TYPESETTING_MS}"
     drawn = _SCRIPT.sub("", _run(browser, budget, "--dump-dom", document.as_uri()))
     found = drawn.count("<mjx-container") - drawn.count('<g data-mml-node="merror"')
