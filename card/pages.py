@@ -37,6 +37,7 @@ _CHANCE = (
     "A study's number that comes close to a published one, or does not, says nothing about the "
     "letter's own scenario, which is not public."
 )
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONG = 8
 """Different items of a list up to which a note names them all."""
 
@@ -178,6 +179,14 @@ def _origin(source: Source | None) -> tuple[str, str]:
 def percent(value: float | None, digits: int = 1) -> str:
     """Fraction in per cent; a dash if it is undefined."""
     return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def scientific(value: float, digits: int = 1) -> str:
+    """Number as a power of ten with some significant digits, such as 2 × 10⁻¹⁵."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -48,6 +48,19 @@ def test_an_undefined_reduction_is_a_dash() -> None:
     assert pages.interval(None, 0.7) == "–"
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (2.4e-15, 1, "2 × 10⁻¹⁵"),
+        (-6.02e23, 3, "−6.02 × 10²³"),
+        (9.96, 2, "1.0 × 10¹"),
+        (0.0, 1, "0"),
+    ],
+)
+def test_scientific(value, digits, text):
+    assert pages.scientific(value, digits) == text
+
+
 def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
     assert pages.table(("a", "b"), [("x|y", "z")]).splitlines()[2] == r"| x\|y | z |"
 
