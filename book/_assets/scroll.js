@@ -1,15 +1,18 @@
 // Whatever scrolls inside its own box can be reached and scrolled with the keyboard, too.
-const BOXES = ".bd-article :is(pre, .cell_output, .pst-scrollable-table-container, div.math, figure)";
-
 function reach() {
-  for (const box of document.querySelectorAll(BOXES)) {
-    const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
-    const style = getComputedStyle(box);
-    if (scrolls && /auto|scroll/.test(style.overflowX + style.overflowY)) box.tabIndex = 0;
-    else if (box.tabIndex === 0) box.removeAttribute("tabindex");
+  for (const box of document.querySelectorAll(".bd-article *")) {
+    const wide = box.scrollWidth > box.clientWidth;
+    const tall = box.scrollHeight > box.clientHeight;
+    const { overflowX, overflowY } = wide || tall ? getComputedStyle(box) : {};
+    if ((wide && /auto|scroll/.test(overflowX)) || (tall && /auto|scroll/.test(overflowY))) {
+      box.tabIndex = 0;
+    }
   }
 }
 
-addEventListener("load", reach);
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  reach();
+});
 addEventListener("resize", reach);
 addEventListener("toggle", reach, true);
