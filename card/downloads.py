@@ -66,8 +66,11 @@ def downloads_page(notebooks: Path, results: Path) -> str:
         "## Figures",
         "SVG follows the reader's light or dark theme; PNG is for slides and has a white page.",
         table(
-            ("Figure", "Shows", "SVG", "PNG"),
-            [row for content in contents.values() for row in _figure_rows(content, results)],
+            ("Figure", "SVG", "PNG", "Shows"),
+            [
+                *(row for content in contents.values() for row in _figure_rows(content, results)),
+                *_page_figure_rows(results),
+            ],
         ),
         "## Data",
         "What the figures and the sentences of the book are made of, in full precision.",
@@ -105,7 +108,7 @@ def holds(path: Path) -> str:
 
 def size(byte: int) -> str:
     """Size of a file as people read it, in kB or MB."""
-    return f"{byte / 1e6:.1f} MB" if byte >= 999_500 else f"{byte / 1e3:.1f} kB"
+    return f"{byte / 1e6:.1f}\u00a0MB" if byte >= 999_500 else f"{byte / 1e3:.1f}\u00a0kB"
 
 
 def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -119,9 +122,20 @@ def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def _figure_rows(content: Mapping[str, Any], results: Path) -> Iterator[tuple[str, ...]]:
     for name, caption, _ in _figures(content):
-        files = [results / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
-        links = (_link(f"results/figures/{f.name}", size(f.stat().st_size), f, "") for f in files)
-        yield f"{{numref}}`{name}`", _SENTENCE.split(caption)[0].rstrip(".;"), *links
+        shows = _SENTENCE.split(caption)[0].rstrip(".;")
+        yield f"{{numref}}`{name}`", *_pair(results, f"figures/{name}"), shows
+
+
+def _page_figure_rows(results: Path) -> Iterator[tuple[str, ...]]:
+    """Figures of pages that are no chapters."""
+    for path in sorted(results.glob("*.svg")):
+        yield f"`{path.stem}`", *_pair(results, path.stem), "As a page of the book shows it"
+
+
+def _pair(results: Path, name: str) -> Iterator[str]:
+    for kind in ("svg", "png"):
+        file = results / f"{name}.{kind}"
+        yield _link(f"results/{name}.{kind}", size(file.stat().st_size), file, "")
 
 
 def _link(target: str, text: str, file: Path, after: str | None = None) -> str:

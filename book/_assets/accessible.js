@@ -1,13 +1,12 @@
-// What is larger than its box scrolls there; only then it takes part in the order of the Tab key
-const BOXES =
-  ".bd-article :is(div.math, mjx-container, figure, pre, .cell_output, .pst-scrollable-table-container)";
-
+// What is larger than its box scrolls there, and then the Tab key reaches it
 function reachScrollingBoxes() {
-  for (const box of document.querySelectorAll(BOXES)) {
-    const { overflowX, overflowY } = getComputedStyle(box);
-    const larger = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
-    if (larger && /auto|scroll/.test(overflowX + overflowY)) box.tabIndex = 0;
-    else if (box.tabIndex === 0) box.removeAttribute("tabindex");
+  for (const box of document.querySelectorAll(".bd-article *")) {
+    const wide = box.scrollWidth > box.clientWidth;
+    const tall = box.scrollHeight > box.clientHeight;
+    const { overflowX, overflowY } = wide || tall ? getComputedStyle(box) : {};
+    if ((wide && /auto|scroll/.test(overflowX)) || (tall && /auto|scroll/.test(overflowY))) {
+      box.tabIndex = 0;
+    }
   }
 }
 

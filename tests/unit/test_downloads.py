@@ -44,6 +44,8 @@ def test_the_page_lists_every_file_once_and_says_who_computes_it(
 ) -> None:
     results = tmp_path / "results"
     lift_figures(notebooks / "01_model.ipynb", results / "figures")
+    for kind in ("svg", "png"):
+        (results / f"headline.{kind}").touch()
     (results / "rates.json").write_text('{"good": 1, "poor": 0}')
     (results / "wrapped.json").write_text("1")
     (results / "provenance.json").write_text("{}")
@@ -58,7 +60,8 @@ def test_the_page_lists_every_file_once_and_says_who_computes_it(
     figure = line("{numref}`fig-rates`")
     assert 'href="results/figures/fig-rates.svg"' in figure
     assert 'href="results/figures/fig-rates.png"' in figure
-    assert "| Rates |" in figure
+    assert figure.endswith("| Rates |")
+    assert 'href="results/headline.png"' in line("`headline`")
     assert "`good`, `poor` | {doc}`notebooks/01_model`" in line("results/rates.json")
     assert "{doc}`notebooks/01_model`" in line("results/wrapped.json")
     assert "the book's build" in line("results/provenance.json")
@@ -79,7 +82,12 @@ def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("byte", "text"),
-    [(92, "0.1 kB"), (9_747, "9.7 kB"), (999_500, "1.0 MB"), (2_067_004, "2.1 MB")],
+    [
+        (92, "0.1\u00a0kB"),
+        (9_747, "9.7\u00a0kB"),
+        (999_500, "1.0\u00a0MB"),
+        (2_067_004, "2.1\u00a0MB"),
+    ],
 )
 def test_sizes_read_as_people_write_them(byte: int, text: str) -> None:
     assert size(byte) == text
