@@ -140,7 +140,8 @@ def best_frequency(
     Notes
     -----
     Equation :eq:`eq-frequency` of the book: the stationary point of
-    (delay_price + energy_price P(f)) / f, clipped to the allowed range; with a clock list, the better of its two neighbours.
+    (delay_price + energy_price P(f)) / f, clipped to the allowed range; with a clock list, the
+    better of its two neighbours.
     """
     backend = system.backend(device, delay_price, energy_price)
     arrays, xp = system.on(backend), backend.xp

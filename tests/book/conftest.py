@@ -7,17 +7,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Request, Route, sync_playwright
+from built import BOOK, DESKTOP, PHONE, pages
+from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
 
-BOOK = Path(__file__).resolve().parents[2] / "_build/nominal/html"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
 
 LOOK = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
@@ -43,21 +40,10 @@ class View:
     overflow_px: int
 
 
-def pages() -> list[str]:
-    """Every page a reader can reach, but for listings of source code."""
-    found = (path.relative_to(BOOK).as_posix() for path in BOOK.rglob("*.html"))
-    return sorted(name for name in found if not name.startswith("_"))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "page" in metafunc.fixturenames:
         missing = [pytest.param("", marks=pytest.mark.skip(reason="no book; run `make book`"))]
         metafunc.parametrize("page", pages() or missing)
-
-
-@pytest.fixture(scope="session")
-def book() -> Path:
-    return BOOK
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +54,14 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """An empty tab of a desktop's size, with the network off."""
+    context = browser.new_context(viewport=DESKTOP, offline=True)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")
