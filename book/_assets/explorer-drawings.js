@@ -121,7 +121,7 @@ const ExplorerDrawings = (() => {
           x += wide;
         }
       });
-      return [154, rows.map((r, k) => `${grid.policies[k]}: ${quantity(r.delay_s, "s")}`).join("; ")];
+      return [160, rows.map((r, k) => `${grid.policies[k]}: ${quantity(r.delay_s, "s")}`).join("; ")];
     },
 
     energy(svg, width, { grid, rows }) {
@@ -137,7 +137,7 @@ const ExplorerDrawings = (() => {
         });
       });
       const said = rows.map((r, k) => `${grid.policies[k]}: ${spent(r).map(([who, j]) => `${who} ${quantity(j, "J")}`).join(", ")}`);
-      return [154, said.join("; ")];
+      return [160, said.join("; ")];
     },
 
     round(svg, width, { round }) {
