@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -150,7 +150,8 @@ def explore(
         )
     up, down = rates(scenario, state, bandwidth_hz, distance_m)
     arrays = as_system(scenario)
-    weighted = replace(arrays, delay_weight=np.asarray(delay_weight, dtype=np.float64))
+    weights: Any = np.asarray(delay_weight, dtype=np.float64)
+    weighted = replace(arrays, delay_weight=weights)
     index = np.array([scenario.device_index(name) for name in device])[:, None]
     draws = Draws.of(weighted, index, up[:, None], down[:, None])
     shape = len(index), len(delay_weight)
@@ -186,6 +187,7 @@ def explore(
         },
         attrs={
             "title": scenario.title,
+            "topology": scenario.training.topology,
             "num_blocks": arrays.num_blocks,
             "local_iterations": arrays.local_iterations,
             "frequency_max_hz": arrays.frequency_max_hz,

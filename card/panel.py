@@ -23,7 +23,7 @@ from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
-    import ipywidgets
+    from ipywidgets import VBox  # type: ignore[import-untyped]
 
 DIGITS = 5
 """Significant digits of the numbers in a page, one more than it shows."""
@@ -163,13 +163,13 @@ def element(content: dict[str, Any]) -> str:
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f'<div class="explorer" style="{style}">'
-        "<noscript><p>The controls need JavaScript, which is switched off here. The figure and the "
-        "table below show the scenario as it stands.</p></noscript>"
+        '<p class="ex-without">The controls need JavaScript. The figure and the table below show the '
+        "scenario as it stands.</p>"
         f'<script type="application/json">{data}</script></div>'
     )
 
 
-def controls(scenario: Scenario) -> ipywidgets.VBox:
+def controls(scenario: Scenario) -> VBox:
     """Live controls for Jupyter: every move runs the solver and draws its decision.
 
     Parameters
@@ -185,7 +185,8 @@ def controls(scenario: Scenario) -> ipywidgets.VBox:
     wide = widgets.Layout(width="32em")
     look: dict[str, Any] = {"layout": wide, "style": {"description_width": "9em"}}
     slow: dict[str, Any] = look | {"continuous_update": False}
-    device = widgets.Dropdown(options=list(own), description="Device", **look)
+    first = list(own)[telling(scenario)]
+    device = widgets.Dropdown(options=list(own), value=first, description="Device", **look)
     state = widgets.Dropdown(
         options=states, value=states[len(states) // 2], description="Channel state", **look
     )
@@ -216,9 +217,10 @@ def controls(scenario: Scenario) -> ipywidgets.VBox:
         found = explore(
             scenario, [device.value], [state.value], [1e6 * band.value], [distance.value], weights
         )
+        figure = picture(found.isel(link=0), weight.value)
         with shown:
-            clear_output(wait=True)
-            display(picture(found.isel(link=0), weight.value))
+            clear_output(wait=True)  # type: ignore[no-untyped-call]
+            display(figure)  # type: ignore[no-untyped-call]
 
     for control in (device, state, weight, band, distance):
         control.observe(redraw, "value")

@@ -99,7 +99,7 @@ const ExplorerDrawings = (() => {
       for (const [name, r] of rivals) {
         const [cx, cy] = [x(r.delay_s), y(r.energy_j)], late = cx > (width + x0) / 2;
         svg.append(shape("path", { d: box(cx - 4.5, cy - 4.5, 9, 9), class: "ex-rival" }));
-        svg.append(write(cx + (late ? -9 : 9), cy - 7, name, { "text-anchor": late ? "end" : "start" }));
+        svg.append(write(cx + (late ? 5 : 9), cy - (late ? 12 : 7), name, { "text-anchor": late ? "end" : "start", class: "ex-label" }));
       }
       const star = Array.from({ length: 10 }, (_, k) => {
         const angle = (k * Math.PI) / 5, radius = k % 2 ? 4.5 : 11;
@@ -121,7 +121,7 @@ const ExplorerDrawings = (() => {
           x += wide;
         }
       });
-      return [154, rows.map((r, k) => `${grid.policies[k]}: ${quantity(r.delay_s, "s")}`).join("; ")];
+      return [160, rows.map((r, k) => `${grid.policies[k]}: ${quantity(r.delay_s, "s")}`).join("; ")];
     },
 
     energy(svg, width, { grid, rows }) {
@@ -137,7 +137,7 @@ const ExplorerDrawings = (() => {
         });
       });
       const said = rows.map((r, k) => `${grid.policies[k]}: ${spent(r).map(([who, j]) => `${who} ${quantity(j, "J")}`).join(", ")}`);
-      return [154, said.join("; ")];
+      return [160, said.join("; ")];
     },
 
     round(svg, width, { round }) {

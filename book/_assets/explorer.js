@@ -19,9 +19,9 @@ here is where in a round a moment lies. */
     <form class="ex-controls" aria-label="What the Explorer decides for">
       <label class="ex-wide">Device <select name="device"></select></label>
       <label>Channel state <select name="state"></select></label>
-      <label>Delay weight <span class="ex-value"></span><input type="range" name="weight"></label>
-      <label>Bandwidth <span class="ex-value"></span><input type="range" name="band"></label>
-      <label>Distance <span class="ex-value"></span><input type="range" name="distance"></label>
+      <label>Delay weight <span class="ex-value" aria-hidden="true"></span><input type="range" name="weight"></label>
+      <label>Bandwidth <span class="ex-value" aria-hidden="true"></span><input type="range" name="band"></label>
+      <label>Distance <span class="ex-value" aria-hidden="true"></span><input type="range" name="distance"></label>
       <button type="reset">Back to the scenario</button>
     </form>
     <p class="ex-decision" aria-live="polite"></p>
@@ -132,6 +132,7 @@ here is where in a round a moment lies. */
   class Explorer {
     constructor(root) {
       const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
+      root.querySelector(".ex-without").remove();
       root.insertAdjacentHTML("beforeend", FORM);
       this.root = root;
       this.grid = new Grid(data);

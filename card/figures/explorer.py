@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -14,6 +17,7 @@ from card.figures.style import (
     POLICY_LABELS,
     WIDTH_IN,
 )
+from card.units import FloatArray
 
 _INK, _QUIET = "#222222", "#666666"
 _HATCHES = dict(zip(PART_LABELS, (None, "////", "---", "\\\\\\\\", "xxx"), strict=True))
@@ -30,7 +34,7 @@ def explorer(found: xr.Dataset, delay_weight: float) -> Figure:
         The weight of the decision to show, one of those found.
     """
     figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
-    panels = figure.subplots(2, 2, height_ratios=[1, 1])
+    panels = figure.subplots(2, 2)
     chosen = found.sel(delay_weight=delay_weight)
     _cut(panels[0, 0], chosen.sel(policy="card"), found.attrs)
     _front(panels[0, 1], found, chosen)
@@ -39,18 +43,24 @@ def explorer(found: xr.Dataset, delay_weight: float) -> Figure:
     return figure
 
 
-def _cut(axes: Axes, chosen: xr.Dataset, limits: dict[str, float]) -> None:
+def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:
     """The blocks of the LLM on either side of the cut, and the clock between its limits."""
     cut, blocks = int(chosen.cut), int(limits["num_blocks"])
-    for block in range(blocks):
-        side = "device_compute_s" if block < cut else "server_compute_s"
+    alone, parts = cut == blocks, blocks + 2
+    head_here = alone or limits["topology"] == "u-shaped"
+    for part in range(parts):
+        here = head_here if part == parts - 1 else part <= cut
+        side = "device_compute_s" if here else "server_compute_s"
         axes.barh(
-            1, 0.82 / blocks, left=block / blocks, height=0.3, align="edge",
+            1, 0.85 / parts, left=part / parts, height=0.3, align="edge",
             color=PART_COLOURS[side], hatch=_HATCHES[side], edgecolor="white", linewidth=0,
         )  # fmt: skip
-    axes.plot([cut / blocks - 0.09 / blocks] * 2, [0.92, 1.38], color=_INK, linewidth=2.5)
-    axes.text(0, 1.5, f"device: {cut} blocks", fontsize=9, color=_INK)
-    axes.text(1, 1.5, f"server: {blocks - cut} blocks", fontsize=9, color=_INK, ha="right")
+    mine = f"embedding + {_several(cut)}" if cut else "embedding"
+    axes.text(0, 1.4, f"device: {'the whole LLM' if alone else mine}", fontsize=9, color=_INK)
+    if not alone:
+        axes.plot([(cut + 0.925) / parts] * 2, [0.93, 1.37], color=_INK, linewidth=2.5)
+        theirs = _several(blocks - cut) + ("" if head_here else " + head")
+        axes.text(1, 0.78, f"server: {theirs}", fontsize=9, color=_INK, ha="right")
     top = limits["frequency_max_hz"]
     low, here = float(chosen.frequency_min_hz) / top, float(chosen.frequency_hz) / top
     axes.barh(0.25, 1, height=0.1, color="#E6E6E6")
@@ -60,11 +70,15 @@ def _cut(axes: Axes, chosen: xr.Dataset, limits: dict[str, float]) -> None:
         text = f"server clock {float(chosen.frequency_hz) / 1e9:.3f} GHz"
     else:
         text = "server idle"
-    axes.text(0, 0.5, text, fontsize=9, color=_INK)
+    axes.text(0, 0.45, text, fontsize=9, color=_INK)
     axes.text(1, -0.02, f"{top / 1e9:.2f} GHz", fontsize=8.5, color=_QUIET, ha="right", va="top")
     axes.text(0, -0.02, "0", fontsize=8.5, color=_QUIET, va="top")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.2, 1.75), title="Where to cut, how fast to clock")
     axes.axis("off")
+
+
+def _several(count: int) -> str:
+    return f"{count} block{'' if count == 1 else 's'}"
 
 
 def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
@@ -77,8 +91,9 @@ def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
         axes.plot([x], [y], "s", color=POLICY_COLOURS[policy], markersize=6)
         side = "right" if x > right / 2 else "left"
         axes.annotate(
-            POLICY_LABELS[policy], (x, y), (-6 if side == "right" else 6, 5),
+            POLICY_LABELS[policy], (x, y), (4, 9) if side == "right" else (6, 5),
             textcoords="offset points", ha=side, fontsize=9,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )  # fmt: skip
     mine = chosen.sel(policy="card")
     axes.plot([mine.delay_s], [mine.energy_j], "*", color=_INK, markersize=14, zorder=5)
@@ -116,13 +131,16 @@ def _energy(axes: Axes, chosen: xr.Dataset) -> None:
             hatch=_HATCHES[part], edgecolor="white", linewidth=0, label=who,
         )  # fmt: skip
     joules = np.stack([chosen.energy_j.values, chosen.device_energy_j.values])
-    text = [" + ".join(f"{j:.4g}" for j in pair if np.isfinite(j)) + " J" for pair in joules.T]
+    text = [
+        ", ".join(f"{who} {j:.4g} J" for (who, *_), j in zip(sides, pair, strict=True) if j >= 0)
+        for pair in joules.T
+    ]
     _rows(axes, chosen, text, np.nanmax(joules, axis=0))
     axes.set(xlabel="energy of the round [J]", title="Energy")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=8.5)
 
 
-def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: np.ndarray) -> None:
+def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: FloatArray) -> None:
     """Names of the policies, and what each comes to, above its bar."""
     for place, (policy, text) in enumerate(zip(chosen.policy.values, texts, strict=True)):
         label = f"{POLICY_LABELS[policy]}: {text}"
