@@ -27,7 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile"},
     {"sensitivity"},
     {"figures"},
-    {"pages", "report", "walkthrough", "output", "study"},
+    {"pages", "report", "walkthrough", "output", "study", "paper", "pdf"},
     {"cli"},
     {"__main__"},
 ]
