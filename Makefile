@@ -11,7 +11,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book test lint types check bench lock clean
+.PHONY: help book pdf test lint types check bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ help: ## List the targets
 book: $(READY) ## Run every notebook and build the book; STUDY=my-study.yml builds a study's own
 	$(BIN)/card book $(STUDY)
 
-test: $(READY) ## Run the tests; those of the book need `make book` first
+pdf: $(READY) ## Print the book on one PDF, with Chromium; STUDY=my-study.yml as above
+	$(BIN)/card pdf $(STUDY)
+
+test: $(READY) ## Run the tests; those of the book need `make book`, and `make pdf`, first
 	$(BIN)/python -m pytest -n $(WORKERS) --benchmark-disable --ignore=tests/bench
 
 lint: $(READY) ## Check style and formatting

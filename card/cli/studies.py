@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -146,15 +146,19 @@ def book(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
-    from card.study import BookError, build_book  # loads pandas and the book's tools
+    from card.study import build_book  # loads pandas and the book's tools
 
-    with refusals():
-        try:
-            page = build_book(study, quick=quick, jobs=jobs, echo=progress)
-        except BookError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
-    typer.echo(page)
+    _print_path(lambda: build_book(study, quick=quick, jobs=jobs, echo=progress))
+
+
+@app.command()
+def pdf(
+    study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
+) -> None:
+    """Print the book of a study as one PDF, from its last build if there is one; print its path."""
+    from card.pdf import build_pdf  # loads the book's tools
+
+    _print_path(lambda: build_pdf(study, echo=progress))
 
 
 @app.command()
@@ -177,6 +181,19 @@ def study_schema() -> dict[str, Any]:
     keys["base"] = {"type": "string", "description": "Scenario that this file overrides."}
     keys["sweep"] = Sweep.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _print_path(build: Callable[[], Path]) -> None:
+    """Print the path of what is built; a failure ends with one readable message."""
+    from card.study import BookError  # loads pandas
+
+    with refusals():
+        try:
+            path = build()
+        except BookError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+    typer.echo(path)
 
 
 def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:

@@ -37,6 +37,8 @@ ORDER = [
         "publish",
         "downloads",
         "study",
+        "paper",
+        "pdf",
         "indexes",
         "crossrefs",
     },
