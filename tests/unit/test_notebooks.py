@@ -172,7 +172,8 @@ class TestNotebooks:
         }
         for text, metadata in code_cells(path):
             last = ast.parse(text).body[-1]
-            call = last.value.func if isinstance(last, ast.Expr) else None
+            value = last.value if isinstance(last, ast.Expr) else None
+            call = value.func if isinstance(value, ast.Call) else None
             drawn = isinstance(call, ast.Attribute) and ast.unparse(call.value) in modules
             if drawn or "figure" in metadata.get("mystnb", {}):
                 assert all(figure_metadata(metadata)), text

@@ -37,10 +37,10 @@ SIGNATURES = {
     "cut_profile": "scenario",
     "evaluate": "system device cut frequency_hz uplink_bps downlink_bps",
     "load_scenario": "name_or_path overrides",
-    "simulate": "scenario policies rounds seed",
+    "simulate": "scenario policies rounds seed library",
     "solve": "system device uplink_bps downlink_bps delay_weight",
     "solve_exhaustive": "system device uplink_bps downlink_bps delay_weight",
-    "sweep": "scenario over policies rounds seed output client",
+    "sweep": "scenario over policies rounds seed output client library",
     "system": "scenario",
 }
 
