@@ -163,8 +163,8 @@ def element(content: dict[str, Any]) -> str:
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f'<div class="explorer" style="{style}">'
-        '<p class="ex-without">The controls need JavaScript. The figure and the table below show the '
-        "scenario as it stands.</p>"
+        '<p class="ex-without">The controls need JavaScript. The figure and the table below show '
+        "the scenario as it stands.</p>"
         f'<script type="application/json">{data}</script></div>'
     )
 

@@ -39,10 +39,11 @@ const ExplorerDrawings = (() => {
     return part === "device" ? [filled] : [filled, shape("path", { d, fill: `url(#ex-${part})` })];
   }
   const box = (x, y, width, height) => `M${x} ${y}h${width}v${height}h${-width}z`;
-  function ticks(top) {
-    const rough = top / 4, power = 10 ** Math.floor(Math.log10(rough));
+  function ticks(low, high) {
+    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-    return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, k) => k * step);
+    const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
+    return Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
   }
 
   /** Each draws into an SVG of a width and returns its height and a description. */
@@ -80,33 +81,36 @@ const ExplorerDrawings = (() => {
       const all = grid.weights.map((_, weight) => grid.row(at, 0, weight));
       const rivals = [1, 2].map((policy) => [grid.policies[policy], grid.row(at, policy)]);
       const drawn = [...all, ...rivals.map(([, r]) => r)];
-      const right = 1.04 * Math.max(...drawn.map((r) => r.delay_s));
+      const first = Math.min(...drawn.map((r) => r.delay_s)), last = Math.max(...drawn.map((r) => r.delay_s));
+      const margin = 0.08 * (last - first || last), left = first - margin, right = last + margin;
       const top = 1.08 * Math.max(1e-12, ...drawn.map((r) => r.energy_j));
       const [kilo, unit] = top >= 2000 ? [1000, "kJ"] : [1, "J"];
       const height = 230, x0 = 42, y0 = height - 34;
-      const x = (s) => x0 + (s / right) * (width - x0 - 10), y = (j) => y0 - (j / top) * (y0 - 22);
-      for (const s of ticks(right)) {
+      const x = (s) => x0 + ((s - left) / (right - left)) * (width - x0 - 10), y = (j) => y0 - (j / top) * (y0 - 22);
+      for (const s of ticks(left, right)) {
         svg.append(shape("path", { d: `M${x(s)} ${y0}V22`, class: "ex-grid" }));
         svg.append(write(x(s), y0 + 15, Number(s.toPrecision(3)), { "text-anchor": "middle", class: "ex-quiet" }));
       }
-      for (const j of ticks(top / kilo)) {
+      for (const j of ticks(0, top / kilo)) {
         svg.append(shape("path", { d: `M${x0} ${y(j * kilo)}H${width - 10}`, class: "ex-grid" }));
         svg.append(write(x0 - 5, y(j * kilo) + 4, Number(j.toPrecision(3)), { "text-anchor": "end", class: "ex-quiet" }));
       }
       svg.append(write(width - 10, height - 3, "delay [s]", { "text-anchor": "end" }), write(0, 12, `server energy [${unit}]`));
       svg.append(shape("path", { d: `M${all.map((r) => `${x(r.delay_s)} ${y(r.energy_j)}`).join("L")}`, class: "ex-front" }));
       for (const r of all) svg.append(shape("circle", { cx: x(r.delay_s), cy: y(r.energy_j), r: 3.5, class: "ex-point" }));
-      for (const [name, r] of rivals) {
-        const [cx, cy] = [x(r.delay_s), y(r.energy_j)], late = cx > (width + x0) / 2;
-        svg.append(shape("path", { d: box(cx - 4.5, cy - 4.5, 9, 9), class: "ex-rival" }));
-        svg.append(write(cx + (late ? 5 : 9), cy - (late ? 12 : 7), name, { "text-anchor": late ? "end" : "start", class: "ex-label" }));
-      }
+      const marks = [(cx, cy) => box(cx - 4.5, cy - 4.5, 9, 9), (cx, cy) => `M${cx} ${cy - 6.5}l6.5 6.5l-6.5 6.5l-6.5 -6.5z`];
+      rivals.forEach(([name, r], k) => {
+        const end = width - 10 - 96 * k;
+        svg.append(shape("path", { d: marks[k](x(r.delay_s), y(r.energy_j)), class: "ex-rival" }));
+        svg.append(write(end, 12, name, { "text-anchor": "end", class: "ex-small" }));
+        svg.append(shape("path", { d: marks[k](end - 82, 8), class: "ex-rival" }));
+      });
       const star = Array.from({ length: 10 }, (_, k) => {
         const angle = (k * Math.PI) / 5, radius = k % 2 ? 4.5 : 11;
         return `${x(row.delay_s) + radius * Math.sin(angle)} ${y(row.energy_j) - radius * Math.cos(angle)}`;
       });
       svg.append(shape("path", { d: `M${star.join("L")}z`, class: "ex-star" }));
-      return [height, "Delay against server energy: CARD’s decisions at every weight, the chosen one a star, and two benchmarks."];
+      return [height, `Delay against server energy: CARD’s decisions at every weight, the chosen one a star, and two benchmarks: ${rivals.map(([name, r]) => `${name} ${quantity(r.delay_s, "s")}, ${quantity(r.energy_j, "J")}`).join("; ")}.`];
     },
 
     delay(svg, width, { grid, rows }) {

@@ -27,7 +27,7 @@ here is where in a round a moment lies. */
     <p class="ex-decision" aria-live="polite"></p>
     <div class="ex-panels">
       <div><p class="ex-title">Where to cut, how fast to clock</p><svg data-panel="cut" role="img"></svg></div>
-      <div><p class="ex-title">Every weight’s decision on this link</p><svg data-panel="front" role="img"></svg></div>
+      <div><p class="ex-title">Its place ★ among all weights</p><svg data-panel="front" role="img"></svg></div>
       <div><p class="ex-title">Delay of the round</p><svg data-panel="delay" role="img"></svg></div>
       <div><p class="ex-title">Energy of the round</p><svg data-panel="energy" role="img"></svg></div>
     </div>

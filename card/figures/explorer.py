@@ -82,22 +82,21 @@ def _several(count: int) -> str:
 
 
 def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
-    every, blue = found.sel(policy="card"), POLICY_COLOURS["card"]
-    axes.plot(every.delay_s, every.energy_j, ".-", color=blue, linewidth=0.8, markersize=6)
-    right, top = float(found.delay_s.max()), float(found.energy_j.max())
-    for policy in found.policy.values[1:]:
+    every = found.sel(policy="card")
+    axes.plot(
+        every.delay_s, every.energy_j, ".-", color=POLICY_COLOURS["card"], linewidth=0.8,
+        markersize=6, label="CARD, every weight",
+    )  # fmt: skip
+    for policy, marker in zip(found.policy.values, "*sD", strict=True):
         at = chosen.sel(policy=policy)
-        x, y = float(at.delay_s), float(at.energy_j)
-        axes.plot([x], [y], "s", color=POLICY_COLOURS[policy], markersize=6)
-        side = "right" if x > right / 2 else "left"
-        axes.annotate(
-            POLICY_LABELS[policy], (x, y), (4, 9) if side == "right" else (6, 5),
-            textcoords="offset points", ha=side, fontsize=9,
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+        mine = policy == "card"
+        axes.plot(
+            [at.delay_s], [at.energy_j], marker, markersize=14 if mine else 6, zorder=5,
+            color=_INK if mine else POLICY_COLOURS[policy], linestyle="",
+            label="CARD, this weight" if mine else POLICY_LABELS[policy],
         )  # fmt: skip
-    mine = chosen.sel(policy="card")
-    axes.plot([mine.delay_s], [mine.energy_j], "*", color=_INK, markersize=14, zorder=5)
-    axes.set(xlim=(0, 1.06 * right), ylim=(-0.04 * top, 1.16 * top or 1.0))
+    axes.margins(0.08)
+    axes.legend(loc="upper right", fontsize=8.5)
     axes.set(xlabel="delay [s]", ylabel="server energy [J]", title="Its place among all weights")
 
 

@@ -1,4 +1,4 @@
-"""The Explorer in a browser: what it shows is what `card solve` says, by keyboard and on a phone."""
+"""The Explorer in a browser: it shows what `card solve` says, by keyboard and on a phone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
 import card
-from card import explorer
+from card import explorer, panel
 from card.cli import app
 
+ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
 SCENARIO = card.load_scenario("nominal")
 WEIGHTS = explorer.ladder(explorer.DELAY_WEIGHTS, [SCENARIO.objective.delay_weight])
 BANDS = explorer.ladder(explorer.BANDWIDTHS_HZ, [SCENARIO.link.bandwidth_hz])
@@ -266,3 +267,38 @@ def test_without_scripts_the_figure_and_the_table_remain(browser: Browser, book:
 def test_the_page_keeps_no_state_of_widgets(book: Path) -> None:
     text = (book / "notebooks/explorer.html").read_text(encoding="utf-8")
     assert "jupyter.widget" not in text
+
+
+STUDIES = {
+    "congested-campus": {},
+    "bigger-llm": {"training.topology": "u-shaped"},
+    "datacentre-server": {"link.fading": "none", "training.cut_range": [2, 9]},
+    "test-bed": {"channel_states": {"good": None, "poor": None}, "server.clocks_hz": [1e9, 2e9]},
+}
+"""Shipped studies, with what else a study may change."""
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_any_study_can_be_explored(browser: Browser, name: str) -> None:
+    scenario = card.load_scenario(name, **STUDIES[name])
+    context = browser.new_context(viewport=PHONE, offline=True)
+    tab, complaints = context.new_page(), []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.set_content(panel.element(panel.document(name, scenario)))
+    for script in ("explorer-drawings.js", "explorer.js"):
+        tab.add_script_tag(path=ASSETS / script)
+    last = scenario.devices[-1]
+    tab.get_by_role("combobox", name="Device").select_option(option(tab, last.name))
+    tab.get_by_role("slider", name="Delay weight").focus()
+    tab.keyboard.press("End")
+    state = list(scenario.channel_states)[len(scenario.channel_states) // 2]
+    at = [last.name], [state], [scenario.link.bandwidth_hz], [last.distance_m]
+    found = explorer.explore(scenario, *at, [1.0]).isel(link=0, delay_weight=0)
+    said = tab.locator('[data-panel="delay"]').get_attribute("aria-label") or ""
+    shown = [float(text.replace(",", "")) for text in re.findall(r": ([\d.,]+) s", said)]
+    assert shown == pytest.approx(found.delay_s.values.tolist(), rel=SHOWN)
+    cut = int(found.cut.sel(policy="card"))
+    said = tab.locator('[data-panel="cut"]').get_attribute("aria-label") or ""
+    assert said.startswith(f"{cut} block{'' if cut == 1 else 's'} of ")
+    assert complaints == []
+    context.close()
