@@ -112,6 +112,7 @@ def depart_citation(translator: HTML5Translator, node: nodes.Element) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.add_transform(LinkEquations)
     app.add_post_transform(LinkSymbols)
     app.connect("autodoc-process-docstring", set_symbols)

@@ -11,6 +11,8 @@ from card.notation import notation
 
 SYMBOLS = notation().listed
 IN_CODE = [symbol for symbol in SYMBOLS if symbol.home]
+ATTRIBUTES = [symbol for symbol in IN_CODE if symbol.home.count(".") == 2]
+"""Those that are a value of a class; the docstring of a function is about more than one."""
 COMPUTED = [equation for equation in notation().equations if equation.home]
 UNITS = {
     "_hz": "Hz",
@@ -88,14 +90,13 @@ class TestSymbol:
         if ends:
             assert symbol.unit == UNITS[max(ends, key=len)]
 
-    def test_docstring_names_symbol_and_unit(self, symbol):
-        module, path = module_and_path(symbol.home)
-        if symbol.name or inspect.isfunction(getattr(module, path[0])):
-            pytest.skip("a function's docstring is about more than one symbol")
-        text = docstring(symbol.home)
-        assert f"({symbol.plain})" in text or symbol.chapter
-        stated = re.findall(r"\[([^\]]+)\]", text) or ["bit" if "Bits" in text else "1"]
-        assert [symbol.unit or "1"] == stated
+
+@pytest.mark.parametrize("symbol", ATTRIBUTES, ids=named)
+def test_docstring_names_symbol_and_unit(symbol):
+    text = docstring(symbol.home)
+    assert f"({symbol.plain})" in text or symbol.chapter
+    stated = re.findall(r"\[([^\]]+)\]", text) or ["bit" if "Bits" in text else "1"]
+    assert [symbol.unit or "1"] == stated
 
 
 @pytest.mark.parametrize("equation", notation().equations, ids=named)

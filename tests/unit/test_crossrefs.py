@@ -1,0 +1,93 @@
+"""Formulas, equations and docstrings link to definitions and code in a book of two pages."""
+
+import re
+
+import pytest
+from sphinx.application import Sphinx
+
+from card.crossrefs import set_symbols
+
+CHAPTER = r"""
+Work :math:`F_D(c)`
+===================
+
+Work :math:`F_D(c)`, rate :math:`B`, sum :math:`F_D + F_S`.
+
+.. math::
+   :label: eq-delay
+
+   D = 1
+
+.. math::
+   :label: eq-of-nobody
+
+   E = 1
+
+.. py:module:: card.costs
+.. py:class:: Costs
+
+   .. py:attribute:: delay_s
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Text of a chapter and of the page of notation, by name."""
+    place = tmp_path_factory.mktemp("book")
+    (place / "notebooks").mkdir()
+    (place / "index.rst").write_text("T\n=\n\n.. toctree::\n\n   notation\n   notebooks/03_x\n")
+    (place / "notation.rst").write_text("Notation\n========\n\n:math:`F_D`\n")
+    (place / "notebooks/03_x.rst").write_text(CHAPTER)
+    app = Sphinx(
+        place,
+        None,
+        place / "out",
+        place / "trees",
+        "html",
+        confoverrides={"extensions": ["sphinx.ext.mathjax", "card.crossrefs"], "nitpicky": True},
+        status=None,
+        warningiserror=True,
+    )
+    app.build()
+    return {
+        name: (place / f"out/{name}.html").read_text() for name in ("notation", "notebooks/03_x")
+    }
+
+
+def targets(text):
+    return re.findall(r'<a class="symbol[^>]*href="([^"]+)"', text)
+
+
+def test_formulas_of_one_symbol_link_with_the_meaning_of_the_chapter(built):
+    assert targets(built["notebooks/03_x"]) == [
+        "../notation.html#symbol-F-D",
+        "../notation.html#symbol-B-03",
+    ]
+
+
+def test_a_link_says_meaning_and_unit(built):
+    assert 'title="rate of the memory [byte/s]"' in built["notebooks/03_x"]
+
+
+def test_the_page_of_notation_links_to_nothing(built):
+    assert targets(built["notation"]) == []
+
+
+def test_an_equation_links_to_what_computes_it(built):
+    (note,) = re.findall(r'<p class="in-code">.*?</p>', built["notebooks/03_x"])
+    assert 'href="#card.costs.Costs.delay_s"' in note
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Device work [FLOP] (F_D).", "Device work [FLOP] (:math:`F_D`)."),
+        ("Server clock (f) [Hz], above 0.", "Server clock (:math:`f`) [Hz], above 0."),
+        ("Power at a clock, P(f) = P_0.", "Power at a clock, P(f) = P_0."),
+        ("Rows (each of a device).", "Rows (each of a device)."),
+    ],
+)
+def test_docstrings_set_the_symbols_that_they_name(line, expected):
+    lines = [line]
+    set_symbols(None, "function", "f", None, None, lines)
+    assert lines == [expected]
