@@ -126,7 +126,7 @@ def _article(name: str, source: str, names: Container[str]) -> tuple[str, str]:
     article = _TAG.sub(lambda tag: _ADDRESS.sub(rename, tag[0]), article)
     number = _NUMBER.match(name)
     if number:
-        chapter = f'<h1><span class="number">Chapter {number[1]}</span> '
+        chapter = f'<h1><span class="number">Chapter {number[1]} </span>'
         article = article.replace("<h1>", chapter, 1)
     return title, article
 
