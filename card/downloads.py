@@ -17,6 +17,10 @@ from card.pages import table, to_json, write
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
 _SENTENCE = re.compile(r"(?<=[.;])\s")
+_FIGURE = re.compile(
+    r'<figure\b[^>]*\bid="([\w-]+)">\s*<img\b[^>]*\bsrc="([^"]+)".*?(?=</p>\s*</figcaption>)',
+    re.DOTALL,
+)
 _MANY = 6
 
 
@@ -88,6 +92,26 @@ def downloads_page(notebooks: Path, results: Path) -> str:
         ),
     ]
     return "\n\n".join(parts)
+
+
+def link_figures(html_folder: Path) -> None:
+    """Put links to a figure's files behind its caption, on every page of a rendered book."""
+
+    def linked(found: re.Match[str]) -> str:
+        name, source = found.groups()
+        for stem in (f"figures/{name}", Path(source).stem):
+            if (html_folder / f"results/{stem}.png").is_file():
+                links = (
+                    f'<a href="{root}results/{stem}.{kind}" download>{kind.upper()}</a>'
+                    for kind in ("svg", "png")
+                )
+                return f'{found[0]} <span class="figure-files">{" ".join(links)}</span>'
+        return found[0]
+
+    for page in html_folder.rglob("*.html"):
+        root = "../" * (len(page.relative_to(html_folder).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_FIGURE.sub(linked, text), encoding="utf-8")
 
 
 def holds(path: Path) -> str:

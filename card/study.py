@@ -25,7 +25,7 @@ from rich.progress import Progress
 
 from card import pages
 from card.claims import applied
-from card.downloads import downloads_page, lift_figures
+from card.downloads import downloads_page, lift_figures, link_figures
 from card.hardware import DATA
 from card.indexes import indexes
 from card.pages import to_json, write
@@ -295,5 +295,6 @@ def render(place: Place) -> None:
         raise BookError("\n  ".join([f"The pages were not rendered; see {log}:", *problems[:20]]))
     trim(output / "_build/html")
     shutil.copytree(place.results, output / "_build/html/results")
+    link_figures(output / "_build/html")
     (output / "_build/html").rename(place.html)
     shutil.rmtree(output)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from card.downloads import downloads_page, holds, lift_figures, size
+from card.downloads import downloads_page, holds, lift_figures, link_figures, size
 
 
 @pytest.fixture
@@ -65,6 +65,28 @@ def test_the_page_lists_every_file_once_and_says_who_computes_it(
     assert "`good`, `poor` | {doc}`notebooks/01_model`" in line("results/rates.json")
     assert "{doc}`notebooks/01_model`" in line("results/wrapped.json")
     assert "the book's build" in line("results/provenance.json")
+
+
+def test_a_figure_links_to_its_files_from_wherever_it_stands(tmp_path: Path) -> None:
+    figure = (
+        '<figure class="align-default" id="{name}">\n<img alt="A figure" src="{source}" />\n'
+        "<figcaption>\n<p>Words.</p>\n</figcaption>\n</figure>"
+    )
+    for name in ("figures/fig-rates.png", "headline.png"):
+        (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results" / name).touch()
+    (tmp_path / "notebooks").mkdir()
+    chapter, first = tmp_path / "notebooks/01_model.html", tmp_path / "index.html"
+    chapter.write_text(figure.format(name="fig-rates", source="../_images/0af3.svg"))
+    drawn_by_hand = figure.format(name="fig-split", source="_images/split.svg")
+    first.write_text(figure.format(name="fig-top", source="_images/headline.svg") + drawn_by_hand)
+
+    link_figures(tmp_path)
+
+    for kind in ("svg", "png"):
+        assert f'href="../results/figures/fig-rates.{kind}"' in chapter.read_text()
+        assert f'href="results/headline.{kind}"' in first.read_text()
+    assert first.read_text().endswith(drawn_by_hand), "its file is the picture itself"
 
 
 def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib as mpl
 import pytest
@@ -85,6 +86,13 @@ def test_every_paint_of_a_figure_is_exchanged_by_night(figure: Figure) -> None:
 
 def test_a_drawing_by_hand_is_exchanged_too() -> None:
     assert '[fill="#ffffff"]{fill:#14181E!important}' in themed('<svg><path fill="#ffffff"/></svg>')
+
+
+def test_the_book_s_own_drawing_follows_the_palette() -> None:
+    drawing = (Path(__file__).parents[2] / "book/_assets/split.svg").read_text(encoding="utf-8")
+    plain = re.sub(r"<style>.*?</style>", "", drawing).replace(' class="card-figure"', "")
+    assert themed(plain) == drawing, "write it anew with `themed`"
+    assert {COLOURS["green"].lower(), COLOURS["vermillion"].lower()} <= set(PAINTS.findall(plain))
 
 
 def test_text_stays_text_in_a_shade_that_reads(figure: Figure) -> None:
