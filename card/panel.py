@@ -16,7 +16,16 @@ import numpy as np
 
 from card.costs import System
 from card.costs import system as as_system
-from card.explorer import BANDWIDTHS_HZ, DELAY_WEIGHTS, DISTANCES_M, boards, explore, grid, ladder
+from card.explorer import (
+    BANDWIDTHS_HZ,
+    DELAY_WEIGHTS,
+    DISTANCES_M,
+    MOST_DEVICES,
+    boards,
+    explore,
+    grid,
+    ladder,
+)
 from card.figures.explorer import explorer as picture
 from card.figures.framework import round_steps
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
@@ -41,6 +50,15 @@ COLUMNS = (
 )
 """Quantities of a decision that a page holds, beside the clock; the delay is the sum of its
 parts."""
+
+_PARTS = {
+    "device": "device_compute_s",
+    "uplink": "uplink_s",
+    "server": "server_compute_s",
+    "downlink": "downlink_s",
+    "adapters": "adapter_s",
+}
+"""Part of the delay that each colour of the page stands for."""
 
 
 def document(name: str, scenario: Scenario) -> dict[str, Any]:
@@ -96,7 +114,7 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
         ],
         "devices": [
             {"name": item.name, "board": board_of[item.name], "distance_m": item.distance_m}
-            for item in scenario.devices
+            for item in scenario.devices[:MOST_DEVICES]
         ],
         "steps": {
             int(cut): steps(scenario, arrays, int(cut))
@@ -108,9 +126,9 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
 
 def telling(scenario: Scenario) -> int:
     """Position of the first device that hands blocks over as the scenario stands, or else 0."""
-    names = [device.name for device in scenario.devices]
+    offered = scenario.devices[:MOST_DEVICES]
+    names, places = [item.name for item in offered], [item.distance_m for item in offered]
     states = list(scenario.channel_states)
-    places = [device.distance_m for device in scenario.devices]
     found = explore(
         scenario,
         names,
@@ -155,8 +173,7 @@ def element(content: dict[str, Any]) -> str:
     content
         What `document` returns.
     """
-    names = {"adapter_s": "adapters"} | {key: key.split("_")[0] for key in list(PART_COLOURS)[:4]}
-    colours = {names[part]: colour for part, colour in PART_COLOURS.items()}
+    colours = {name: PART_COLOURS[part] for name, part in _PARTS.items()}
     colours["card"] = POLICY_COLOURS["card"]
     style = ";".join(f"--ex-{name}:{colour}" for name, colour in colours.items())
     # a script ends at the first </, whatever it is in

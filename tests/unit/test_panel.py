@@ -79,6 +79,17 @@ def test_shares_of_a_lane_make_a_whole(topology: str) -> None:
         assert list(lanes.values()) == pytest.approx([1.0] * len(lanes), abs=1e-5)
 
 
+def test_a_crowd_is_offered_in_part() -> None:
+    crowd = [
+        {"name": f"d-{k}", "hardware": "jetson-orin-nx-16gb", "utilisation": 1.0, "distance_m": k}
+        for k in range(1, 100)
+    ]
+    scenario = card.load_scenario("nominal", devices=crowd)
+    content = panel.document("crowd", scenario)
+    assert len(content["devices"]) == explorer.MOST_DEVICES
+    assert len(panel.element(content)) < LIMIT_BYTES
+
+
 class Scripts(HTMLParser):
     """Collects what stands in scripts."""
 
