@@ -27,11 +27,12 @@ from card.explorer import (
     ladder,
 )
 from card.figures.explorer import explorer as picture
-from card.figures.framework import round_steps
+from card.figures.framework import Step, round_steps
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
+    import xarray as xr
     from ipywidgets import VBox  # type: ignore[import-untyped]
 
 DIGITS = 5
@@ -165,6 +166,26 @@ def steps(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, 
     return [(s.lane, s.label, float(f"{s.duration_s / lane_s[s.lane]:.6g}")) for s in batch]
 
 
+def busy(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> list[Step]:
+    """Busy intervals of CARD's round on one link; none if the server has nothing to do.
+
+    Parameters
+    ----------
+    scenario
+        The scenario explored.
+    found
+        Decisions on one link over `(policy, delay_weight)`, as `card.explorer` finds them.
+    delay_weight
+        Weight of the decision, one of those found.
+    """
+    one, arrays = found.sel(policy="card", delay_weight=delay_weight), as_system(scenario)
+    cut, device = int(one.cut), scenario.device_index(found.device.item())
+    if cut == arrays.num_blocks:
+        return []
+    rates = float(found.uplink_bps), float(found.downlink_bps)
+    return round_steps(scenario, arrays, device, cut, float(one.frequency_hz), *rates)
+
+
 def element(content: dict[str, Any]) -> str:
     """HTML of the Explorer, which `explorer.js` brings to life; no other file is asked for.
 
@@ -234,7 +255,8 @@ def controls(scenario: Scenario) -> VBox:
         found = explore(
             scenario, [device.value], [state.value], [1e6 * band.value], [distance.value], weights
         )
-        figure = picture(found.isel(link=0), weight.value)
+        one = found.isel(link=0)
+        figure = picture(one, weight.value, busy(scenario, one, weight.value))
         with shown:
             clear_output(wait=True)  # type: ignore[no-untyped-call]
             display(figure)  # type: ignore[no-untyped-call]
