@@ -33,6 +33,8 @@ BANDWIDTHS_HZ = (1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6)
 """Bandwidths on offer [Hz]."""
 DISTANCES_M = (20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 """Distances on offer [m]."""
+MOST_DEVICES = 24
+"""Devices on offer at most, the first of the scenario: more would only make a page heavy."""
 UNITS = {
     "cut": "1",
     "frequency_hz": "Hz",
@@ -64,9 +66,9 @@ class Board:
 
 
 def boards(scenario: Scenario) -> list[Board]:
-    """Kinds of board of a scenario, in the order of their first devices."""
+    """Kinds of board among the devices on offer, in the order of their first devices."""
     kinds: dict[tuple[str, float, float], list[int]] = {}
-    for index, device in enumerate(scenario.devices):
+    for index, device in enumerate(scenario.devices[:MOST_DEVICES]):
         kind = device.hardware, device.utilisation, device.memory_share
         kinds.setdefault(kind, []).append(index)
     return [

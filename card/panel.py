@@ -16,13 +16,23 @@ import numpy as np
 
 from card.costs import System
 from card.costs import system as as_system
-from card.explorer import BANDWIDTHS_HZ, DELAY_WEIGHTS, DISTANCES_M, boards, explore, grid, ladder
+from card.explorer import (
+    BANDWIDTHS_HZ,
+    DELAY_WEIGHTS,
+    DISTANCES_M,
+    MOST_DEVICES,
+    boards,
+    explore,
+    grid,
+    ladder,
+)
 from card.figures.explorer import explorer as picture
-from card.figures.framework import round_steps
+from card.figures.framework import Step, round_steps
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
+    import xarray as xr
     from ipywidgets import VBox  # type: ignore[import-untyped]
 
 DIGITS = 5
@@ -41,6 +51,15 @@ COLUMNS = (
 )
 """Quantities of a decision that a page holds, beside the clock; the delay is the sum of its
 parts."""
+
+_PARTS = {
+    "device": "device_compute_s",
+    "uplink": "uplink_s",
+    "server": "server_compute_s",
+    "downlink": "downlink_s",
+    "adapters": "adapter_s",
+}
+"""Part of the delay that each colour of the page stands for."""
 
 
 def document(name: str, scenario: Scenario) -> dict[str, Any]:
@@ -96,7 +115,7 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
         ],
         "devices": [
             {"name": item.name, "board": board_of[item.name], "distance_m": item.distance_m}
-            for item in scenario.devices
+            for item in scenario.devices[:MOST_DEVICES]
         ],
         "steps": {
             int(cut): steps(scenario, arrays, int(cut))
@@ -108,9 +127,9 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
 
 def telling(scenario: Scenario) -> int:
     """Position of the first device that hands blocks over as the scenario stands, or else 0."""
-    names = [device.name for device in scenario.devices]
+    offered = scenario.devices[:MOST_DEVICES]
+    names, places = [item.name for item in offered], [item.distance_m for item in offered]
     states = list(scenario.channel_states)
-    places = [device.distance_m for device in scenario.devices]
     found = explore(
         scenario,
         names,
@@ -147,6 +166,26 @@ def steps(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, 
     return [(s.lane, s.label, float(f"{s.duration_s / lane_s[s.lane]:.6g}")) for s in batch]
 
 
+def busy(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> list[Step]:
+    """Busy intervals of CARD's round on one link; none if the server has nothing to do.
+
+    Parameters
+    ----------
+    scenario
+        The scenario explored.
+    found
+        Decisions on one link over `(policy, delay_weight)`, as `card.explorer` finds them.
+    delay_weight
+        Weight of the decision, one of those found.
+    """
+    one, arrays = found.sel(policy="card", delay_weight=delay_weight), as_system(scenario)
+    cut, device = int(one.cut), scenario.device_index(found.device.item())
+    if cut == arrays.num_blocks:
+        return []
+    rates = float(found.uplink_bps), float(found.downlink_bps)
+    return round_steps(scenario, arrays, device, cut, float(one.frequency_hz), *rates)
+
+
 def element(content: dict[str, Any]) -> str:
     """HTML of the Explorer, which `explorer.js` brings to life; no other file is asked for.
 
@@ -155,8 +194,7 @@ def element(content: dict[str, Any]) -> str:
     content
         What `document` returns.
     """
-    names = {"adapter_s": "adapters"} | {key: key.split("_")[0] for key in list(PART_COLOURS)[:4]}
-    colours = {names[part]: colour for part, colour in PART_COLOURS.items()}
+    colours = {name: PART_COLOURS[part] for name, part in _PARTS.items()}
     colours["card"] = POLICY_COLOURS["card"]
     style = ";".join(f"--ex-{name}:{colour}" for name, colour in colours.items())
     # a script ends at the first </, whatever it is in
@@ -217,7 +255,8 @@ def controls(scenario: Scenario) -> VBox:
         found = explore(
             scenario, [device.value], [state.value], [1e6 * band.value], [distance.value], weights
         )
-        figure = picture(found.isel(link=0), weight.value)
+        one = found.isel(link=0)
+        figure = picture(one, weight.value, busy(scenario, one, weight.value))
         with shown:
             clear_output(wait=True)  # type: ignore[no-untyped-call]
             display(figure)  # type: ignore[no-untyped-call]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from card.figures.framework import LANES, Step
 from card.figures.style import (
     PART_COLOURS,
     PART_LABELS,
@@ -23,7 +24,7 @@ _INK, _QUIET = "#222222", "#666666"
 _HATCHES = dict(zip(PART_LABELS, (None, "////", "---", "\\\\\\\\", "xxx"), strict=True))
 
 
-def explorer(found: xr.Dataset, delay_weight: float) -> Figure:
+def explorer(found: xr.Dataset, delay_weight: float, steps: Sequence[Step] = ()) -> Figure:
     """One decision of CARD beside two benchmarks and its own decisions at other weights.
 
     Parameters
@@ -32,14 +33,21 @@ def explorer(found: xr.Dataset, delay_weight: float) -> Figure:
         Decisions on one link over `(policy, delay_weight)`, as `card.explorer` finds them.
     delay_weight
         The weight of the decision to show, one of those found.
+    steps
+        Busy intervals of its round, in order; not drawn if there are none.
     """
-    figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
-    panels = figure.subplots(2, 2)
+    mosaic, heights = "cf;de", [1.0, 1.0]
+    if steps:
+        mosaic, heights = "cf;de;rr", [*heights, 0.6]
+    figure = Figure(figsize=(WIDTH_IN, 2.7 * sum(heights)), layout="constrained")
+    panels = figure.subplot_mosaic(mosaic, height_ratios=heights)
     chosen = found.sel(delay_weight=delay_weight)
-    _cut(panels[0, 0], chosen.sel(policy="card"), found.attrs)
-    _front(panels[0, 1], found, chosen)
-    _delay(panels[1, 0], chosen)
-    _energy(panels[1, 1], chosen)
+    _cut(panels["c"], chosen.sel(policy="card"), found.attrs)
+    _front(panels["f"], found, chosen)
+    _delay(panels["d"], chosen)
+    _energy(panels["e"], chosen)
+    if steps:
+        _round(panels["r"], steps)
     return figure
 
 
@@ -137,6 +145,23 @@ def _energy(axes: Axes, chosen: xr.Dataset) -> None:
     _rows(axes, chosen, text, np.nanmax(joules, axis=0))
     axes.set(xlabel="energy of the round [J]", title="Energy")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=8.5)
+
+
+def _round(axes: Axes, steps: Sequence[Step]) -> None:
+    """Who is busy when, a lane each."""
+    parts = dict(zip(LANES, list(PART_LABELS)[:4], strict=True))
+    for place, lane in enumerate(LANES):
+        for part in (parts[lane], "adapter_s"):
+            adapters = part == "adapter_s"
+            mine = [s for s in steps if s.lane == lane and (s.label == "adapters") == adapters]
+            axes.broken_barh(
+                [(step.start_s, step.duration_s) for step in mine], (place - 0.35, 0.7),
+                facecolor=PART_COLOURS[part], hatch=_HATCHES[part], edgecolor="white", linewidth=0,
+            )  # fmt: skip
+    end = steps[-1].start_s + steps[-1].duration_s
+    axes.set(yticks=range(len(LANES)), yticklabels=LANES, ylim=(len(LANES) - 0.5, -0.5))
+    axes.set(xlim=(0, end), xlabel="time since the round began [s]", title="Who is busy when")
+    axes.grid(axis="y", visible=False)
 
 
 def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: FloatArray) -> None:

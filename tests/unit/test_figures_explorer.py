@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import card
 from card.explorer import DELAY_WEIGHTS, explore
 from card.figures.explorer import explorer as picture
+from card.figures.framework import LANES, Step
 
 
 @cache
@@ -61,6 +62,14 @@ def test_the_star_is_the_chosen_weight_among_all(weight: float) -> None:
     chosen = mine.sel(delay_weight=weight)
     assert star.get_xydata().tolist() == [[float(chosen.delay_s), float(chosen.energy_j)]]
     assert [line.get_label() for line in rivals] == ["device only", "server only"]
+
+
+def test_a_round_is_drawn_where_its_steps_are() -> None:
+    steps = [Step("downlink", "adapters", 0.0, 0.5), Step("server", "forward", 0.5, 2.0)]
+    *_, lanes = picture(found(140.0), 0.5, steps).axes
+    drawn = [path.get_extents() for bars in lanes.collections for path in bars.get_paths()]
+    assert sorted((box.x0, box.x1) for box in drawn) == [(0.0, 0.5), (0.5, 2.5)]
+    assert [label.get_text() for label in lanes.get_yticklabels()] == list(LANES)
 
 
 def test_an_unknown_power_leaves_the_device_out() -> None:

@@ -15,9 +15,12 @@ import xarray as xr
 
 import card
 from card import explorer, panel
+from card.figures.framework import Step
 from card.figures.style import PART_COLOURS
 from card.scenario import Scenario, scenario_names, study_names
 
+Drawn = list[tuple[xr.Dataset, float, list[Step]]]
+"""What controls give to be drawn."""
 LIMIT_BYTES = 2**20
 """A page that a phone still opens at once."""
 
@@ -79,6 +82,17 @@ def test_shares_of_a_lane_make_a_whole(topology: str) -> None:
         assert list(lanes.values()) == pytest.approx([1.0] * len(lanes), abs=1e-5)
 
 
+def test_a_crowd_is_offered_in_part() -> None:
+    crowd = [
+        {"name": f"d-{k}", "hardware": "jetson-orin-nx-16gb", "utilisation": 1.0, "distance_m": k}
+        for k in range(1, 100)
+    ]
+    scenario = card.load_scenario("nominal", devices=crowd)
+    content = panel.document("crowd", scenario)
+    assert len(content["devices"]) == explorer.MOST_DEVICES
+    assert len(panel.element(content)) < LIMIT_BYTES
+
+
 class Scripts(HTMLParser):
     """Collects what stands in scripts."""
 
@@ -117,24 +131,32 @@ def test_a_file_is_named_without_the_folder_it_was_staged_in() -> None:
 
 class TestControls:
     @pytest.fixture
-    def drawn(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[xr.Dataset, float]]:
+    def drawn(self, monkeypatch: pytest.MonkeyPatch) -> Drawn:
         """What the controls have given to be drawn."""
-        seen: list[tuple[xr.Dataset, float]] = []
+        seen: Drawn = []
         monkeypatch.setattr(panel, "picture", lambda *given: seen.append(given) or "a picture")
         return seen
 
-    def test_each_move_runs_the_solver(self, drawn: list[tuple[xr.Dataset, float]]) -> None:
+    def test_each_move_runs_the_solver(self, drawn: Drawn) -> None:
         scenario = card.load_scenario("nominal")
         device, state, weight, band, distance, _ = panel.controls(scenario).children
         state.value, weight.value, band.value, distance.value = "poor", 0.83, 25.0, 77.0
-        found, chosen = drawn[-1]
+        found, chosen, steps = drawn[-1]
         assert chosen == 0.83
         up, down = explorer.rates(scenario, ["poor"], [25e6], [77.0])
         solved = card.solve(scenario, device.value, up[0], down[0], 0.83)
         mine = found.sel(policy="card", delay_weight=0.83)
         assert (int(mine.cut), float(mine.frequency_hz)) == (solved.cut, solved.frequency_hz)
+        # a hundred and more terms
+        assert steps[-1].start_s + steps[-1].duration_s == pytest.approx(solved.delay_s, rel=1e-12)
 
-    def test_a_device_brings_its_place(self, drawn: list[tuple[xr.Dataset, float]]) -> None:
+    def test_a_round_without_the_server_has_no_steps(self) -> None:
+        scenario = card.load_scenario("nominal")
+        at = ["device-1"], ["poor"], [1e6], [500.0]
+        found = explorer.explore(scenario, *at, [0.5]).isel(link=0)
+        assert panel.busy(scenario, found, 0.5) == []
+
+    def test_a_device_brings_its_place(self, drawn: Drawn) -> None:
         device, _, _, _, distance, _ = panel.controls(card.load_scenario("nominal")).children
         device.value = "device-5"
         assert distance.value == 180
