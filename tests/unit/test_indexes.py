@@ -36,11 +36,11 @@ of the caption.
 
 
 def rows(text):
-    """Cells of the body of Markdown tables, bars inside cells excepted."""
+    """Cells of Markdown tables without their heads."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [line.strip("| ").split(" | ") for line in lines]
-    return [row for row, below in zip(cells, [*cells[1:], None], strict=True)
-            if row[0] != "---" and not (below and below[0] == "---")]  # fmt: skip
+    heads = [number - 1 for number, row in enumerate(cells) if row[0] == "---"]
+    return [row for number, row in enumerate(cells) if not {number, number - 1} & {*heads}]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_figures_are_listed_with_number_caption_and_page():
 def test_claims_are_listed_with_what_was_found():
     (row,) = rows(claims_index([CLAIM]))
     assert row[0] == "**C1**"
-    assert row[2:] == ["`device_only`", "50.0 % nominal, 70.8 % calibrated", CLAIM["status"]]
+    assert row[2:] == ["`device_only`", "50.0 %", "70.8 %", CLAIM["status"]]
 
 
 def test_every_symbol_has_a_row_and_an_anchor():
