@@ -29,6 +29,13 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
+def moves(reduction: float | None) -> str:
+    """What a reduction [1] does, as a sentence goes on: a negative one is a rise."""
+    if reduction is None:
+        return "has nothing to be compared with"
+    return f"{'rises' if reduction < 0 else 'falls'} by {percent(abs(reduction))}"
+
+
 def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) -> str:
     """How often each method decides, against scipy, and its worst objective above CARD's.
 

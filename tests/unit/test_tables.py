@@ -32,6 +32,19 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
     assert tables.digits(value) == text
 
 
+@pytest.mark.parametrize(
+    ("reduction", "text"),
+    [
+        (0.5764, "falls by 57.6 %"),
+        (-0.2518, "rises by 25.2 %"),
+        (0.0, "falls by 0.0 %"),
+        (None, "has nothing to be compared with"),
+    ],
+)
+def test_a_negative_reduction_is_a_rise(reduction, text):
+    assert tables.moves(reduction) == text
+
+
 def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
     rates, gaps = {"fast": 2e6, BASELINE: 500.0}, {"fast": None, BASELINE: 3.2e-12}
     fast, slow = tables.rates_table(rates, gaps).splitlines()[2:]
