@@ -70,7 +70,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies: the values that differ, and means with 95 % intervals of the change."""
-    from card.report import comparison_page  # brings the tools of the book's pages
+    from card.book.report import comparison_page  # brings the tools of the book's pages
 
     with refusals():
         names = (Path(first).stem, Path(second).stem)
@@ -146,7 +146,7 @@ def book(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
-    from card.study import build_book  # loads pandas and the book's tools
+    from card.book.study import build_book  # loads pandas and the book's tools
 
     _print_path(lambda: build_book(study, quick=quick, jobs=jobs, echo=progress))
 
@@ -156,7 +156,7 @@ def pdf(
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
 ) -> None:
     """Print the book of a study as one PDF, from its last build if there is one; print its path."""
-    from card.pdf import build_pdf  # loads the book's tools
+    from card.book.pdf import build_pdf  # loads the book's tools
 
     _print_path(lambda: build_pdf(study, echo=progress))
 
@@ -185,7 +185,7 @@ def study_schema() -> dict[str, Any]:
 
 def _print_path(build: Callable[[], Path]) -> None:
     """Print the path of what is built; a failure ends with one readable message."""
-    from card.study import BookError  # loads pandas
+    from card.book.study import BookError  # loads pandas
 
     with refusals():
         try:
@@ -282,7 +282,7 @@ def _cell(value: Any) -> str:
 
 
 def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
-    from card.report import WORDS, signed, span  # brings the tools of the book's pages
+    from card.book.report import WORDS, signed, span  # brings the tools of the book's pages
 
     rows = [
         (d.path, with_unit(d.first, d.unit), with_unit(d.second, d.unit)) for d in found.parameters

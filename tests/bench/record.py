@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from card.pages import to_json, write
+from card.book.pages import to_json, write
 
 SOFTWARE = ("card", "numpy", "scipy", "torch", "pymoo", "dask", "xarray")
 

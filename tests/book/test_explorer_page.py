@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
 import card
-from card import explorer, panel
+from card import explorer
+from card.book import panel
 from card.cli import app
 
 ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"

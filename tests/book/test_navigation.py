@@ -12,7 +12,7 @@ import yaml
 from built import BOOK, anchors, links, missing_book, read, resolves
 from sphinx.util.inventory import InventoryFile
 
-from card.indexes import pages_of
+from card.book.indexes import pages_of
 from card.notation import notation
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -348,7 +348,7 @@ COMBINATIONS = [
         {"lora.rank": 0, "link.shadowing_db": -1},
         "lora.rank = 0 is not allowed; give a whole number of at least 1. Rank r of each adapter.\n"
         "link.shadowing_db = -1 is not allowed; give a number from 0 to 100. "
-        "Standard deviation of log-normal shadowing [dB].",
+        "Standard deviation of log-normal shadowing [dB] (σ_X).",
     ),
 ]
 

@@ -102,8 +102,8 @@ def test_there_are_forty_of_them_all_different():
     ("content", "words"), STUDIES, ids=[content.replace("\n", "; ") for content, _ in STUDIES]
 )
 def test_a_malformed_study_gets_no_book(tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr("card.study.execute", lambda *_, **__: pytest.fail("a kernel started"))
-    monkeypatch.setattr("card.study.ROOT", tmp_path)
+    monkeypatch.setattr("card.book.study.execute", lambda *_, **__: pytest.fail("a kernel started"))
+    monkeypatch.setattr("card.book.study.ROOT", tmp_path)
     study = tmp_path / "study.yml"
     study.write_text(content)
     result = CliRunner().invoke(app, ["book", str(study)])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import card
+from card.book.report import comparison_page
 from card.compare import QUANTITIES, compare
 from card.parameters import differences, show
 from card.policies import POLICIES
-from card.report import comparison_page
 from card.simulate import means
 
 NOMINAL = card.load_scenario("nominal")

@@ -5,7 +5,7 @@ import re
 import pytest
 from sphinx.application import Sphinx
 
-from card.crossrefs import set_symbols
+from card.book.crossrefs import set_symbols
 
 CHAPTER = r"""
 Work :math:`F_D(c)`
@@ -44,7 +44,10 @@ def built(tmp_path_factory):
         place / "out",
         place / "trees",
         "html",
-        confoverrides={"extensions": ["sphinx.ext.mathjax", "card.crossrefs"], "nitpicky": True},
+        confoverrides={
+            "extensions": ["sphinx.ext.mathjax", "card.book.crossrefs"],
+            "nitpicky": True,
+        },
         status=None,
         warningiserror=True,
     )

@@ -1,4 +1,4 @@
-"""`card.downloads`: figures lifted out of notebooks, and a page that lists every file."""
+"""`card.book.downloads`: figures lifted out of notebooks, and a page that lists every file."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from card.downloads import downloads_page, holds, lift_figures, link_figures, size
+from card.book.downloads import downloads_page, holds, lift_figures, link_figures, size
 
 
 @pytest.fixture

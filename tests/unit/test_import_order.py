@@ -27,21 +27,7 @@ ORDER = [
     {"sweep", "claims", "compare", "studyfile", "plan"},
     {"sensitivity"},
     {"figures"},
-    {
-        "pages",
-        "report",
-        "tables",
-        "walkthrough",
-        "output",
-        "panel",
-        "publish",
-        "downloads",
-        "study",
-        "paper",
-        "pdf",
-        "indexes",
-        "crossrefs",
-    },
+    {"book"},
     {"cli"},
     {"__main__"},
 ]
@@ -84,8 +70,7 @@ def test_imports_come_from_the_left(path):
     if own == "lab":
         assert found <= LAB
         return
-    same_place = ORDER[RANK[own]] if RANK[own] == RANK["study"] else set()
-    allowed = {name for name in RANK if RANK[name] < RANK[own]} | same_place
+    allowed = {name for name in RANK if RANK[name] < RANK[own]}
     allowed |= {"lab"} if own == "cli" else set()
     assert found <= allowed
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from card.indexes import (
+from card.book.indexes import (
     Picture,
     claims_index,
     equations_index,

@@ -1,4 +1,4 @@
-"""`card.pages`: what the book computes about itself."""
+"""`card.book.pages`: what the book computes about itself."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from card import pages
+from card.book import pages
 from card.claims import Application
 from card.scenario import load_scenario
 from card.studyfile import load_study

@@ -1,4 +1,4 @@
-"""`card.panel`: the Explorer's page holds what was computed, and Jupyter's controls compute."""
+"""`card.book.panel`: the Explorer's page holds what was computed, and Jupyter's controls work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 import card
-from card import explorer, panel
+from card import explorer
+from card.book import panel
 from card.figures.framework import Step
 from card.figures.style import PART_COLOURS
 from card.scenario import Scenario, scenario_names, study_names

@@ -1,4 +1,4 @@
-"""`card.paper` and `card.pdf`: the pages of a tiny book become one document, and a print."""
+"""`card.book.paper` and `card.book.pdf`: a tiny book becomes one document, and a print."""
 
 import json
 import re
@@ -9,11 +9,11 @@ import yaml
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
+from card.book.paper import one_document
+from card.book.pdf import build_pdf, chromium, numbered, to_pdf, typeset
+from card.book.study import BookError, Place
 from card.cli import app
-from card.paper import one_document
-from card.pdf import build_pdf, chromium, numbered, to_pdf, typeset
 from card.refusal import ScenarioError
-from card.study import BookError, Place
 
 HEAD = """<head><link rel="stylesheet" href="{up}_static/look.css?digest=1">
 <script>window.MathJax = {{}}</script>

@@ -1,10 +1,10 @@
-"""`card.publish`: whose repository a book is, and what it can do without."""
+"""`card.book.publish`: whose repository a book is, and what it can do without."""
 
 from pathlib import Path
 
 import pytest
 
-from card.publish import Repository, buttons, repository, trim
+from card.book.publish import Repository, buttons, repository, trim
 
 RUNNER = {
     "GITHUB_SERVER_URL": "https://github.com",

@@ -1,4 +1,4 @@
-"""`card.study`: the pipeline, on a book of two tiny notebooks and one page."""
+"""`card.book.study`: the pipeline, on a book of two tiny notebooks and one page."""
 
 import filecmp
 import json
@@ -14,15 +14,15 @@ import yaml
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from card.output import save_figure, save_result
+from card.book.output import save_figure, save_result
+from card.book.study import BookError, Place, build_book, make
 from card.refusal import ScenarioError
-from card.study import BookError, Place, build_book, make
 
 PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
 GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
 SAVE = """
 import os
-from card.output import save_result
+from card.book.output import save_result
 save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
 """
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import card
-from card.pages import parameters
+from card.book.pages import parameters
 from card.refusal import ScenarioError
 from card.scenario import scenario_file, scenario_names, study_names
 from card.studyfile import load_study, new_study

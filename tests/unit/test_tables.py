@@ -1,9 +1,9 @@
-"""`card.tables`: numbers are shown in the unit and with the digits that suit them."""
+"""`card.book.tables`: numbers are shown in the unit and with the digits that suit them."""
 
 import pytest
 
 import card
-from card import tables
+from card.book import tables
 from card.plan import BASELINE
 from card.simulate import means
 

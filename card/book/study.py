@@ -23,18 +23,18 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from card import pages
+from card.book import pages
+from card.book.downloads import downloads_page, lift_figures, link_figures
+from card.book.indexes import indexes
+from card.book.pages import to_json, write
+from card.book.publish import buttons, repository_of, trim
+from card.book.walkthrough import walkthrough
 from card.claims import applied
-from card.downloads import downloads_page, lift_figures, link_figures
 from card.hardware import DATA
-from card.indexes import indexes
-from card.pages import to_json, write
-from card.publish import buttons, repository_of, trim
 from card.scenario import load_scenario
 from card.studyfile import load_study
-from card.walkthrough import walkthrough
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 Echo = Callable[[str], object]
 
 # One thread per kernel, since kernels run side by side. A fixed hash seed and no clock time in

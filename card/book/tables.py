@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from card.pages import percent, table
+from card.book.pages import percent, table
 from card.plan import BASELINE
 from card.simulate import means
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from card.book.pages import interval, percent
 from card.compare import Comparison
-from card.pages import interval, percent
 from card.parameters import with_unit
 
 _STYLE = """

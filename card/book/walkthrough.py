@@ -6,14 +6,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from card.book.pages import table, write
+from card.book.report import WORDS, span
 from card.compare import Comparison, compare
 from card.figures.picture import png, svg
 from card.figures.results import label_of
 from card.figures.style import use_style
 from card.figures.sweeps import along
-from card.pages import table, write
 from card.parameters import with_unit
-from card.report import WORDS, span
 from card.studyfile import load_study
 from card.sweep import sweep
 

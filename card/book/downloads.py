@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from card.pages import table, to_json, write
+from card.book.pages import table, to_json, write
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
 _SENTENCE = re.compile(r"(?<=[.;])\s")

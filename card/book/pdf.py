@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from card.pages import write
-from card.paper import one_document
-from card.study import ROOT, BookError, Echo, Place, build_book
+from card.book.pages import write
+from card.book.paper import one_document
+from card.book.study import ROOT, BookError, Echo, Place, build_book
 from card.studyfile import load_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

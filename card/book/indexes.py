@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from card.book.pages import percent, table, write
 from card.notation import Equation, Symbol, notation
-from card.pages import percent, table, write
 
 
 class Picture(NamedTuple):

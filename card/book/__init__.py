@@ -1,0 +1,1 @@
+"""The book: executed, put together, rendered and printed, and what its notebooks hand it."""
