@@ -176,7 +176,7 @@ def test_a_study_that_changes_nothing_says_so(tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_page_on_studies_run() -> None:
-    text = (Path(pages.__file__).parents[1] / "book/your-study.md").read_text()
+    text = (Path(pages.__file__).parents[2] / "book/your-study.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
     exec(example, names)
