@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "page" in metafunc.fixturenames:
         missing = [pytest.param("", marks=pytest.mark.skip(reason="no book; run `make book`"))]
         metafunc.parametrize("page", pages() or missing)
+
+
+@pytest.fixture(scope="session")
+def book() -> Path:
+    if not BOOK.is_dir():
+        pytest.skip("no book; run `make book`")
+    return BOOK
 
 
 @pytest.fixture(scope="session")

@@ -346,7 +346,8 @@ COMBINATIONS = [
     ),
     (
         {"lora.rank": 0, "link.shadowing_db": -1},
-        "lora.rank = 0 is not allowed; give a whole number of at least 1. Rank of each adapter (r).\n"
+        "lora.rank = 0 is not allowed; give a whole number of at least 1. "
+        "Rank of each adapter (r).\n"
         "link.shadowing_db = -1 is not allowed; give a number from 0 to 100. "
         "Standard deviation of log-normal shadowing [dB] (σ_X).",
     ),
