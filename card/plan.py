@@ -119,8 +119,8 @@ def plan_times(record: Mapping[str, Any], decisions: int, workers: int) -> dict[
     one_s = decisions / dask["decisions"] * dask["wall_s"][0]
     share = serial_share(dask["wall_s"][0] / dask["wall_s"][1], dask["workers"][1])
     return {
-        "one call at a time": decisions / rates[SINGLE],
         "scipy, bounded search per cut": decisions / rates[BASELINE],
+        "one call at a time": decisions / rates[SINGLE],
         "`card.sweep`, this machine": decisions / swept["decisions"] * swept["wall_s"],
         "stream of decisions, one Dask worker": one_s,
         "decisions alone, this machine": decisions / rates[BULK],

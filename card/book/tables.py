@@ -25,8 +25,8 @@ def duration(seconds: float) -> str:
 
 
 def digits(value: float) -> str:
-    """A number with as many digits as it deserves: none behind the point from 10 on."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    """A measured number with as many digits as it deserves: three from 10 on, two below."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def moves(reduction: float | None) -> str:
@@ -50,7 +50,7 @@ def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) ->
     for label, rate in rates.items():
         gap = gaps[label]
         numbers = (rate, 1e6 / rate, rate / rates[BASELINE])
-        rows.append((label, *map(digits, numbers), "" if gap is None else f"{gap:.0e}"))
+        rows.append((label, *map(digits, numbers), "–" if gap is None else f"{gap:.0e}"))
     head = ("method", "decisions per second", "µs per decision", "× scipy", "worst excess of U")
     return table(head, rows)
 

@@ -130,10 +130,12 @@ def claims_map(
             axes.contour(band, weight, lines, [level], colors=colour, linestyles=style,
                          linewidths=2.4 if other == name else 1.5)  # fmt: skip
         for marker, (x, y) in zip(_POINT_MARKERS, points.values(), strict=False):
-            axes.plot(x / 1e6, y, marker, color="white", markeredgecolor="black", markersize=8)
+            # above the labels of the level lines, which may pass beneath
+            axes.plot(x / 1e6, y, marker, color="white", markeredgecolor="black", markersize=8,
+                      zorder=5)  # fmt: skip
         if meeting:
             axes.plot(meeting[0] / 1e6, meeting[1], "x", color="black", markersize=9,
-                      markeredgewidth=2, zorder=5)  # fmt: skip
+                      markeredgewidth=2, zorder=6)  # fmt: skip
         axes.set(title=f"{name} [%]", xscale="log", xlabel="bandwidth [MHz]")
         ticks = [
             tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if band[0] <= tick <= band[-1]

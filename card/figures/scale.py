@@ -13,6 +13,11 @@ from card.plan import BASELINE, FLOOR
 _INK, _QUIET = "#222222", "#666666"
 
 
+def _digits(value: float) -> str:
+    """Three digits from 10 on, two below: more would not repeat from run to run."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def decision_speed(rates: Mapping[str, float]) -> Figure:
     """Decisions per second of every method as bars, and times the scipy loop's.
 
@@ -33,8 +38,7 @@ def decision_speed(rates: Mapping[str, float]) -> Figure:
             edgecolor=colour, hatch="////" if empty else None,
         )  # fmt: skip
         times = rate / rates[BASELINE]
-        text = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
-        text += f", {times:,.0f} ×" if times >= 10 else f", {times:.2g} ×"
+        text = f"{_digits(rate)}/s, {_digits(times)} ×"
         axes.annotate(
             text, (rate, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
             color=_INK if own else _QUIET,

@@ -14,7 +14,7 @@ def test_bars_end_at_the_rates_and_say_them_with_the_ratio():
     assert [text.get_text() for text in axes.texts] == [
         "2,000/s, 200 ×",
         "10/s, 1 ×",
-        "5.0/s, 0.5 ×",
+        "5/s, 0.5 ×",
     ]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(rates)
     assert axes.get_xscale() == "log"
