@@ -98,7 +98,7 @@ const ExplorerDrawings = (() => {
       svg.append(write(width - 10, height - 3, "delay [s]", { "text-anchor": "end" }), write(0, 12, `server energy [${unit}]`));
       svg.append(shape("path", { d: `M${all.map((r) => `${x(r.delay_s)} ${y(r.energy_j)}`).join("L")}`, class: "ex-front" }));
       for (const r of all) svg.append(shape("circle", { cx: x(r.delay_s), cy: y(r.energy_j), r: 3.5, class: "ex-point" }));
-      const marks = [(cx, cy) => box(cx - 4.5, cy - 4.5, 9, 9), (cx, cy) => `M${cx} ${cy - 6.5}l6.5 6.5l-6.5 6.5l-6.5 -6.5z`];
+      const marks = [(cx, cy) => box(cx - 4.5, cy - 4.5, 9, 9), (cx, cy) => `M${cx} ${cy - 6.5}l6 11h-12z`];
       rivals.forEach(([name, r], k) => {
         const end = width - 10 - 96 * k;
         svg.append(shape("path", { d: marks[k](x(r.delay_s), y(r.energy_j)), class: "ex-rival" }));

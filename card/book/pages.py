@@ -186,12 +186,14 @@ def scientific(value: float, digits: int = 1) -> str:
     if value == 0:
         return "0"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+    return f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None) -> str:
     """Interval of fractions in per cent; a dash if it is undefined."""
-    return "–" if low is None or high is None else f"{percent(low, 2)} to {percent(high, 2)}"
+    if low is None or high is None:
+        return "–"
+    return f"{percent(low, 2)} to {percent(high, 2)}".replace(" %", "\u00a0%")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -95,7 +95,7 @@ def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
         every.delay_s, every.energy_j, ".-", color=POLICY_COLOURS["card"], linewidth=0.8,
         markersize=6, label="CARD, every weight",
     )  # fmt: skip
-    for policy, marker in zip(found.policy.values, "*sD", strict=True):
+    for policy, marker in zip(found.policy.values, "*s^", strict=True):
         at = chosen.sel(policy=policy)
         mine = policy == "card"
         axes.plot(

@@ -138,10 +138,11 @@ def roofline(profile: Profile, ceilings: Ceilings) -> Figure:
     whole.text(reach[-1], 1.08 * peak, f"peak {peak:.0f} GFLOP/s", ha="right", fontsize=9)
     whole.text(1.15 * ridge, low, f"ridge: {ridge:.1f} FLOP/byte", fontsize=9)
     whole.annotate(
-        f"memory {memory:.0f} GB/s", (4 * reach[0], 4 * low), (9, -6), textcoords="offset points",
-        fontsize=9,
+        f"memory\n{memory:.0f} GB/s", (4 * reach[0], 4 * low), (9, 2), textcoords="offset points",
+        fontsize=9, va="top",
     )  # fmt: skip
-    near.text(0.98, peak, "peak", transform=near.get_yaxis_transform(), ha="right", va="bottom")
+    across = near.get_yaxis_transform()
+    near.text(0.98, 1.01 * peak, "peak", transform=across, ha="right", va="bottom")
     whole.set_ylim(0.8 * low, 2.2 * peak)
     near.set_ylim(0, 1.12 * peak)
     near.margins(x=0.45)
@@ -189,7 +190,10 @@ def whole_step(profile: Profile, num_blocks: int) -> Figure:
             text = f"{times} × {label}" if times > 1 else label
             start = left - times * profile.parts[name].time_s
             at, how = (start, "left") if name == "first_block" else ((start + left) / 2, "center")
-            axes.text(at, 1.33, text, ha=how, va="top", fontsize=9)
+            axes.annotate(
+                text, (at, 1.33), (3 if how == "left" else 0, 0), textcoords="offset points",
+                ha=how, va="top", fontsize=9,
+            )  # fmt: skip
     axes.set_yticks([0, 1], ["measured", "predicted"])
     axes.set_ylim(1.75, -0.45)
     axes.set_xlabel("time of one training step [s]")

@@ -131,6 +131,8 @@ def cost_vectors(
     """
     figure = Figure(figsize=(WIDTH_IN, 6.2), layout="constrained")
     plane, image = figure.subplots(2, 1)
+    for axes in (plane, image):
+        axes.margins(0.08, 0.16)
     for place, (topology, profile) in enumerate(profiles.items()):
         colour = COLOURS[("blue", "purple")[place % 2]]
         marker = ("o", "s")[place % 2]
@@ -160,8 +162,6 @@ def cost_vectors(
     image.set_xlabel("delay [s]")
     image.set_ylabel("server energy [J]")
     image.set_title("The same cuts as delay and energy (grey: equal objective, star: best)")
-    for axes in (plane, image):
-        axes.margins(0.08, 0.16)
     return figure
 
 
@@ -238,7 +238,7 @@ def gaps(found: Mapping[str, FloatArray]) -> Figure:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(found) - 0.5, -0.55)
-    axes.set_xlabel("|numerical objective - closed form|   (cross: numerical is lower)")
+    axes.set_xlabel("|numerical objective − closed form|   (cross: numerical is lower)")
     return figure
 
 

@@ -132,6 +132,7 @@ def running_means(
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(which="minor", visible=False)
     axes.set_xlim(rounds[0], rounds[-1] * 1.02)
+    axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.82 * ergodic))
     _beside(axes, rounds[-1], float(predicted[-1]), "theory, K = 1", _INK)
     axes.text(
         0.03,

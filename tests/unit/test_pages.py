@@ -44,7 +44,7 @@ def test_values_read_as_people_write_them(value: object, text: str) -> None:
 def test_an_undefined_reduction_is_a_dash() -> None:
     assert pages.percent(None) == "–"
     assert pages.percent(-0.05) == "−5.0 %"
-    assert pages.interval(0.7044, 0.7126) == "70.44 % to 71.26 %"
+    assert pages.interval(0.7044, 0.7126) == "70.44\u00a0% to 71.26\u00a0%"
     assert pages.interval(None, 0.7) == "–"
 
 
@@ -58,7 +58,7 @@ def test_an_undefined_reduction_is_a_dash() -> None:
     ],
 )
 def test_scientific(value, digits, text):
-    assert pages.scientific(value, digits) == text
+    assert pages.scientific(value, digits) == text.replace(" ", "\u00a0")
 
 
 def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
@@ -142,7 +142,8 @@ def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> 
     lines = pages.claims_page([CLAIM, {**CLAIM, "id": "C2"}], study).splitlines()
     own = next(line for line in lines if "This study" in line)
     assert own == '| **This study** | <span class="greyed">does not apply</span> | 94.0 % |'
-    assert "device-3 cannot hold all blocks</span> | 93.00 % to 95.00 % |" in "\n".join(lines)
+    intervals = f"device-3 cannot hold all blocks</span> | {pages.interval(0.93, 0.95)} |"
+    assert intervals in "\n".join(lines)
     published = next(line for line in lines if "Published" in line)
     assert published.count("greyed") == 1, "the whole column is grey"
     assert "says nothing about the letter's own scenario" in lines[-1]
