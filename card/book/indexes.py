@@ -50,7 +50,7 @@ def indexes(root: Path, source: Path, claims: Sequence[Mapping[str, Any]]) -> No
 
 def symbols_index() -> str:
     """Table of symbols per topic, each row an anchor that formulas link to."""
-    head = ("Symbol", "Meaning", "Unit", "In code", "Introduced by")
+    head = ("Symbol", "Meaning", "Unit", "In code", "First in")
     parts = []
     for topic, group in notation().symbols.items():
         parts += [f"## {topic}", table(head, [_symbol_row(symbol) for symbol in group])]
