@@ -6,17 +6,17 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
+from card.book.indexes import Picture
 from card.book.pages import table, to_json, write
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
-_SENTENCE = re.compile(r"(?<=[.;])\s")
 _FIGURE = re.compile(
     r'<figure\b[^>]*\bid="([\w-]+)">\s*<img\b[^>]*\bsrc="([^"]+)".*?(?=</p>\s*</figcaption>)',
     re.DOTALL,
@@ -30,7 +30,7 @@ def lift_figures(notebook: Path, folder: Path) -> None:
     The notebook keeps the SVG alone, so that it stays small.
     """
     content = json.loads(notebook.read_text(encoding="utf-8"))
-    for name, _, data in _figures(content):
+    for name, data in _figures(content):
         picture = data.pop("image/png", None)
         write(folder / f"{name}.svg", _joined(data["image/svg+xml"]))
         if picture:
@@ -38,7 +38,7 @@ def lift_figures(notebook: Path, folder: Path) -> None:
     write(notebook, to_json(content))
 
 
-def downloads_page(notebooks: Path, results: Path) -> str:
+def downloads_page(notebooks: Path, results: Path, pictures: Sequence[Picture]) -> str:
     """Markdown of the page that lists every notebook, figure and data file.
 
     Parameters
@@ -46,7 +46,9 @@ def downloads_page(notebooks: Path, results: Path) -> str:
     notebooks
         Folder of the executed notebooks.
     results
-        Folder of results; its figures lie in `figures/`.
+        Folder of results; those of chapters lie in its `figures/`.
+    pictures
+        Figures of the book in its order. One that was drawn by hand has no file here and no row.
     """
     contents = {
         path: json.loads(path.read_text("utf-8")) for path in sorted(notebooks.glob("*.ipynb"))
@@ -71,10 +73,7 @@ def downloads_page(notebooks: Path, results: Path) -> str:
         "SVG follows the reader's light or dark theme; PNG is for slides and has a white page.",
         table(
             ("Figure", "SVG", "PNG", "Shows"),
-            [
-                *(row for content in contents.values() for row in _figure_rows(content, results)),
-                *_page_figure_rows(results),
-            ],
+            list(_figure_rows(pictures, results)),
         ),
         "## Data",
         "What the figures and the sentences of the book are made of, in full precision.",
@@ -121,7 +120,7 @@ def holds(path: Path) -> str:
         return f"{len(frame):,} rows of {_names(frame.columns)}"
     if path.suffix == ".nc":
         with xr.open_dataset(path, engine="scipy") as dataset:
-            sizes = ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items())
+            sizes = ", ".join(f"`{dim}` ({size:,})" for dim, size in dataset.sizes.items())
             return f"{_names(dataset.data_vars)} over {sizes}"
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, list):
@@ -135,25 +134,22 @@ def size(byte: int) -> str:
     return f"{byte / 1e6:.1f}\u00a0MB" if byte >= 999_500 else f"{byte / 1e3:.1f}\u00a0kB"
 
 
-def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, caption and output of each figure of a notebook."""
+def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and output of each figure of a notebook."""
     for cell in content["cells"]:
         figure = cell["metadata"].get("mystnb", {}).get("figure", {})
         for output in cell.get("outputs", ()):
             if "image/svg+xml" in output.get("data", {}) and "name" in figure:
-                yield figure["name"], figure.get("caption", ""), output["data"]
+                yield figure["name"], output["data"]
 
 
-def _figure_rows(content: Mapping[str, Any], results: Path) -> Iterator[tuple[str, ...]]:
-    for name, caption, _ in _figures(content):
-        shows = _SENTENCE.split(caption)[0].rstrip(".;")
-        yield f"{{numref}}`{name}`", *_pair(results, f"figures/{name}"), shows
-
-
-def _page_figure_rows(results: Path) -> Iterator[tuple[str, ...]]:
-    """Figures of pages that are no chapters."""
-    for path in sorted(results.glob("*.svg")):
-        yield f"`{path.stem}`", *_pair(results, path.stem), "As a page of the book shows it"
+def _figure_rows(pictures: Sequence[Picture], results: Path) -> Iterator[tuple[str, ...]]:
+    for _, name, caption in pictures:
+        # The build draws the figures of Markdown pages under names of their own
+        for stem in (f"figures/{name}", name.removeprefix("fig-").replace("-", "_")):
+            if (results / f"{stem}.png").is_file():
+                yield f"{{numref}}`{name}`", *_pair(results, stem), caption.rstrip(".")
+                break
 
 
 def _pair(results: Path, name: str) -> Iterator[str]:
@@ -169,7 +165,7 @@ def _link(target: str, text: str, file: Path, after: str | None = None) -> str:
 
 
 def _names(items: Iterable[Any]) -> str:
-    names = [f"`{item}`" for item in items]
+    names = [f"`{str(item).replace('`', '')}`" for item in items]
     more = f" and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
     return ", ".join(names[:_MANY]) + more
 

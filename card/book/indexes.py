@@ -50,7 +50,7 @@ def indexes(root: Path, source: Path, claims: Sequence[Mapping[str, Any]]) -> No
 
 def symbols_index() -> str:
     """Table of symbols per topic, each row an anchor that formulas link to."""
-    head = ("Symbol", "Meaning", "Unit", "In code", "Introduced by")
+    head = ("Symbol", "Meaning", "Unit", "In code", "First\u00a0in")
     parts = []
     for topic, group in notation().symbols.items():
         parts += [f"## {topic}", table(head, [_symbol_row(symbol) for symbol in group])]
@@ -78,7 +78,7 @@ def _in_code(home: str, text: str) -> str:
 
 
 def _reference(label: str) -> str:
-    kind, name = ("numref", "Figure %s") if label.startswith("fig-") else ("eq", "")
+    kind, name = ("numref", "Fig.\u00a0%s") if label.startswith("fig-") else ("eq", "")
     return f"{{{kind}}}`{name} <{label}>`" if name else f"{{{kind}}}`{label}`"
 
 

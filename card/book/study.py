@@ -25,7 +25,7 @@ from rich.progress import Progress
 
 from card.book import pages
 from card.book.downloads import downloads_page, lift_figures, link_figures
-from card.book.indexes import indexes
+from card.book.indexes import indexes, pages_of, pictures
 from card.book.pages import to_json, write
 from card.book.publish import buttons, repository_of, trim
 from card.book.walkthrough import walkthrough
@@ -139,7 +139,9 @@ def build_book(
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))
         if own is not None:
             write(place.results / "study_claims.json", to_json(own))
-        listed = downloads_page(place.source / "notebooks", place.results)
+        contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+        found = pictures(place.source, pages_of(contents))
+        listed = downloads_page(place.source / "notebooks", place.results, found)
         write(generated / "downloads.md", listed)
         if not default:
             pages.note_on_every_page(place.source, pages.study_note(asked))

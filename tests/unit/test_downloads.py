@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from card.book.downloads import downloads_page, holds, lift_figures, link_figures, size
+from card.book.indexes import Picture
 
 
 @pytest.fixture
@@ -50,7 +51,15 @@ def test_the_page_lists_every_file_once_and_says_who_computes_it(
     (results / "wrapped.json").write_text("1")
     (results / "provenance.json").write_text("{}")
 
-    lines = downloads_page(notebooks, results).splitlines()
+    pictures = [
+        Picture("index", "fig-headline", "At a glance."),
+        Picture("idea", "fig-split", "Drawn by hand."),
+        Picture("notebooks/01_model", "fig-rates", "Rates."),
+    ]
+    page = downloads_page(notebooks, results, pictures)
+    assert page.index("fig-headline") < page.index("fig-rates"), "in the order of the book"
+    assert "fig-split" not in page
+    lines = page.splitlines()
 
     def line(text: str) -> str:
         (found,) = [row for row in lines if text in row]
@@ -61,7 +70,7 @@ def test_the_page_lists_every_file_once_and_says_who_computes_it(
     assert 'href="results/figures/fig-rates.svg"' in figure
     assert 'href="results/figures/fig-rates.png"' in figure
     assert figure.endswith("| Rates |")
-    assert 'href="results/headline.png"' in line("`headline`")
+    assert 'href="results/headline.png"' in line("{numref}`fig-headline`")
     assert "`good`, `poor` | {doc}`notebooks/01_model`" in line("results/rates.json")
     assert "{doc}`notebooks/01_model`" in line("results/wrapped.json")
     assert "the book's build" in line("results/provenance.json")
@@ -95,11 +104,13 @@ def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:
     xr.Dataset({"delay_s": ("cut", [0.1, 0.2])}).to_netcdf(tmp_path / "a.nc", engine="scipy")
     (tmp_path / "list.json").write_text('[{"round": 1}, {"round": 2}]')
     (tmp_path / "many.json").write_text(json.dumps(dict.fromkeys("abcdefgh", 0)))
+    (tmp_path / "code.json").write_text('{"`card.sweep`, here": 1}')
 
     assert holds(tmp_path / "a.csv") == "1,200 rows of `cut`, `delay_s`"
-    assert holds(tmp_path / "a.nc") == "`delay_s` over 2 cut"
+    assert holds(tmp_path / "a.nc") == "`delay_s` over `cut` (2)"
     assert holds(tmp_path / "list.json") == "2 records of `round`"
     assert holds(tmp_path / "many.json") == "`a`, `b`, `c`, `d`, `e`, `f` and 2 more"
+    assert holds(tmp_path / "code.json") == "`card.sweep, here`"
 
 
 @pytest.mark.parametrize(
