@@ -8,8 +8,10 @@ same device, with gradients, and Dask arrays give lazy ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 _CHUNK = 1 << 15
 _THREADS = 16
 _KEPT_BYTES = 1 << 24
+_LOCAL = threading.local()
 _PLAIN = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))
 
 
@@ -144,7 +147,8 @@ def by_rows(
     values
         Arrays that broadcast together.
     threads
-        Threads to use; OMP_NUM_THREADS, else one per processor, when None.
+        Threads to use; OMP_NUM_THREADS, else one per processor, when None, but one within
+        `one_thread`.
     """
     xp = backend.xp
     shape = np.broadcast_shapes(*(tuple(value.shape) for value in values))
@@ -174,6 +178,16 @@ def by_rows(
     return tuple(result.reshape(shape) for result in results)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep `by_rows` on the calling thread, where the caller shares out the processors."""
+    before, _LOCAL.alone = getattr(_LOCAL, "alone", False), True
+    try:
+        yield
+    finally:
+        _LOCAL.alone = before
+
+
 def _keep_memory() -> None:
     """Let the allocator keep what a chunk's intermediate results give back, for the next chunk.
 
@@ -187,7 +201,11 @@ def _keep_memory() -> None:
 def _threads() -> int:
     """What the variable of other numeric libraries says, else every processor up to `_THREADS`.
 
+    One within `one_thread`.
+
     Some 5 % of a chunk's time hold the interpreter's lock, so that more would wait for it.
     """
+    if getattr(_LOCAL, "alone", False):
+        return 1
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(stated) if stated.isdigit() and int(stated) else min(os.cpu_count() or 1, _THREADS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from card.arrays import one_thread
 from card.checks import check_library
 from card.costs import system as as_system
 from card.parameters import parameters
@@ -190,7 +191,9 @@ class Grid:
             point = dict(zip(self.over, combination, strict=True))
             try:
                 changed = self.scenario.updated(point)
-                points.append(round_means(changed, chosen, self.rounds, self.seed, self.library))
+                with one_thread():  # other threads or processes compute other blocks meanwhile
+                    found = round_means(changed, chosen, self.rounds, self.seed, self.library)
+                points.append(found)
             except ScenarioError as error:
                 raise ScenarioError(f"at {_where(point)}: {error}") from None
         sizes = tuple(map(len, values))

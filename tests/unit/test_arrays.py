@@ -1,6 +1,7 @@
 """`card.arrays`: whose library computes, and how work is shared out."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_threads_are_as_many_as_stated_else_as_processors(monkeypatch, stated, t
     assert arrays._threads() == threads
     monkeypatch.setattr(arrays.os, "cpu_count", lambda: 256)
     assert arrays._threads() <= 16
+
+
+def test_a_caller_who_shares_out_the_processors_keeps_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with arrays.one_thread():
+        with arrays.one_thread():
+            assert arrays._threads() == 1
+        assert arrays._threads() == 1
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(arrays._threads).result() == 3
+    assert arrays._threads() == 3
 
 
 def test_blocks_need_not_line_up():
