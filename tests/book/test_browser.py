@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
-from built import links, resolves
+import pytest
+from built import BOOK, links, missing_book, resolves
+from playwright.sync_api import Page
 
 Look = Callable[[str], Any]
 
@@ -34,3 +37,25 @@ def test_a_page_fits_a_phone(page: str, view: Look) -> None:
 
 def test_internal_links_resolve(page: str) -> None:
     assert [link for link in links(page) if not resolves(page, link)] == []
+
+
+@missing_book
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("bandwidth", "notebooks/01_system_model.html"), ("smashed data", "notation.html")],
+)
+def test_search_finds_pages_without_a_network(words: str, found: str, tab: Page) -> None:
+    tab.goto(f"{(BOOK / 'search.html').as_uri()}?q={quote(words)}")
+    tab.wait_for_selector("#search-results li a")
+    links = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.href)")
+    assert any(found in link for link in links)
+    tab.wait_for_function("document.querySelector('#search-results p.search-summary')?.innerText")
+    assert "found" in tab.inner_text("#search-results p.search-summary").lower()
+
+
+@missing_book
+def test_search_says_when_nothing_is_found(tab: Page) -> None:
+    tab.goto(f"{(BOOK / 'search.html').as_uri()}?q=zeppelin")
+    tab.wait_for_function(
+        "/did not match|no results/i.test(document.querySelector('#search-results').innerText)"
+    )
