@@ -2,7 +2,7 @@
 
 Inline formulas that are one symbol link to its entry on the page *Notation*; numbered equations
 are followed by a link to what computes them; symbols in docstrings are set as formulas, and link
-alike.
+alike. Numbers stay with their units.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from sphinx.writers.html5 import HTML5Translator
 
 from card.notation import notation
 
+_UNIT = re.compile(
+    r"(?<=\d) (?=(?:%|[mµn]?s|min|h|[kmM]?J|W|[kMG]?Hz|dBm?|k?m|[kMG]?B|[kMG]?bit(?:/s)?"
+    r"|[GT]FLOP(?:/s)?)(?!\w))"
+)
+_VERBATIM = (nodes.literal, nodes.math, nodes.raw, nodes.FixedTextElement)
 PAGE = "notation"
 """The page that symbols link to; it links none itself."""
 
@@ -85,6 +90,28 @@ class LinkEquations(SphinxTransform):
             block.parent.insert(place, nodes.paragraph("", "In code: ", link, classes=["in-code"]))
 
 
+class KeepUnits(SphinxPostTransform):
+    """Keeps a number and its unit on one line."""
+
+    default_priority = 410
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        """Set no-break spaces in the sentences and tables of one page."""
+        block, last = None, ""
+        for text in list(self.document.findall(nodes.Text)):
+            within = text.parent
+            while isinstance(within, nodes.Inline) and not isinstance(within, _VERBATIM):
+                within = within.parent
+            if isinstance(within, _VERBATIM):
+                continue
+            before = last if within is block else ""  # a pasted number is a text of its own
+            joined = _UNIT.sub("\N{NO-BREAK SPACE}", before + text.astext())
+            block, last = within, joined[-1:]
+            if joined != before + text.astext():
+                text.parent.replace(text, nodes.Text(joined[len(before) :]))
+
+
 def set_symbols(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
@@ -115,6 +142,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.autodoc")
     app.add_transform(LinkEquations)
     app.add_post_transform(LinkSymbols)
+    app.add_post_transform(KeepUnits)
     app.connect("autodoc-process-docstring", set_symbols)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,6 +13,8 @@ Work :math:`F_D(c)`
 
 Work :math:`F_D(c)`, rate :math:`B`, sum :math:`F_D + F_S`.
 
+In 3 s at **2.5** GHz, 4 % of 7 samples, 5 square metres, ``6 s``.
+
 .. math::
    :label: eq-delay
 
@@ -74,6 +76,12 @@ def test_a_link_says_meaning_and_unit(built):
 
 def test_the_page_of_notation_links_to_nothing(built):
     assert targets(built["notation"]) == []
+
+
+def test_a_number_stays_with_its_unit_and_with_nothing_else(built):
+    (line,) = re.findall(r"<p>(In .*?)</p>", built["notebooks/03_x"])
+    text = re.sub(r"<[^>]*>", "", line)
+    assert text == ("In 3\xa0s at 2.5\xa0GHz, 4\xa0% of 7 samples, 5 square metres, 6 s.")
 
 
 def test_an_equation_links_to_what_computes_it(built):
