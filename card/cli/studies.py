@@ -235,7 +235,8 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
             "--dask: dask is not installed; install it with pip install 'card[sweep]'."
         ) from None
     try:
-        client = Client(address, timeout=5)
+        # not the default of the process, which would keep a client that never reached anyone
+        client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ScenarioError(
             f"--dask {address!r} does not answer ({str(error).splitlines()[0]}); give the address "

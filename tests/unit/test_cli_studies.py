@@ -124,3 +124,11 @@ def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
     assert result.stdout == ""
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_cluster_that_does_not_answer_leaves_nothing_behind():
+    """A client that is left as the process's own would break whatever uses Dask next."""
+    distributed = pytest.importorskip("distributed")
+    assert run("sweep", "nominal", "--over", WEIGHTS, "--dask", "nonsense://x").exit_code == 2
+    with pytest.raises(ValueError, match="No global client"):
+        distributed.get_client()
