@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from card.claims import Claim, claims
-    from card.costs import Costs, CutProfile, System, cut_profile, evaluate, system
+    from card.costs import Costs, System, evaluate, system
+    from card.cuts import CutProfile, cut_profile
     from card.refusal import ScenarioError
     from card.scenario import Scenario, load_scenario
     from card.simulate import simulate
@@ -42,7 +43,8 @@ __all__ = [
 
 _HOMES = {
     "claims": ("Claim", "claims"),
-    "costs": ("Costs", "CutProfile", "System", "cut_profile", "evaluate", "system"),
+    "costs": ("Costs", "System", "evaluate", "system"),
+    "cuts": ("CutProfile", "cut_profile"),
     "refusal": ("ScenarioError",),
     "scenario": ("Scenario", "load_scenario"),
     "simulate": ("simulate",),

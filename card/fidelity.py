@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from card.costs import profile_of
+from card.blocks import block_cost, head_cost
+from card.cuts import profile_of
 from card.hardware import DATA
-from card.llm import architecture, block_cost, head_cost
+from card.llm import architecture
 from card.scenario import Scenario
 
 

@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from card.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows
 from card.checks import check_index, check_library, check_positive, check_shapes, check_share
-from card.costs import CutProfile, System
+from card.costs import System
 from card.costs import system as as_system
+from card.cuts import CutProfile
 from card.kernel import Extremes, Lines, best_clock, bounds_of, decide, unit_prices
 from card.refusal import ScenarioError, unknown
 from card.scenario import Scenario

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from card.blocks import block_cost, head_cost
 from card.costs import System, evaluate
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
-from card.llm import architecture, block_cost, head_cost
+from card.llm import architecture
 from card.scenario import Scenario
 
 _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]

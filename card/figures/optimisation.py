@@ -11,7 +11,7 @@ from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from card.costs import CutProfile
+from card.cuts import CutProfile
 from card.figures.style import COLOURS, WIDTH_IN
 from card.units import BITS_PER_BYTE, FloatArray, IntArray
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from card.costs import CutProfile
+from card.cuts import CutProfile
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
 from card.units import FloatArray
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from card.costs import cut_profile
+from card.cuts import cut_profile
 from card.lab.device import Device
 from card.lab.job import Job
 from card.lab.rehearsal import Event

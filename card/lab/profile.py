@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from card.costs import profile_of
+from card.cuts import profile_of
 from card.lab import machine
 from card.lab.ceilings import ceilings
 from card.lab.counts import Task, count, moved_bit

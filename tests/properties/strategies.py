@@ -8,7 +8,8 @@ from itertools import accumulate
 import numpy as np
 from hypothesis import strategies as st
 
-from card.costs import CutProfile, System
+from card.costs import System
+from card.cuts import CutProfile
 
 
 @dataclass(frozen=True)

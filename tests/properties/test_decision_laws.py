@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from strategies import rounds, systems, weights
 
 import card.arrays
-from card.costs import CutProfile, System, evaluate
+from card.costs import System, evaluate
+from card.cuts import CutProfile
 from card.solver import (
     Extremes,
     best_frequency,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from split_model import SplitModel, causal_lm, lora, training
 
-from card.costs import profile_of
+from card.cuts import profile_of
 from card.llm import architecture, public_config
 from card.scenario import llm_names
 

@@ -3,7 +3,7 @@
 import pytest
 from split_model import DTYPES, SplitModel, boundary, lora, narrow_config, training
 
-from card.costs import profile_of
+from card.cuts import profile_of
 from card.llm import architecture, architecture_of, public_config
 from card.scenario import llm_names
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
-from card.costs import profile_of
+from card.blocks import block_cost, head_cost
+from card.cuts import profile_of
 from card.hardware import DATA
 from card.lab import ceilings, fidelity, machine, power, profile
-from card.llm import architecture_of, block_cost, head_cost
+from card.llm import architecture_of
 from card.profiles import read_profile
 from card.refusal import ScenarioError
 from card.scenario import Lora, llm_names

@@ -28,7 +28,7 @@ from narrow_llm import (
 )
 from split_model import training
 
-from card.costs import profile_of
+from card.cuts import profile_of
 from card.lab.parts import serialised_bit
 from card.lab.split import DeviceSide, ServerSide, SplitError, optimiser
 from card.llm import architecture_of

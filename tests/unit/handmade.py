@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from card.costs import CutProfile, System
+from card.costs import System
+from card.cuts import CutProfile
 
 DEVICE_SLOW, DEVICE_FAST = 1, 0
 UP, DOWN = 80.0, 40.0

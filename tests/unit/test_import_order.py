@@ -17,7 +17,9 @@ ORDER = [
     {"hardware"},
     {"scenario", "notation"},
     {"llm", "channel", "parameters"},
-    {"costs", "fading"},
+    {"blocks", "fading"},
+    {"cuts"},
+    {"costs"},
     {"kernel", "fidelity"},
     {"solver"},
     {"policies", "pareto", "search"},
@@ -31,7 +33,18 @@ ORDER = [
     {"cli"},
     {"__main__"},
 ]
-LAB = {"units", "profiles", "hardware", "scenario", "llm", "costs", "solver", "refusal"}
+LAB = {
+    "units",
+    "profiles",
+    "hardware",
+    "scenario",
+    "llm",
+    "blocks",
+    "cuts",
+    "costs",
+    "solver",
+    "refusal",
+}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
