@@ -10,6 +10,13 @@ function reachScrollingBoxes() {
   }
 }
 
+// The theme leaves the logo and the search button of the sidebar outside every landmark
+addEventListener("DOMContentLoaded", () => {
+  const sidebar = document.getElementById("pst-primary-sidebar");
+  sidebar?.setAttribute("role", "complementary");
+  sidebar?.setAttribute("aria-label", "Book");
+});
+
 addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   reachScrollingBoxes();

@@ -72,7 +72,7 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
     def cell(text: str, greyed: bool) -> str:
         return f'<span class="greyed">{text}</span>' if greyed else text
 
-    head = ("", *(claim["id"] for claim in claims))
+    head = ("Claim", *(claim["id"] for claim in claims))
     text = table(head, [(label, *map(cell, cells, grey)) for label, cells in rows])
     if study is None:
         return text

@@ -67,7 +67,7 @@ def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
 
 def test_claims_stand_side_by_side() -> None:
     text = pages.claims_page([CLAIM, {**CLAIM, "id": "C2", "published": 0.531}])
-    assert "|  | C1 | C2 |" in text
+    assert "| Claim | C1 | C2 |" in text
     assert "| Published | 70.8 % | 53.1 % |" in text
     assert "| Nominal | – | – |" in text
 
