@@ -1,7 +1,4 @@
-"""The Explorer as a reader meets it: an element of a page, or live controls in Jupyter.
-
-A page holds decisions computed beforehand and stops its sliders there. In Jupyter the solver runs.
-"""
+"""The Explorer as an element of a page: decisions computed beforehand, where its sliders stop."""
 
 from __future__ import annotations
 
@@ -18,22 +15,18 @@ from card.costs import System
 from card.costs import system as as_system
 from card.explorer import (
     BANDWIDTHS_HZ,
-    DELAY_WEIGHTS,
-    DISTANCES_M,
     MOST_DEVICES,
     boards,
     explore,
     grid,
     ladder,
 )
-from card.figures.explorer import explorer as picture
 from card.figures.framework import Step, round_steps
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
     import xarray as xr
-    from ipywidgets import VBox  # type: ignore[import-untyped]
 
 DIGITS = 5
 """Significant digits of the numbers in a page, one more than it shows."""
@@ -205,63 +198,3 @@ def element(content: dict[str, Any]) -> str:
         "the scenario as it stands.</p>"
         f'<script type="application/json">{data}</script></div>'
     )
-
-
-def controls(scenario: Scenario) -> VBox:
-    """Live controls for Jupyter: every move runs the solver and draws its decision.
-
-    Parameters
-    ----------
-    scenario
-        What the controls vary.
-    """
-    import ipywidgets as widgets  # part of the `book` extra, like IPython
-    from IPython.display import clear_output, display
-
-    states = list(scenario.channel_states)
-    own = {device.name: device.distance_m for device in scenario.devices}
-    wide = widgets.Layout(width="32em")
-    look: dict[str, Any] = {"layout": wide, "style": {"description_width": "9em"}}
-    slow: dict[str, Any] = look | {"continuous_update": False}
-    first = list(own)[telling(scenario)]
-    device = widgets.Dropdown(options=list(own), value=first, description="Device", **look)
-    state = widgets.Dropdown(
-        options=states, value=states[len(states) // 2], description="Channel state", **look
-    )
-    weight = widgets.FloatSlider(
-        scenario.objective.delay_weight, min=0, max=1, step=0.01, description="Delay weight", **slow
-    )
-    band = widgets.FloatLogSlider(
-        scenario.link.bandwidth_hz / 1e6,
-        min=min(0.0, float(np.log10(scenario.link.bandwidth_hz / 1e6))),
-        max=max(2.0, float(np.log10(scenario.link.bandwidth_hz / 1e6))),
-        step=0.01,
-        description="Bandwidth [MHz]",
-        **slow,
-    )
-    distance = widgets.FloatSlider(
-        own[device.value],
-        min=1,
-        max=max(DISTANCES_M[-1], *own.values()),
-        step=1,
-        description="Distance [m]",
-        **slow,
-    )
-    device.observe(lambda change: setattr(distance, "value", own[change.new]), "value")
-    shown = widgets.Output()
-
-    def redraw(_: object = None) -> None:
-        weights = ladder(DELAY_WEIGHTS, [weight.value])
-        found = explore(
-            scenario, [device.value], [state.value], [1e6 * band.value], [distance.value], weights
-        )
-        one = found.isel(link=0)
-        figure = picture(one, weight.value, busy(scenario, one, weight.value))
-        with shown:
-            clear_output(wait=True)  # type: ignore[no-untyped-call]
-            display(figure)  # type: ignore[no-untyped-call]
-
-    for control in (device, state, weight, band, distance):
-        control.observe(redraw, "value")
-    redraw()
-    return widgets.VBox([device, state, weight, band, distance, shown])

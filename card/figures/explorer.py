@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from card.figures.framework import LANES, Step
 from card.figures.style import (
@@ -49,6 +50,68 @@ def explorer(found: xr.Dataset, delay_weight: float, steps: Sequence[Step] = ())
     if steps:
         _round(panels["r"], steps)
     return figure
+
+
+def round_until(decision: xr.Dataset, steps: Sequence[Step], now_s: float) -> Figure:
+    """Who is busy at one moment of a round, and what energy is spent by then.
+
+    Parameters
+    ----------
+    decision
+        One decision of CARD, as `card.explorer` finds them.
+    steps
+        Busy intervals of its round, in order; at least one.
+    now_s
+        The moment [s], from the start of the round to its end.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+    lanes, energy = figure.subplots(2, sharex=True, height_ratios=[1.2, 1.0])
+    _round(lanes, steps)
+    end_s = steps[-1].start_s + steps[-1].duration_s
+    here = next((step for step in steps if now_s < step.start_s + step.duration_s), steps[-1])
+    lanes.set(xlabel="", title=f"{now_s:.3g} s of {end_s:.3g} s · {here.lane}: {here.label}")
+    at_s = np.array([*(step.start_s for step in steps), end_s])
+    sides = (("server", "server_compute_s", "-"), ("device", "device_compute_s", "--"))
+    for (who, part, line), whole, now in zip(
+        sides, spent_j(decision, steps, at_s), spent_j(decision, steps, now_s), strict=True
+    ):
+        label = f"{who}: {float(now):.4g} J of {whole[-1]:.4g} J"
+        energy.plot(at_s, whole, line, color=PART_COLOURS[part], label=label)
+    energy.set(xlabel="time since the round began [s]", ylabel="energy spent [J]")
+    energy.set_ylim(bottom=0)
+    energy.legend(loc="upper left", fontsize=8.5)
+    for axes in (lanes, energy):
+        axes.axvline(now_s, color=_INK, linewidth=2)
+    return figure
+
+
+def spent_j(
+    decision: xr.Dataset, steps: Sequence[Step], at_s: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Energy that server and device have spent at moments of a round [J].
+
+    Parameters
+    ----------
+    decision, steps
+        As `round_until` takes them.
+    at_s
+        Moments since the round began [s].
+    """
+
+    def share(lane: str) -> FloatArray:
+        """Part of a lane's work that is done."""
+        mine = [step for step in steps if step.lane == lane]
+        start, whole = (np.array([getattr(s, name) for s in mine]) for name in Step._fields[2:])
+        done = np.clip(np.asarray(at_s)[..., None] - start, 0.0, whole).sum(axis=-1)
+        part: FloatArray = done / (whole.sum() or 1.0)
+        return part
+
+    energy, device, sending = (
+        float(decision[name]) for name in ("energy_j", "device_energy_j", "sending_j")
+    )
+    return energy * share("server"), (device - sending) * share("device") + sending * share(
+        "uplink"
+    )
 
 
 def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:

@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import card
+from card.book.panel import busy
 from card.explorer import DELAY_WEIGHTS, explore
 from card.figures.explorer import explorer as picture
+from card.figures.explorer import round_until, spent_j
 from card.figures.framework import LANES, Step
 
 
@@ -77,3 +79,48 @@ def test_an_unknown_power_leaves_the_device_out() -> None:
     unknown["device_energy_j"] = unknown.device_energy_j * np.nan
     said = texts(picture(unknown, 0.5))
     assert "CARD: server 44.63 J" in said
+
+
+def played(distance_m: float = 140.0) -> tuple[xr.Dataset, list[Step]]:
+    one = found(distance_m)
+    steps = busy(card.load_scenario("nominal"), one, 0.5)
+    return one.sel(policy="card", delay_weight=0.5), steps
+
+
+def test_energy_is_spent_as_the_round_goes_on() -> None:
+    one, steps = played()
+    end_s = steps[-1].start_s + steps[-1].duration_s
+    server, device = spent_j(one, steps, np.linspace(0.0, end_s, 500))
+    assert (server[0], device[0]) == (0.0, 0.0)
+    # sums of a hundred steps
+    whole = float(one.energy_j), float(one.device_energy_j)
+    assert (server[-1], device[-1]) == pytest.approx(whole, rel=1e-12)
+    assert (np.diff(server) >= 0).all()
+    assert (np.diff(device) >= 0).all()
+
+
+def test_a_side_spends_only_while_it_is_busy() -> None:
+    one, steps = played()
+    for step in steps:
+        server, device = spent_j(one, steps, [step.start_s, step.start_s + step.duration_s])
+        assert (np.diff(server) > 1e-9) == (step.lane == "server")
+        assert (np.diff(device) > 1e-9) == (step.lane in ("device", "uplink"))
+
+
+def test_a_moment_names_who_is_busy_and_what_is_spent() -> None:
+    one, steps = played()
+    middle = steps[len(steps) // 2]
+    lanes, energy = round_until(one, steps, middle.start_s).axes
+    assert lanes.get_title().endswith(f"{middle.lane}: {middle.label}")
+    server, device = (float(j) for j in spent_j(one, steps, middle.start_s))
+    assert [text.get_text() for text in energy.get_legend().get_texts()] == [
+        f"server: {server:.4g} J of {float(one.energy_j):.4g} J",
+        f"device: {device:.4g} J of {float(one.device_energy_j):.4g} J",
+    ]
+
+
+def test_the_last_moment_has_spent_everything() -> None:
+    one, steps = played()
+    _, energy = round_until(one, steps, steps[-1].start_s + steps[-1].duration_s).axes
+    whole = f"{float(one.energy_j):.4g} J"
+    assert energy.get_legend().get_texts()[0].get_text() == f"server: {whole} of {whole}"

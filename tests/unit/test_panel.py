@@ -1,4 +1,4 @@
-"""`card.book.panel`: the Explorer's page holds what was computed, and Jupyter's controls work."""
+"""`card.book.panel`: the Explorer's page holds what was computed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import card
 from card import explorer
 from card.book import panel
-from card.figures.framework import Step
 from card.figures.style import PART_COLOURS
 from card.scenario import Scenario, scenario_names, study_names
 
-Drawn = list[tuple[xr.Dataset, float, list[Step]]]
-"""What controls give to be drawn."""
 LIMIT_BYTES = 2**20
 """A page that a phone still opens at once."""
 
@@ -128,38 +124,3 @@ def test_the_element_asks_for_no_file_and_brings_the_palette() -> None:
 def test_a_file_is_named_without_the_folder_it_was_staged_in() -> None:
     scenario, _ = made("nominal")
     assert panel.document("../my-study.yml", scenario)["scenario"]["name"] == "my-study.yml"
-
-
-class TestControls:
-    @pytest.fixture
-    def drawn(self, monkeypatch: pytest.MonkeyPatch) -> Drawn:
-        """What the controls have given to be drawn."""
-        seen: Drawn = []
-        monkeypatch.setattr(panel, "picture", lambda *given: seen.append(given) or "a picture")
-        return seen
-
-    def test_each_move_runs_the_solver(self, drawn: Drawn) -> None:
-        scenario = card.load_scenario("nominal")
-        device, state, weight, band, distance, _ = panel.controls(scenario).children
-        state.value, weight.value, band.value, distance.value = "poor", 0.83, 25.0, 77.0
-        found, chosen, steps = drawn[-1]
-        assert chosen == 0.83
-        up, down = explorer.rates(scenario, ["poor"], [25e6], [77.0])
-        solved = card.solve(scenario, device.value, up[0], down[0], 0.83)
-        mine = found.sel(policy="card", delay_weight=0.83)
-        assert (int(mine.cut), float(mine.frequency_hz)) == (solved.cut, solved.frequency_hz)
-        # a hundred and more terms
-        assert steps[-1].start_s + steps[-1].duration_s == pytest.approx(solved.delay_s, rel=1e-12)
-
-    def test_a_round_without_the_server_has_no_steps(self) -> None:
-        scenario = card.load_scenario("nominal")
-        at = ["device-1"], ["poor"], [1e6], [500.0]
-        found = explorer.explore(scenario, *at, [0.5]).isel(link=0)
-        assert panel.busy(scenario, found, 0.5) == []
-
-    def test_a_device_brings_its_place(self, drawn: Drawn) -> None:
-        device, _, _, _, distance, _ = panel.controls(card.load_scenario("nominal")).children
-        device.value = "device-5"
-        assert distance.value == 180
-        assert drawn[-1][0].device.item() == "device-5"
-        assert float(drawn[-1][0].distance_m) == 180
