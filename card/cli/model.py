@@ -35,7 +35,7 @@ from card.units import BITS_PER_BYTE
 
 app = typer.Typer()
 
-Rate = Annotated[float | None, typer.Option(help="Link rate [bit/s]; the state's when not given.")]
+Rate = Annotated[float | None, typer.Option(help="Link rate in bit/s; the state's when not given.")]
 
 
 @app.command()

@@ -24,7 +24,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="Folder of pre-trained weights, as transformers saves them."),
 ]
-Patience = Annotated[float, typer.Option(min=0, help="Longest wait for the other end [s].")]
+Patience = Annotated[float, typer.Option(min=0, help="Longest wait for the other end, in s.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Processor threads; torch's choice when not given.")
 ]
@@ -74,7 +74,7 @@ def serve(
         int, typer.Option(min=1, help="Devices to wait for before the first round.")
     ] = 1,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest silence of a device in its round [s].")
+        float, typer.Option(min=0.1, help="Longest silence of a device in its round, in s.")
     ] = 60.0,
     patience: Patience = 600.0,
     threads: Threads = None,

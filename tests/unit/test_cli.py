@@ -1,9 +1,11 @@
 """The command line: one JSON document on stdout, one readable message on stderr, exit codes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import card
@@ -195,6 +197,17 @@ def test_help_names_every_command():
         "sweep",
     ):
         assert command in text
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_prints_whole_what_each_option_says(command):
+    printed = " ".join(re.sub("[│╭╮╰╯─]", " ", run(command, "--help").stdout).split())
+    for parameter in COMMANDS[command].params:
+        for word in (parameter.help or "").split():  # columns of a table break the sentence
+            assert word in printed
 
 
 def test_printed_numbers_are_plain_python_numbers():
