@@ -43,12 +43,16 @@ def running_means(
 
 
 def expected_growth(gain: float, link: Link, rounds: IntArray) -> FloatArray:
-    """What `running_means` with one draw per round grows like: equation (growth) of the book [1].
+    """What `running_means` with one draw per round grows like [1].
 
     Parameters
     ----------
     gain, link, rounds
         As for `running_means`.
+
+    Notes
+    -----
+    The growth is :eq:`eq-growth` of the book.
     """
     from scipy.integrate import quad  # slow to load, and used in one chapter
 

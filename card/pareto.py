@@ -49,7 +49,7 @@ def pareto_front(
 
     Notes
     -----
-    Equation (deadline) of the book.
+    The front is :eq:`eq-deadline` of the book.
     """
     if system.clocks_hz is not None:
         raise ScenarioError(

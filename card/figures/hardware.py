@@ -222,8 +222,8 @@ def clock_tradeoff(
         best = int(np.argmin(energy))
         axes.plot(1e3 * time_s[best:], energy[best:], color=colour, linestyle="-", label=label)
         axes.plot(1e3 * time_s[: best + 1], energy[: best + 1], color=colour, linestyle=":")
-        axes.plot([1e3 * time_s[best]], [energy[best]], "v", color=colour, markersize=8)
         if best:
+            axes.plot([1e3 * time_s[best]], [energy[best]], "v", color=colour, markersize=8)
             axes.annotate(
                 f"{clocks_hz[best] / 1e9:.2f} GHz", (1e3 * time_s[best], energy[best]), (0, 9),
                 textcoords="offset points", ha="center", va="bottom", fontsize=8.5, color=_INK,

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from matplotlib.text import Annotation
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
@@ -129,8 +130,8 @@ def cost_vectors(
     slopes
         Price of a second and of a joule: lines of equal objective are drawn from them.
     """
-    figure = Figure(figsize=(WIDTH_IN, 6.2), layout="constrained")
-    plane, image = figure.subplots(2, 1)
+    figure = Figure(figsize=(WIDTH_IN, 6.4), layout="constrained")
+    plane, image = figure.subplots(2, 1, gridspec_kw={"hspace": 0.08})
     for axes in (plane, image):
         axes.margins(0.08, 0.16)
     for place, (topology, profile) in enumerate(profiles.items()):
@@ -182,10 +183,14 @@ def _points(
     axes.plot(x, y, linestyle="", marker=marker, markersize=4, color=colour, alpha=0.6)
     chosen = list(kept)
     axes.plot(x[chosen], y[chosen], linestyle="", marker=marker, markersize=9, color=colour)
+    named = {text.xy for text in axes.texts if isinstance(text, Annotation)}
     for cut in chosen:
+        at = (float(x[cut]), float(y[cut]))
+        if at in named:
+            continue  # both topologies end in one point
         axes.annotate(
             f"{cut}",
-            (x[cut], y[cut]),
+            at,
             xytext=(7, 6),
             textcoords="offset points",
             fontsize=9.5,
@@ -289,7 +294,8 @@ def clock_lists(
             fontsize=9.5,
             fontweight="bold",
         )
-    right.set_xscale("log")
+    right.set_xscale("log", base=2)
+    right.xaxis.set_major_formatter("{x:g}")
     right.set_yscale("log")
     right.set_xlabel("clocks on the list")
     right.set_ylabel("objective lost")

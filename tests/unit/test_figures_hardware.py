@@ -98,6 +98,8 @@ class TestClockTradeoff:
         assert contains(lines, 1e3 * time[1:], energy["9 W"][1:])
         assert contains(lines, 1e3 * time[:2], energy["9 W"][:2])
         assert [text.get_text() for text in axes.texts] == ["2.00 GHz"]
+        (mark,) = (line for line in axes.lines if line.get_marker() == "v")
+        assert mark.get_ydata() == [5.0]
 
 
 class TestAlongUtilisation:

@@ -53,6 +53,18 @@ class TestCostVectors:
         assert image.get_xlabel() == "delay [s]"
         assert image.get_ylabel() == "server energy [J]"
 
+    def test_a_point_that_both_topologies_share_is_numbered_once(self):
+        scenario = card.load_scenario("nominal")
+        profiles = {
+            kind: card.cut_profile(scenario.updated({"training.topology": kind}))
+            for kind in ("vanilla", "u-shaped")
+        }
+        kept = {kind: [0, 16] for kind in profiles}
+        line = np.linspace(1, 2, 17)
+        plane, _ = pictures.cost_vectors(profiles, kept, line, line, (0.1, 0.1)).axes
+        texts = [text.get_text() for text in plane.texts]
+        assert (texts.count("0"), texts.count("16")) == (2, 1)
+
     @pytest.mark.parametrize("slopes", [(1.0, 0.0), (0.0, 1.0)])
     def test_draws_at_the_ends_of_the_weight(self, slopes):
         profile = card.cut_profile(card.load_scenario("nominal"))
