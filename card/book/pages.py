@@ -39,6 +39,7 @@ _CHANCE = (
 )
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONG = 8
+_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
 """Different items of a list up to which a note names them all."""
 
 
@@ -197,8 +198,13 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
+    """Markdown table; columns of nothing but numbers stand right, so that digits line up."""
+    body = list(rows)
+    columns = zip(head, *body, strict=True)
+    rule = [
+        "---:" if cells and all(map(_NUMBER.fullmatch, cells)) else "---" for _, *cells in columns
+    ]
+    lines = [head, rule, *body]
     return "\n".join(
         "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
     )

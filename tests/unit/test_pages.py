@@ -65,6 +65,15 @@ def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
     assert pages.table(("a", "b"), [("x|y", "z")]).splitlines()[2] == r"| x\|y | z |"
 
 
+def test_columns_of_numbers_stand_right() -> None:
+    rows = [
+        ("1", "2,048.5", "70.8\u00a0%", "1e-15", "1"),
+        ("2", "\u2013", "-3 %", "6e-06", "block"),
+    ]
+    assert pages.table("abcde", rows).splitlines()[1] == "| ---: | ---: | ---: | ---: | --- |"
+    assert pages.table("ab", []).splitlines()[1] == "| --- | --- |"
+
+
 def test_claims_stand_side_by_side() -> None:
     text = pages.claims_page([CLAIM, {**CLAIM, "id": "C2", "published": 0.531}])
     assert "| Claim | C1 | C2 |" in text
