@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.patheffects as outline
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -122,15 +123,14 @@ def claims_map(
         levels = np.arange(-40, 101, 10)
         axes.contourf(band, weight, percent, levels, cmap="Blues", extend="min", vmin=-10, vmax=130)
         thin = axes.contour(band, weight, percent, levels, colors="white", linewidths=0.7)
-        for text in axes.clabel(thin, levels[::2], fmt="%d %%", fontsize=8, colors="#333333"):
-            text.set_path_effects([outline.withStroke(linewidth=2, foreground="white")])
+        bold = []
         for index, (other, level) in enumerate(published.items()):
             colour, style = _LINES[index]
             lines = maps[other].transpose("objective.delay_weight", "link.bandwidth_hz").values
-            axes.contour(band, weight, lines, [level], colors=colour, linestyles=style,
-                         linewidths=2.4 if other == name else 1.5)  # fmt: skip
+            drawn = axes.contour(band, weight, lines, [level], colors=colour, linestyles=style,
+                                 linewidths=2.4 if other == name else 1.5)  # fmt: skip
+            bold += drawn.allsegs[0]
         for marker, (x, y) in zip(_POINT_MARKERS, points.values(), strict=False):
-            # above the labels of the level lines, which may pass beneath
             axes.plot(x / 1e6, y, marker, color="white", markeredgecolor="black", markersize=8,
                       zorder=5)  # fmt: skip
         if meeting:
@@ -143,6 +143,8 @@ def claims_map(
         axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.grid(visible=False)
+        marks = [line.get_xydata() for line in axes.get_lines()]
+        _name_levels(axes, thin, np.concatenate([*bold, *marks, np.empty((0, 2))]))
     panels[0].set_ylabel("weight of delay w")
     handles = [
         Line2D([], [], color=_LINES[index][0], linestyle=_LINES[index][1], linewidth=2.2,
@@ -159,6 +161,27 @@ def claims_map(
                               markeredgewidth=2, label="both hold on this grid"))  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.4)
     return figure
+
+
+def _name_levels(axes: Axes, thin: QuadContourSet, taken: NDArray[Any]) -> None:
+    """Name every other level line where its name is farthest from what else is drawn."""
+    axes.autoscale_view()
+    share = axes.transScale + axes.transLimits
+    size = np.array([0.16, 0.06])  # of a name, about, as shares of the panel
+    others = share.transform(taken) / size
+    for level, pieces in list(zip(thin.levels, thin.allsegs, strict=True))[::2]:
+        line = np.concatenate([*pieces, np.empty((0, 2))])
+        places = share.transform(line) / size
+        inside = (np.minimum(places, 1 / size - places) > 0.6).all(axis=1)
+        line, places = line[inside], places[inside]
+        if not len(line):
+            continue
+        apart = np.abs(places[:, None] - others[None]).max(axis=-1).min(axis=1, initial=9.0)
+        best = int(np.argmax(apart))
+        others = np.vstack([others, places[best]])
+        for text in axes.clabel(thin, [level], fmt="%d %%", fontsize=8, colors="#333333",
+                                manual=[tuple(line[best])]):  # fmt: skip
+            text.set_path_effects([outline.withStroke(linewidth=2, foreground="white")])
 
 
 def claims_over_seeds(
@@ -187,7 +210,7 @@ def claims_over_seeds(
                       color=COLOURS["blue"], capsize=3, linewidth=1.2)  # fmt: skip
         half = 1.15 * max(float(np.max(np.abs([low - level, high - level]))), 0.1)
         axes.set(title=f"{name} [%]", xlabel="seed", ylim=(level - half, level + half),
-                 xlim=(-0.6, 1.32 * len(seeds)))  # fmt: skip
+                 xlim=(-0.6, 1.25 * len(seeds)))  # fmt: skip
         axes.set_xticks(range(len(seeds)), labels=[str(seed) for seed in seeds])
         axes.grid(visible=False, axis="x")
     return figure

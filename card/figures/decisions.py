@@ -178,7 +178,6 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
         Bandwidth [Hz] and weight of the scenario, marked by a ring.
     """
     states, devices = cut.state.values.tolist(), cut.device.values.tolist()
-    middle = states[len(states) // 2]
     columns = min(3, len(devices))
     rows = -(-len(devices) // columns)
     figure = Figure(figsize=(WIDTH_IN, 0.8 + 2.1 * rows), dpi=150, layout="constrained")
@@ -186,10 +185,9 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
     band, weight = cut.bandwidth_hz.values / 1e6, cut.delay_weight.values
     ring = (point[0] / 1e6, point[1])
     for axes, device in zip(grid.flat, devices, strict=False):
-        here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz")
-        _region(axes, band, weight, here.sel(state=middle).values, num_blocks, ring)
-        for state, style in zip(states, STATE_STYLES, strict=False):
-            moved = here.sel(state=state).values < num_blocks
+        here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz").values
+        _region(axes, band, weight, here, num_blocks, ring)
+        for moved, style in zip(here < num_blocks, STATE_STYLES, strict=False):
             if moved.any() and not moved.all():
                 axes.contour(band, weight, moved.astype(float), [0.5], colors="black",
                              linestyles=style, linewidths=1.6)  # fmt: skip
@@ -220,18 +218,20 @@ def _region(
     axes: Axes,
     band: NDArray[Any],
     weight: NDArray[Any],
-    cut: NDArray[Any],
+    cuts: NDArray[Any],
     num_blocks: int,
     point: tuple[float, float],
 ) -> None:
-    """Cuts as areas, each named at its deepest place away from the marked point."""
+    """Middle state's cuts as areas, named farthest from the point and every state's border."""
+    cut, moved = cuts[len(cuts) // 2], (cuts < num_blocks).sum(axis=0)
     colours = LinearSegmentedColormap.from_list("cuts", _CUTS(np.linspace(0, 1, 256)))
     axes.pcolormesh(band, weight, cut, cmap=colours, vmin=0, vmax=num_blocks, alpha=0.55,
                     shading="nearest", rasterized=True)  # fmt: skip
     near = np.hypot(*np.meshgrid(4 * (weight - point[1]), 3 * np.log10(band / point[0]),
                                  indexing="ij")) < 1  # fmt: skip
+    taken = near | np.any(np.gradient(moved.astype(np.float64)), axis=0)
     for value in np.unique(cut).tolist():
-        inside = np.pad((cut == value) & ~near, 1)
+        inside = np.pad((cut == value) & ~taken, 1)
         depth = distance_transform_edt(inside, (1 / len(weight), 0.5 / len(band)))[1:-1, 1:-1]
         if depth.max() > 0.075:
             row, column = np.unravel_index(np.argmax(depth), depth.shape)
@@ -280,12 +280,14 @@ def thresholds_and_clocks(
     handles, middles = [], []
     for (name, members), colour in zip(device_groups(names).items(), DEVICE_COLOURS, strict=False):
         lines = clocks[members]
-        handles += right.plot(weight, lines.T, color=colour, label=name)[:1]
+        # Lines meet at the highest clock; there the short ones, which show nowhere else, lie on top
+        above = 3 - float(np.isfinite(lines).mean())
+        handles += right.plot(weight, lines.T, color=colour, label=name, zorder=above)[:1]
         middles.append(np.nanmedian(lines) if np.isfinite(lines).any() else np.inf)
     order = [handles[index] for index in np.argsort(middles)[::-1]]
     right.legend(handles=order, loc="upper left", bbox_to_anchor=(0.0, 0.86), handlelength=1.2)
     right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
-    right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(0, 3),
+    right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(4, 3),
                    textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     right.set(title="Best server clock", xlabel="weight of delay w", ylabel="GHz", xlim=(0, 1),
               ylim=(0, 1.12 * highest_hz / 1e9))  # fmt: skip

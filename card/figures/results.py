@@ -293,6 +293,7 @@ def device_energy(results: xr.Dataset) -> Figure:
     policies, devices = means.policy.values.tolist(), means.device.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.4 * len(policies)), layout="constrained")
     axes = figure.subplots()
+    gap = 0.024 * float(np.log10(means.max() / means.min()))  # a digit and some air
     for row, policy in enumerate(policies):
         values = means.sel(policy=policy).values
         colour = POLICY_COLOURS.get(policy, COLOURS["black"])
@@ -301,7 +302,7 @@ def device_energy(results: xr.Dataset) -> Figure:
         axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4.5)
         if len(devices) > len(DEVICE_COLOURS):
             continue
-        for number, place in enumerate(spread(np.log10(values).tolist(), 0.055), start=1):
+        for number, place in enumerate(spread(np.log10(values).tolist(), gap), start=1):
             axes.annotate(str(number), (10**place, row), (0, 8), textcoords="offset points",
                           ha="center", fontsize=9)  # fmt: skip
     axes.set(

@@ -72,7 +72,8 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
             axes.minorticks_off()
         elif not numbers:
             axes.set_xticks(x, labels=values.tolist(), rotation=20, ha="right")
-    figure.legend(handles=_key(sweep, by), loc="outside upper center", ncols=4, handlelength=2.6)
+    handles, columns = _key(sweep, by)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=2.6)
     return figure
 
 
@@ -102,19 +103,26 @@ def _lines(axes: Axes, x: Any, means: xr.DataArray, policy: str, path: str, by: 
                   marker=POLICY_MARKERS.get(policy, "h"), markersize=5.5)  # fmt: skip
 
 
-def _key(sweep: xr.Dataset, by: str | None) -> list[Line2D]:
-    handles = [
+def _key(sweep: xr.Dataset, by: str | None) -> tuple[list[Line2D], int]:
+    """Handles and columns of a legend with policies first and line styles in a row of their own."""
+    policies = [
         Line2D([], [], color=POLICY_COLOURS.get(policy, COLOURS["black"]), label=label_of(policy),
                marker=POLICY_MARKERS.get(policy, "h"))
         for policy in sweep.policy.values.tolist()
     ]  # fmt: skip
+    styles: list[Line2D] = []
     if by is not None:
         word = _WORDS.get(by, (by.rpartition(".")[2].replace("_", " "), 1.0))[0]
-        handles += [
+        styles = [
             Line2D([], [], color="#444444", linestyle=style, label=f"{word} = {value}")
             for value, style in zip(sweep[by].values.tolist(), _STYLES, strict=False)
         ]
-    return handles
+    columns = min(4, max(len(policies), len(styles)))
+    blank = Line2D([], [], linestyle="", label="")
+    rows = [*policies, *[blank] * (-len(policies) % columns)]
+    rows += [*styles, *[blank] * (-len(styles) % columns)]
+    # Matplotlib fills a legend column by column
+    return [handle for column in range(columns) for handle in rows[column::columns]], columns
 
 
 def _words(sweep: xr.Dataset, path: str) -> str:

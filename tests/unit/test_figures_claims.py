@@ -66,6 +66,22 @@ def test_map_marks_scenarios_and_crossing() -> None:
     assert labels[2:] == ["nominal", "calibrated", "both hold on this grid"]
 
 
+def test_names_of_levels_keep_away_from_marks() -> None:
+    band, weight = np.geomspace(5e6, 50e6, 11), np.linspace(0.2, 1.0, 9)
+    rising = xr.DataArray(
+        np.tile(np.linspace(0.05, 0.95, 9)[:, None], 11),
+        dims=("objective.delay_weight", "link.bandwidth_hz"),
+        coords={"objective.delay_weight": weight, "link.bandwidth_hz": band},
+    )
+    # the level of 60 % is a level line; its middle, where a name would stand, is taken
+    middle = (float(np.sqrt(5e6 * 50e6)), 0.2 + 0.8 * 0.55 / 0.9)
+    figure = claims.claims_map({"C1": rising, "C2": rising}, PUBLISHED, {"nominal": middle}, None)
+    for axes in figure.axes:
+        (name,) = (text for text in axes.texts if text.get_text() == "60 %")
+        assert abs(np.log10(name.get_position()[0] * 1e6 / middle[0])) > 0.16
+        assert name.get_position()[1] == pytest.approx(middle[1], abs=0.01)
+
+
 def test_seeds_are_drawn_with_their_intervals() -> None:
     rows = {
         "C1": np.array([[0.7, 0.69, 0.72], [0.71, 0.7, 0.72]]),

@@ -107,6 +107,22 @@ def test_regions_mark_cuts_and_scenario() -> None:
     assert labels == ["border, good", "this scenario"]
 
 
+def test_no_name_of_a_cut_stands_on_a_border_of_another_state() -> None:
+    weight, bands = np.linspace(0, 1, 21), np.geomspace(1e6, 1e8, 21)
+    # the middle state's border halves the plane; the first state's halves the lower part again
+    cuts = [np.where(weight > border, 0, 8) for border in (0.25, 0.5, 0.5)]
+    cut = xr.DataArray(
+        np.broadcast_to(np.array(cuts)[:, None, None], (3, 1, 21, 21)),
+        dims=("state", "device", "bandwidth_hz", "delay_weight"),
+        coords={"state": ["good", "normal", "poor"], "device": ["a"], "bandwidth_hz": bands,
+                "delay_weight": weight},
+    )  # fmt: skip
+    (axes,) = decisions.decision_regions(cut, 8, (1e7, 0.9)).axes
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert set(heights) == {"cut 0", "cut 8"}
+    assert all(abs(heights["cut 8"] - border) > 0.07 for border in (0.0, 0.25, 0.5))
+
+
 def test_thresholds_and_clocks_are_drawn_as_given() -> None:
     least = np.array([[0.1, 0.2, 0.3], [0.5, np.nan, np.nan]])
     clocks = np.array([[np.nan, 1e9, 2e9], [np.nan, 5e8, 2e9]])

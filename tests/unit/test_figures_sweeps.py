@@ -29,6 +29,13 @@ def test_lines_are_the_means_of_every_policy(grid):
     assert delay.get_xlabel() == "bandwidth [MHz]"
 
 
+def test_line_styles_have_a_row_of_their_own_in_the_legend(grid):
+    names = [text.get_text() for text in along(grid, BAND, by=WEIGHT).legends[0].get_texts()]
+    columns = np.reshape(names, (-1, 2))  # a legend is filled column by column
+    assert columns[:, 0].tolist() == ["CARD", "device only", "server only"]
+    assert columns[:, 1].tolist() == ["weight of delay w = 0.2", "weight of delay w = 0.8", ""]
+
+
 def test_words_and_lists_stand_on_the_axis_as_they_are():
     over = {"lora.targets": [["q_proj"], ["q_proj", "v_proj"]]}
     delay, _ = along(card.sweep(NOMINAL, over, rounds=2), "lora.targets").axes
