@@ -133,12 +133,12 @@ def _first_sentence(caption: str) -> str:
 
 
 def figures_index(found: Sequence[Picture]) -> str:
-    """Table of figures with their numbers, captions and chapters."""
+    """Table of figures with their numbers, captions and pages."""
     rows = [
         (f"{{numref}}`{figure.name}`", figure.caption, f"{{doc}}`/{figure.page}`")
         for figure in found
     ]
-    return table(("Figure", "What it shows", "Chapter"), rows)
+    return table(("Figure", "What it shows", "Page"), rows)
 
 
 def claims_index(claims: Sequence[Mapping[str, Any]]) -> str:
