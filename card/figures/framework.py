@@ -209,7 +209,8 @@ def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
     _stack(axes, 68, ["block c + 1", "⋮", "block I", *(["head, loss"] if vanilla else [])], _SERVER)
     up, down = PART_COLOURS["uplink_s"], PART_COLOURS["downlink_s"]
     back = "gradients" if vanilla else "final states, gradients"
-    _arrow(axes, (37, 51), (63, 51), up, "smashed data" if vanilla else "smashed data, gradients")
+    sent = "smashed data, labels" if vanilla else "smashed data, gradients"
+    _arrow(axes, (37, 51), (63, 51), up, sent)
     _arrow(axes, (63, 42), (37, 42), down, back)
     _arrow(axes, (63, 28), (37, 28), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
     for y, text in ((57.5, "for every mini-batch"), (34.5, "once per round")):
@@ -241,10 +242,10 @@ def _stack(axes: Axes, x: float, rows: Sequence[str], colour: str) -> None:
         )
         axes.text(x + 10.5, y + 3, text, ha="center", va="center", fontsize=10, color=_INK)
         if text.startswith("block"):
-            axes.plot(x + 24.2, y + 3, marker="s", markersize=8, color=colour)
+            axes.plot(x + 26, y + 3, marker="s", markersize=8, color=colour)
             if text in ("block 1", "block I"):
                 axes.text(
-                    x + 24.2, y - 1.4, "adapter", ha="center", va="center", fontsize=8, color=colour
+                    x + 26, y - 1.4, "adapter", ha="center", va="center", fontsize=8, color=colour
                 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from card.cuts import CutProfile
@@ -107,23 +107,37 @@ def loss_by_round(rounds: Sequence[Event]) -> Figure:
     """
     figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
     axes = figure.subplots()
-    names = list(dict.fromkeys(event["device"] for event in rounds))
-    for place, name in enumerate(names):
-        own = [event for event in rounds if event["device"] == name]
-        x, y = [event["round"] for event in own], [event["loss"] for event in own]
+    names = dict.fromkeys(event["device"] for event in rounds)
+    turns_of = {name: [event for event in rounds if event["device"] == name] for name in names}
+    curves = {
+        name: ([event["round"] for event in own], [event["loss"] for event in own])
+        for name, own in turns_of.items()
+    }
+    for place, (name, own) in enumerate(turns_of.items()):
         colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
         marker = _MARKERS[place % len(_MARKERS)]
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
+        axes.plot(*curves[name], color=colour, marker=marker, markersize=5, label=name)
+        others = [curve for other, curve in curves.items() if other != name]
         for event in own:
+            below = _nearest_is_above(event["round"], event["loss"], others)
             axes.annotate(
-                str(event["cut"]), (event["round"], event["loss"]), (0, 6), fontsize=8.5,
-                textcoords="offset points", ha="center", color=colour,
+                str(event["cut"]), (event["round"], event["loss"]), (0, -6 if below else 5),
+                textcoords="offset points", ha="center", va="top" if below else "bottom",
+                fontsize=8.5, color=colour,
             )  # fmt: skip
     axes.set(xlabel="round", ylabel="mean loss of the round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.1)
     axes.legend(title="digits are cuts", title_fontsize=9)
     return figure
+
+
+def _nearest_is_above(
+    x: float, y: float, curves: Sequence[tuple[list[float], list[float]]]
+) -> bool:
+    """Whether the curve that passes closest to a point passes above it."""
+    gaps = [float(np.interp(x, *curve)) - y for curve in curves if curve[0][0] <= x <= curve[0][-1]]
+    return min(gaps, key=abs, default=-1.0) > 0
 
 
 def coinciding(curves: Mapping[str, Sequence[float]]) -> Figure:
@@ -146,7 +160,8 @@ def coinciding(curves: Mapping[str, Sequence[float]]) -> Figure:
         )  # fmt: skip
     axes.set(xlabel="mini-batch", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(ncols=2, handlelength=3)
+    # the widest line's round ends reach beyond its handle
+    axes.legend(ncols=2, handlelength=3, handletextpad=1.3)
     return figure
 
 
@@ -157,6 +172,8 @@ def relative_errors(rounds: Sequence[Event]) -> FloatArray:
 
 def delay_by_cut(record: Mapping[str, Any]) -> Figure:
     """Measured and predicted delay of rounds over the cut at several link rates, and the error.
+
+    The predicted line takes the median where a cut has several rounds.
 
     Parameters
     ----------
@@ -197,9 +214,10 @@ def delay_by_cut(record: Mapping[str, Any]) -> Figure:
     delays.legend(
         handles=[
             Line2D([], [], color=_QUIET, marker="o", linestyle="", label="measured"),
-            Line2D([], [], color=_QUIET, label="predicted (median)"),
-        ]
-    )
+            Line2D([], [], color=_QUIET, label="predicted"),
+        ],
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0,
+    )  # fmt: skip
     return figure
 
 
@@ -232,8 +250,8 @@ def turns(events: Sequence[Event]) -> Figure:
     axes.legend(
         handles=[
             Line2D([], [], color=_INK, marker=">", linestyle="", label="joins"),
-            Line2D([], [], color=COLOURS["blue"], linewidth=8, label="round completed"),
-            Line2D([], [], color=_DEVICE, marker="X", markersize=9, linewidth=3, label="lost"),
+            Patch(color=COLOURS["blue"], label="round completed"),
+            Line2D([], [], color=_DEVICE, marker="X", markersize=9, linestyle="", label="lost"),
         ],
         loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=3,
     )  # fmt: skip

@@ -69,6 +69,19 @@ class TestLossByRound:
         ]
         assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b"]
 
+    def test_digits_stand_on_the_side_away_from_the_nearest_other_line(self):
+        rounds = [
+            round_event(1, "a", 0, 4.0),
+            round_event(2, "b", 0, 3.0),
+            round_event(4, "a", 0, 2.0),
+            round_event(6, "b", 0, 3.0),
+            round_event(7, "a", 0, 2.3),
+        ]
+        (axes,) = pictures.loss_by_round(rounds).axes
+        sides = {(*text.xy, text.get_va()) for text in axes.texts}
+        assert {(2, 3.0, "top"), (4, 2.0, "top"), (6, 3.0, "bottom")} <= sides
+        assert {(1, 4.0, "bottom"), (7, 2.3, "bottom")} <= sides, "no other line has that round"
+
 
 class TestCoinciding:
     def test_shifts_no_curve_and_draws_later_ones_thinner(self):
