@@ -20,8 +20,8 @@ from sphinx.writers.html5 import HTML5Translator
 from card.notation import notation
 
 _UNIT = re.compile(
-    r"(?<=\d) (?=(?:%|[mµn]?s|min|h|[kmM]?J|W|[kMG]?Hz|dBm?|k?m|[kMG]?B|[kMG]?bit(?:/s)?"
-    r"|[GT]FLOP(?:/s)?)(?!\w))"
+    r"(?<=\d) (?=(?:%|[mµn]?s|min|h|days|years|[kmM]?J|k?Wh?|[kMG]?Hz|dBm?|k?m|[kMG]?B"
+    r"|[kMG]?bit(?:/s)?|[GT]FLOP(?:/s)?)(?!\w))"
 )
 _VERBATIM = (nodes.literal, nodes.math, nodes.raw, nodes.FixedTextElement)
 PAGE = "notation"

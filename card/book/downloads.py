@@ -65,7 +65,7 @@ def downloads_page(notebooks: Path, results: Path, pictures: Sequence[Picture]) 
         table(
             ("Chapter", "Notebook"),
             [
-                (chapters[path], _link(f"_sources/notebooks/{path.name}", path.name, path))
+                (chapters[path], _sized(f"_sources/notebooks/{path.name}", path))
                 for path in contents
             ],
         ),
@@ -81,7 +81,7 @@ def downloads_page(notebooks: Path, results: Path, pictures: Sequence[Picture]) 
             ("File", "Holds", "Computed in"),
             [
                 (
-                    _link(f"results/{path.name}", path.name, path),
+                    _sized(f"results/{path.name}", path),
                     holds(path),
                     writers.get(path.stem, "the book's build"),
                 )
@@ -155,13 +155,18 @@ def _figure_rows(pictures: Sequence[Picture], results: Path) -> Iterator[tuple[s
 def _pair(results: Path, name: str) -> Iterator[str]:
     for kind in ("svg", "png"):
         file = results / f"{name}.{kind}"
-        yield _link(f"results/{name}.{kind}", size(file.stat().st_size), file, "")
+        text = size(file.stat().st_size)
+        yield _link(f"results/{name}.{kind}", text, f"{file.stem} as {kind.upper()}, {text}")
 
 
-def _link(target: str, text: str, file: Path, after: str | None = None) -> str:
+def _sized(target: str, file: Path) -> str:
+    return f"{_link(target, file.name)} ({size(file.stat().st_size)})"
+
+
+def _link(target: str, text: str, label: str = "") -> str:
     # Written as HTML, since a Markdown link to a file makes the book hold a second copy of it
-    note = f" ({size(file.stat().st_size)})" if after is None else after
-    return f'<a href="{target}" download>{html.escape(text)}</a>{note}'
+    name = f' aria-label="{html.escape(label)}"' if label else ""
+    return f'<a href="{target}" download{name}>{html.escape(text)}</a>'
 
 
 def _names(items: Iterable[Any]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from card.book.pages import percent, table
+from card.book.pages import percent, scientific, table
 from card.plan import BASELINE
 from card.simulate import means
 
@@ -20,13 +20,17 @@ def duration(seconds: float) -> str:
     """A time in the largest unit that it fills at least twice."""
     for unit, size in _UNITS_S.items():
         if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"
+            return f"{_spoken(seconds / size)} {unit}"
+    return f"{_spoken(seconds)} s"
+
+
+def _spoken(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def digits(value: float) -> str:
     """A measured number with as many digits as it deserves: three from 10 on, two below."""
-    return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:#.2g}".rstrip(".")
 
 
 def moves(reduction: float | None) -> str:
@@ -50,7 +54,7 @@ def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) ->
     for label, rate in rates.items():
         gap = gaps[label]
         numbers = (rate, 1e6 / rate, rate / rates[BASELINE])
-        rows.append((label, *map(digits, numbers), "–" if gap is None else f"{gap:.0e}"))
+        rows.append((label, *map(digits, numbers), "–" if gap is None else scientific(gap)))
     head = ("method", "decisions per second", "µs per decision", "× scipy", "worst excess of U")
     return table(head, rows)
 

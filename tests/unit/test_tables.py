@@ -12,12 +12,13 @@ from card.simulate import means
     ("seconds", "text"),
     [
         (0.04, "0.0 s"),
-        (119.9, "119.9 s"),
+        (99.94, "99.9 s"),
+        (119.4, "119 s"),
         (120.0, "2.0 min"),
         (7200.0, "2.0 h"),
         (86400.0, "24.0 h"),
         (172800.0, "2.0 days"),
-        (1e11, "3,168.8 years"),
+        (1e11, "3,169 years"),
     ],
 )
 def test_a_duration_has_the_largest_unit_that_it_fills_twice(seconds, text):
@@ -32,7 +33,8 @@ def test_a_duration_has_the_largest_unit_that_it_fills_twice(seconds, text):
         (10.0, "10"),
         (9.96, "10"),
         (0.03149, "0.031"),
-        (3.0, "3"),
+        (3.0, "3.0"),
+        (0.2, "0.20"),
     ],
 )
 def test_a_number_has_as_many_digits_as_it_deserves(value, text):
@@ -55,7 +57,7 @@ def test_a_negative_reduction_is_a_rise(reduction, text):
 def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
     rates, gaps = {"fast": 2e6, BASELINE: 500.0}, {"fast": None, BASELINE: 3.2e-12}
     fast, slow = tables.rates_table(rates, gaps).splitlines()[2:]
-    assert fast == "| fast | 2,000,000 | 0.5 | 4,000 | – |"
+    assert fast == "| fast | 2,000,000 | 0.50 | 4,000 | – |"
     assert slow == f"| {BASELINE} | 500 | 2,000 | 1 | 3e-12 |"
 
 
