@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from card.blocks import block_cost, head_cost
@@ -137,7 +138,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
     per_batch = (len(steps) - sum(step.label == "adapters" for step in steps)) // iterations
     opening = 1 if steps[0].label == "adapters" else 0
     zoom = steps[: opening + per_batch]
-    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 5.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
     whole, close = figure.subplots(2, 1, height_ratios=[2, 3])
     for axes, shown in ((whole, steps), (close, zoom)):
         for step in shown:
@@ -171,7 +172,7 @@ def _label_steps(axes: Axes, steps: Sequence[Step]) -> None:
         middle = (step.start_s + step.duration_s / 2) / end
         side = "left" if middle < 0.15 else "right" if middle > 0.85 else "center"
         anchor = {
-            "left": step.start_s,
+            "left": step.start_s + 0.006 * end,
             "center": middle * end,
             "right": step.start_s + step.duration_s,
         }[side]
@@ -209,7 +210,7 @@ def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
     _stack(axes, 68, ["block c + 1", "⋮", "block I", *(["head, loss"] if vanilla else [])], _SERVER)
     up, down = PART_COLOURS["uplink_s"], PART_COLOURS["downlink_s"]
     back = "gradients" if vanilla else "final states, gradients"
-    _arrow(axes, (37, 51), (63, 51), up, "smashed data" if vanilla else "smashed data, gradients")
+    _arrow(axes, (37, 51), (63, 51), up, f"smashed data, {'labels' if vanilla else 'gradients'}")
     _arrow(axes, (63, 42), (37, 42), down, back)
     _arrow(axes, (63, 28), (37, 28), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
     for y, text in ((57.5, "for every mini-batch"), (34.5, "once per round")):
@@ -242,7 +243,7 @@ def _stack(axes: Axes, x: float, rows: Sequence[str], colour: str) -> None:
         axes.text(x + 10.5, y + 3, text, ha="center", va="center", fontsize=10, color=_INK)
         if text.startswith("block"):
             axes.plot(x + 24.2, y + 3, marker="s", markersize=8, color=colour)
-            if text in ("block 1", "block I"):
+            if text in ("block c", "block I"):
                 axes.text(
                     x + 24.2, y - 1.4, "adapter", ha="center", va="center", fontsize=8, color=colour
                 )

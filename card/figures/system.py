@@ -210,7 +210,7 @@ def power(
         right.plot(frequency_hz / 1e9, energy, color=colour, linestyle=style, label=label)
         best = thriftiest_hz[label]
         at = np.interp(best, frequency_hz, energy)
-        right.plot([best / 1e9], [at], marker="v", color=colour, markersize=8)
+        right.plot([best / 1e9], [at], "v", color=colour, markersize=8, clip_on=False, zorder=5)
     left.legend(loc="upper left", title="static power", title_fontsize=9)
     left.set_ylabel("server power [W]")
     right.set_ylabel("energy per work [J/TFLOP]")
