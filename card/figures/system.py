@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from card.costs import Costs
@@ -137,7 +138,8 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
     many = len(labels) > 8
     labels = [label.replace("\n", ", ") for label in labels] if many else labels
     height = 1.6 + (0.55 if many else 0.95) * len(labels)
-    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.1)
+    figure = Figure(figsize=(WIDTH_IN, height + 0.2), layout=layout)
     time, energy = figure.subplots(2, 1, sharey=True)
     rows = np.arange(len(labels))
     left = np.zeros(len(labels))
