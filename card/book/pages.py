@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from card.claims import Application
+from card.figures.style import POLICY_LABELS
 from card.hardware import DATA, Hardware, Source, catalogue
 from card.llm import architecture, public_config
 from card.parameters import (
@@ -56,10 +57,10 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
     rows = [
         ("Abstract", [claim["text"] for claim in claims]),
         ("Published", [percent(claim["published"]) for claim in claims]),
-        ("Read against", [f"`{claim['benchmark']}`" for claim in claims]),
+        ("Read against", [POLICY_LABELS[claim["benchmark"]] for claim in claims]),
         ("Nominal", [percent(claim["nominal"]) for claim in claims]),
         ("Calibrated", [percent(claim["calibrated"]) for claim in claims]),
-        ("95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
+        ("its 95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
         ("Status", [claim["status"] for claim in claims]),
     ]
     grey = [False] * len(claims)
@@ -67,7 +68,7 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
         grey = [bool(found.reason) for found in study]
         rows += [
             ("**This study**", ["does not apply" if f.reason else percent(f.value) for f in study]),
-            ("95 % interval", [f.reason or interval(f.low, f.high) for f in study]),
+            ("its 95 % interval", [f.reason or interval(f.low, f.high) for f in study]),
         ]
 
     def cell(text: str, greyed: bool) -> str:

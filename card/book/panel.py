@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from card.explorer import (
     ladder,
 )
 from card.figures.framework import Step, round_steps
+from card.figures.palette import dark
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 
@@ -189,12 +190,17 @@ def element(content: dict[str, Any]) -> str:
     """
     colours = {name: PART_COLOURS[part] for name, part in _PARTS.items()}
     colours["card"] = POLICY_COLOURS["card"]
-    style = ";".join(f"--ex-{name}:{colour}" for name, colour in colours.items())
+    by_night = {name: dark(colour) for name, colour in colours.items()}
+    style = f".explorer {_variables(colours)}html[data-theme=dark] .explorer {_variables(by_night)}"
     # a script ends at the first </, whatever it is in
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
-        f'<div class="explorer" style="{style}">'
+        f'<style>{style}</style><div class="explorer">'
         '<p class="ex-without">The controls need JavaScript. The figure and the table below show '
         "the scenario as it stands.</p>"
         f'<script type="application/json">{data}</script></div>'
     )
+
+
+def _variables(colours: Mapping[str, str]) -> str:
+    return "{" + ";".join(f"--ex-{name}:{colour}" for name, colour in colours.items()) + "}"

@@ -37,7 +37,7 @@ def explorer(found: xr.Dataset, delay_weight: float, steps: Sequence[Step] = ())
     steps
         Busy intervals of its round, in order; not drawn if there are none.
     """
-    mosaic, heights = "cf;de", [1.0, 1.0]
+    mosaic, heights = "cf;de", [1.0, 1.15]
     if steps:
         mosaic, heights = "cf;de;rr", [*heights, 0.6]
     figure = Figure(figsize=(WIDTH_IN, 2.7 * sum(heights)), layout="constrained")
@@ -192,12 +192,12 @@ def _energy(axes: Axes, chosen: xr.Dataset) -> None:
     """Server energy and device energy of each policy, side by side."""
     places = np.arange(chosen.sizes["policy"])
     sides = (
-        ("server", "energy_j", "server_compute_s", -0.14),
-        ("device", "device_energy_j", "device_compute_s", 0.14),
+        ("server", "energy_j", "server_compute_s", -0.11),
+        ("device", "device_energy_j", "device_compute_s", 0.11),
     )
     for who, name, part, shift in sides:
         axes.barh(
-            places + shift, np.nan_to_num(chosen[name]), height=0.26, color=PART_COLOURS[part],
+            places + shift, np.nan_to_num(chosen[name]), height=0.2, color=PART_COLOURS[part],
             hatch=_HATCHES[part], edgecolor="white", linewidth=0, label=who,
         )  # fmt: skip
     joules = np.stack([chosen.energy_j.values, chosen.device_energy_j.values])
@@ -231,7 +231,7 @@ def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: FloatArray) ->
     """Names of the policies, and what each comes to, above its bar."""
     for place, (policy, text) in enumerate(zip(chosen.policy.values, texts, strict=True)):
         label = f"{POLICY_LABELS[policy]}: {text}"
-        axes.text(0, place - 0.33, label, fontsize=9, color=_INK, va="bottom")
+        axes.text(0, place - 0.29, label, fontsize=9, color=_INK, va="bottom")
     axes.set(yticks=[], ylim=(len(texts) - 0.5, -0.75), xlim=(0, 1.03 * float(max(ends)) or 1.0))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)

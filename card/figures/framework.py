@@ -137,7 +137,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
     per_batch = (len(steps) - sum(step.label == "adapters" for step in steps)) // iterations
     opening = 1 if steps[0].label == "adapters" else 0
     zoom = steps[: opening + per_batch]
-    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
     whole, close = figure.subplots(2, 1, height_ratios=[2, 3])
     for axes, shown in ((whole, steps), (close, zoom)):
         for step in shown:
@@ -171,7 +171,7 @@ def _label_steps(axes: Axes, steps: Sequence[Step]) -> None:
         middle = (step.start_s + step.duration_s / 2) / end
         side = "left" if middle < 0.15 else "right" if middle > 0.85 else "center"
         anchor = {
-            "left": step.start_s,
+            "left": step.start_s + 0.006 * end,
             "center": middle * end,
             "right": step.start_s + step.duration_s,
         }[side]

@@ -39,7 +39,7 @@ def rates(
         Per channel state the 5 %, 50 % and 95 % quantiles of each device's uplink rate over
         shadowing [bit/s], shape `(devices, 3)`.
     """
-    figure = Figure(figsize=(WIDTH_IN, 6.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 6.6), layout="constrained")
     over, spread = figure.subplots(2, 1)
     styles = {
         state: (COLOURS[_STATE_COLOURS[i % 6]], _STATE_MARKERS[i % 6])
@@ -48,7 +48,9 @@ def rates(
     for state, (up, down) in curves_bps.items():
         colour, marker = styles[state]
         over.plot(distance_m, down / 1e6, color=colour, linestyle="--")
-        over.plot(distance_m, up / 1e6, color=colour, marker=marker, markevery=12, markersize=5)
+        over.plot(
+            distance_m, up / 1e6, color=colour, marker=marker, markevery=(6, 12), markersize=5
+        )
         over.annotate(
             state,
             (distance_m[-1], up[-1] / 1e6),
@@ -72,7 +74,12 @@ def rates(
     over.set_ylabel("rate [Mbit/s]")
     dotted = ", dotted: the devices" if many else ""
     over.text(
-        0.02, 0.05, f"solid: uplink, dashed: downlink{dotted}", transform=over.transAxes, fontsize=9
+        0.02,
+        0.05,
+        f"solid: uplink, dashed: downlink{dotted}",
+        transform=over.transAxes,
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )
     for offset, (state, low_middle_high) in enumerate(quantiles_bps.items()):
         colour, marker = styles[state]

@@ -67,6 +67,7 @@ def use_style() -> None:
         font="DejaVu Sans",
         rc={
             "figure.figsize": (WIDTH_IN, 3.6),
+            "figure.constrained_layout.h_pad": 0.1,
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
             "savefig.facecolor": "white",

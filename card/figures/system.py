@@ -137,7 +137,7 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
     many = len(labels) > 8
     labels = [label.replace("\n", ", ") for label in labels] if many else labels
     height = 1.6 + (0.55 if many else 0.95) * len(labels)
-    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, height + 0.2), layout="constrained")
     time, energy = figure.subplots(2, 1, sharey=True)
     rows = np.arange(len(labels))
     left = np.zeros(len(labels))
@@ -210,7 +210,7 @@ def power(
         right.plot(frequency_hz / 1e9, energy, color=colour, linestyle=style, label=label)
         best = thriftiest_hz[label]
         at = np.interp(best, frequency_hz, energy)
-        right.plot([best / 1e9], [at], marker="v", color=colour, markersize=8)
+        right.plot([best / 1e9], [at], "v", color=colour, markersize=8, clip_on=False, zorder=5)
     left.legend(loc="upper left", title="static power", title_fontsize=9)
     left.set_ylabel("server power [W]")
     right.set_ylabel("energy per work [J/TFLOP]")

@@ -15,6 +15,7 @@ import pytest
 import card
 from card import explorer
 from card.book import panel
+from card.figures.palette import dark
 from card.figures.style import PART_COLOURS
 from card.scenario import Scenario, scenario_names, study_names
 
@@ -119,6 +120,7 @@ def test_the_element_asks_for_no_file_and_brings_the_palette() -> None:
     assert not re.search(r"https?:|\bsrc=|\bhref=", html)
     for colour in PART_COLOURS.values():
         assert colour in html
+        assert dark(colour) in html
 
 
 def test_a_file_is_named_without_the_folder_it_was_staged_in() -> None:

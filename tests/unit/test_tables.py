@@ -4,6 +4,7 @@ import pytest
 
 import card
 from card.book import tables
+from card.book.pages import scientific
 from card.plan import BASELINE
 from card.simulate import means
 
@@ -58,7 +59,7 @@ def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
     rates, gaps = {"fast": 2e6, BASELINE: 500.0}, {"fast": None, BASELINE: 3.2e-12}
     fast, slow = tables.rates_table(rates, gaps).splitlines()[2:]
     assert fast == "| fast | 2,000,000 | 0.50 | 4,000 | – |"
-    assert slow == f"| {BASELINE} | 500 | 2,000 | 1 | 3e-12 |"
+    assert slow == f"| {BASELINE} | 500 | 2,000 | 1.0 | {scientific(3.2e-12)} |"
 
 
 class TestOperation:
