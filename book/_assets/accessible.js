@@ -6,16 +6,8 @@ function reachScrollingBoxes() {
     const { overflowX, overflowY } = wide || tall ? getComputedStyle(box) : {};
     if ((wide && /auto|scroll/.test(overflowX)) || (tall && /auto|scroll/.test(overflowY))) {
       box.tabIndex = 0;
-      box.onscroll = () => markWhatGoesOn(box);
-      markWhatGoesOn(box);
     }
   }
-}
-
-// A style sheet fades the edge behind which there is more
-function markWhatGoesOn(box) {
-  const hidden = box.scrollWidth - box.clientWidth - Math.ceil(box.scrollLeft);
-  box.classList.toggle("goes-on", hidden > 1);
 }
 
 // The theme leaves the logo and the search button of the sidebar outside every landmark
