@@ -19,7 +19,7 @@ import yaml
 from card.book.study import BookError, Place
 
 LEFT_OUT = frozenset({"api", "downloads"})
-"""Pages that serve only on a screen; the title page says so."""
+"""Pages, or folders of pages, that serve only on a screen; the title page says so."""
 
 _NUMBER = re.compile(r"notebooks/0*(\d+)_")
 _TAG = re.compile(r"<[a-z][^<>]*>")
@@ -71,7 +71,7 @@ def one_document(place: Place) -> str:
     toc = yaml.safe_load((place.source / "_toc.yml").read_text(encoding="utf-8"))
     made = json.loads((place.results / "provenance.json").read_text(encoding="utf-8"))
     sheet = (place.root / "book/_assets/print.css").read_text(encoding="utf-8")
-    parts = {name: part for part, name in _listed(toc) if name not in LEFT_OUT}
+    parts = {name: part for part, name in _listed(toc) if name.split("/")[0] not in LEFT_OUT}
     sources = {name: (place.html / f"{name}.html").read_text(encoding="utf-8") for name in parts}
     pages = [
         Page(name, part, *_article(name, sources[name], parts)) for name, part in parts.items()
