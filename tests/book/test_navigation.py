@@ -111,9 +111,7 @@ class TestEquations:
         entry = f"card.{equation.home}"
         home = page_of(entry)
         assert f'href="../{home}#{entry}"' in after(read(page), f'"equation-{equation.label}"')
-        assert f'href="../{page}#equation-{equation.label}"' in after(
-            read(home), f'id="{entry}"'
-        )
+        assert f'href="../{page}#equation-{equation.label}"' in after(read(home), f'id="{entry}"')
         assert f'href="{home}#{entry}"' in read("notation.html")
         assert f'href="{page}#equation-{equation.label}"' in read("notation.html")
 
@@ -226,6 +224,17 @@ class TestStory:
         assert set(PAGES) == {*written, *executed}
 
 
+class TestReference:
+    def test_the_sidebar_lists_its_pages_only_within_it(self) -> None:
+        for page in PAGES:
+            listed = re.findall(r'<li class="toctree-l2', read(f"{page}.html"))
+            assert len(listed) == (len(REFERENCE) if page.startswith("api") else 0), page
+
+    @pytest.mark.parametrize("name", REFERENCE)
+    def test_values_and_defaults_name_no_path_of_the_machine(self, name: str) -> None:
+        assert str(ROOT) not in read(name)
+
+
 def turns_to(page: str, side: str) -> str:
     """Page that an arrow at the foot of a page leads to, as the contents name it."""
     here = BOOK / f"{page}.html"
@@ -238,7 +247,7 @@ class TestSourceListings:
     def listings(self) -> list[tuple[str, str, str]]:
         """Entries of the API reference with their page and where their [source] link leads."""
         entry = r'<dt class="sig sig-object py" id="([\w.]+)">(.*?)</dt>'
-        link = r'<a class="reference internal" href="../(_modules/[^"]+)"><span class="viewcode-link">'
+        link = r'<a class="reference internal" href="../(_modules/[^"]+)"><span class="viewcode'
         return [
             (name, page, found[1])
             for page in REFERENCE
