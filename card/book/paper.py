@@ -18,7 +18,7 @@ import yaml
 
 from card.book.study import BookError, Place
 
-LEFT_OUT = frozenset({"api", "downloads"})
+LEFT_OUT = frozenset({"api", "command-line", "downloads"})
 """Pages, or folders of pages, that serve only on a screen; the title page says so."""
 
 _NUMBER = re.compile(r"notebooks/0*(\d+)_")
@@ -182,8 +182,8 @@ def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 Large Language Models in Edge Networks” by Z. Li, S. Wu, L. Li and S. Zhang, IEEE Networking
 Letters 7(3), 2025, of which only the abstract was at hand.</p>
 <p>Scenario: {html.escape(made["scenario"]["title"])}.</p>
-<p>The code of the notebooks, the API reference and all files to download are left to the edition
-for the web.</p>
+<p>The code of the notebooks, the references of the API and the command line, and all files to
+download are left to the edition for the web.</p>
 </header>"""
 
 
