@@ -95,8 +95,9 @@ def _equation_row(equation: Equation) -> tuple[str, ...]:
 
 def pages_of(contents: Mapping[str, Any]) -> list[str]:
     """Pages of a table of contents in the order that a reader turns them."""
-    chapters = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [contents["root"], *chapters]
+    own = [contents[key] for key in ("root", "file") if key in contents]
+    parts = [part for key in ("parts", "chapters", "sections") for part in contents.get(key, ())]
+    return own + [page for part in parts for page in pages_of(part)]
 
 
 def pictures(source: Path, pages: Iterable[str]) -> list[Picture]:

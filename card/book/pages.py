@@ -106,7 +106,7 @@ def _brief(value: Any) -> Any:
 
 def note_on_every_page(source: Path, note: str) -> None:
     """Put a note behind the title of every staged page and executed notebook."""
-    for page in source.glob("*.md"):
+    for page in (*source.glob("*.md"), *source.glob("api/*.md")):
         text = page.read_text(encoding="utf-8")
         title = re.compile(r"^# .*$", re.MULTILINE)
         write(page, title.sub(lambda found: f"{found[0]}\n\n{note}", text, count=1))

@@ -18,8 +18,8 @@ import yaml
 
 from card.book.study import BookError, Place
 
-LEFT_OUT = frozenset({"api", "downloads"})
-"""Pages that serve only on a screen; the title page says so."""
+LEFT_OUT = frozenset({"api", "command-line", "downloads"})
+"""Pages, or folders of pages, that serve only on a screen; the title page says so."""
 
 _NUMBER = re.compile(r"notebooks/0*(\d+)_")
 _TAG = re.compile(r"<[a-z][^<>]*>")
@@ -71,7 +71,7 @@ def one_document(place: Place) -> str:
     toc = yaml.safe_load((place.source / "_toc.yml").read_text(encoding="utf-8"))
     made = json.loads((place.results / "provenance.json").read_text(encoding="utf-8"))
     sheet = (place.root / "book/_assets/print.css").read_text(encoding="utf-8")
-    parts = {name: part for part, name in _listed(toc) if name not in LEFT_OUT}
+    parts = {name: part for part, name in _listed(toc) if name.split("/")[0] not in LEFT_OUT}
     sources = {name: (place.html / f"{name}.html").read_text(encoding="utf-8") for name in parts}
     pages = [
         Page(name, part, *_article(name, sources[name], parts)) for name, part in parts.items()
@@ -182,8 +182,8 @@ def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 Large Language Models in Edge Networks” by Z. Li, S. Wu, L. Li and S. Zhang, IEEE Networking
 Letters 7(3), 2025, of which only the abstract was at hand.</p>
 <p>Scenario: {html.escape(made["scenario"]["title"])}.</p>
-<p>The code of the notebooks, the API reference and all files to download are left to the edition
-for the web.</p>
+<p>The code of the notebooks, the references of the API and the command line, and all files to
+download are left to the edition for the web.</p>
 </header>"""
 
 

@@ -26,6 +26,10 @@ _ICON_SCRIPT = re.compile(
 _MATH_SCRIPT = re.compile(
     r"\s*<script>window\.MathJax = .*?</script>|\s*<script[^>]*mathjax/startup\.js[^>]*></script>"
 )
+# A list of pages is folded where no page of it is shown, and then stands in full: nothing to toggle
+_FOLD = re.compile(
+    r'<details[^>]*><summary><span class="toctree-toggle".*?</summary>(.*?)</details>', re.DOTALL
+)
 _MATH = re.compile(r'class="[^"]*\bmath\b')
 
 
@@ -88,7 +92,7 @@ def trim(html: Path) -> None:
             path.unlink()
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        lean = _ICON_SCRIPT.sub("", text)
+        lean = _FOLD.sub(r"\1", _ICON_SCRIPT.sub("", text))
         if not _MATH.search(lean):
             lean = _MATH_SCRIPT.sub("", lean)
         page.write_text(lean, encoding="utf-8")

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from card.book import pages
+from card.book.commands import commands_page
 from card.book.downloads import downloads_page, lift_figures, link_figures
 from card.book.indexes import indexes, pages_of, pictures
 from card.book.pages import to_json, write
@@ -134,6 +135,7 @@ def build_book(
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
         write(generated / "provenance.md", pages.provenance_page(scenarios))
+        write(generated / "commands.md", commands_page())
         indexes(ROOT, place.source, claims)
         walkthrough(generated, place.results)
         write(place.results / "provenance.json", to_json(pages.provenance(values, ROOT)))

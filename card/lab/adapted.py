@@ -223,7 +223,7 @@ class AdaptedLlm:
         return placed
 
     def run(self, hidden: Tensor, first: int, last: int, context: Context) -> Tensor:
-        """Output of blocks `first`+1..`last` for the input (B, L, H) of block `first`+1."""
+        """Output of blocks `first` + 1 to `last` for the input (B, L, H) of block `first` + 1."""
         kinds = self.layer_types[first:last]
         for block, kind in zip(self.blocks[first:last], kinds, strict=True):
             hidden = block(hidden, **context.arguments(kind))
@@ -247,11 +247,11 @@ class AdaptedLlm:
         return found
 
     def trained(self, first: int, last: int) -> list[nn.Parameter]:
-        """Trained weights of blocks `first`+1..`last`."""
+        """Trained weights of blocks `first` + 1 to `last`."""
         return [weight for _, weight in self._named(first, last)]
 
     def adapters(self, first: int, last: int) -> dict[str, Tensor]:
-        """Trained weights of blocks `first`+1..`last` by name, apart from the graph.
+        """Trained weights of blocks `first` + 1 to `last` by name, apart from the graph.
 
         Names count blocks from 0, as in ``block.0.self_attn.q_proj.lora_A``. The tensors are the
         weights themselves, not copies.
@@ -309,7 +309,7 @@ class AdaptedLlm:
         return self._fingerprint
 
     def keep(self, first: int, last: int, *, embedding: bool, head: bool) -> None:
-        """Drop all weights but blocks `first`+1..`last` and, if said so, embedding and head.
+        """Drop all weights but blocks `first` + 1 to `last` and, if said so, embedding and head.
 
         A head tied to the embedding shares its weights: they stay while either is kept. The
         fingerprint stays that of the whole LLM.

@@ -50,7 +50,8 @@ def rehearse(
 
     Returns
     -------
-    Everything that the server reported, oldest first.
+    list of Event
+        Everything that the server reported, oldest first.
 
     Raises
     ------
@@ -111,8 +112,9 @@ def count_traffic(scenario: Scenario, device: str, text: Path) -> list[dict[str,
 
     Returns
     -------
-    Per cut, in bit per round: `smashed_bit` up and `gradients_bit` down, adapters apart, and
-    `adapter_bit` either way, by the model; `up_bit`, `down_bit` and `framing_bit` as counted.
+    list of dict
+        Per cut, in bit per round, by the model `smashed_bit` up and `gradients_bit` down, adapters
+        apart, and `adapter_bit` either way; as counted `up_bit`, `down_bit` and `framing_bit`.
 
     Raises
     ------
@@ -154,7 +156,8 @@ def train_unsplit(
 
     Returns
     -------
-    Loss of every mini-batch, in order.
+    list of float
+        Loss of every mini-batch, in order.
     """
     job, training = Job.open(scenario), scenario.training
     tokens = {name: read_tokens(text, job.tokenizer) for name, text in texts.items()}

@@ -110,7 +110,7 @@ def shipped_checkpoint(llm: str) -> Path | None:
 
 @torch.no_grad()
 def fill(weight: Tensor, bound: float, key: str) -> None:
-    """Fill with uniform numbers in ±`bound`, which are the same on every machine for a key.
+    """Fill with uniform numbers of at most ± `bound`, the same ones on every machine for a key.
 
     They come from integers by exact steps; torch's own generators promise no such thing across
     releases and processors.

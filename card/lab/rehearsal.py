@@ -29,7 +29,10 @@ TEXTS = {
     "device-2": DATA / "text" / "recipes.txt",
     "device-3": DATA / "text" / "timetable.txt",
 }
-"""A text of its own for each device of the test bed."""
+"""A text of its own for each device of the test bed.
+
+:meta hide-value:
+"""
 
 _SERVER = "server"
 _LAST_WORDS = 12
@@ -126,7 +129,8 @@ class Rehearsal:
 
         Returns
         -------
-        Everything that the server noted, oldest first.
+        list of Event
+            Everything that the server noted, oldest first.
         """
         self.serve(rounds=rounds, wait_for=len(texts), cuts=cuts)
         for device, text in texts.items():

@@ -115,8 +115,10 @@ class DeviceSide(_Side):
 
         Returns
         -------
-        What the server needs: `hidden` (B, L, H); in the vanilla topology `labels` (B, L) int32;
-        with padding `lengths` (B,) int32. Nothing at c = I, where no server takes part.
+        dict of str to Tensor
+            What the server needs, that is `hidden` (B, L, H), in the vanilla topology `labels`
+            (B, L) int32, with padding `lengths` (B,) int32; nothing at c = I, where no server
+            takes part.
         """
         count, length = batch.ids.shape
         context = self.llm.context(count, length, batch.lengths)
@@ -196,7 +198,8 @@ class ServerSide(_Side):
 
         Returns
         -------
-        The loss, and the gradient of `hidden` to send down, (B, L, H); None at c = 0.
+        tuple
+            The loss, and the gradient of `hidden` to send down, (B, L, H); None at c = 0.
 
         Raises
         ------
@@ -227,7 +230,8 @@ class ServerSide(_Side):
 
         Returns
         -------
-        Gradient of `hidden` to send down; None at c = 0.
+        Tensor or None
+            Gradient of `hidden` to send down; None at c = 0.
         """
         self._differentiate(gradient)
         return self._down()

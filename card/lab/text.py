@@ -15,7 +15,10 @@ from card.lab.split import Batch
 from card.refusal import ScenarioError
 
 TOKENIZER = DATA / "text" / "tokenizer.json"
-"""The shipped tokenizer, byte-level BPE of 512 entries."""
+"""The shipped tokenizer, byte-level BPE of 512 entries.
+
+:meta hide-value:
+"""
 
 Tokens = npt.NDArray[np.int64]
 

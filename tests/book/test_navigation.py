@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 PAGES = pages_of(TOC)
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
-SOURCES = [*sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+REFERENCE = [f"{page}.html" for page in PAGES if page.startswith("api/")]
+SOURCES = [*sorted((ROOT / "book").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 LOCAL = {
     "1": "a number",
     "0": "a number",
@@ -84,7 +85,7 @@ class TestSymbols:
         assert all(re.search(r'title="[^"]+"', link) for link in links_to)
 
     def test_docstrings_link_as_sentences_do(self) -> None:
-        assert 'href="notation.html#symbol-F-D"' in read("api.html")
+        assert 'href="../notation.html#symbol-F-D"' in read("api/model.html")
 
 
 class TestEquations:
@@ -108,12 +109,17 @@ class TestEquations:
     def test_book_and_code_link_to_each_other(self, equation) -> None:
         page = f"notebooks/{self.labels()[equation.label]}.html"
         entry = f"card.{equation.home}"
-        assert f'href="../api.html#{entry}"' in after(read(page), f'"equation-{equation.label}"')
-        assert f'href="{page}#equation-{equation.label}"' in after(
-            read("api.html"), f'id="{entry}"'
-        )
-        assert f'href="api.html#{entry}"' in read("notation.html")
+        home = page_of(entry)
+        assert f'href="../{home}#{entry}"' in after(read(page), f'"equation-{equation.label}"')
+        assert f'href="../{page}#equation-{equation.label}"' in after(read(home), f'id="{entry}"')
+        assert f'href="{home}#{entry}"' in read("notation.html")
         assert f'href="{page}#equation-{equation.label}"' in read("notation.html")
+
+
+def page_of(entry: str) -> str:
+    """Page of the API reference that documents a name."""
+    (page,) = [page for page in REFERENCE if entry in anchors(page)]
+    return page
 
 
 def after(text: str, mark: str, reach: int = 20_000) -> str:
@@ -212,9 +218,21 @@ class TestStory:
         assert numbered == sorted(numbered)
 
     def test_every_page_is_in_the_contents(self) -> None:
-        written = [path.relative_to(ROOT / "book").stem for path in (ROOT / "book").glob("*.md")]
+        book = ROOT / "book"
+        written = [path.relative_to(book).with_suffix("").as_posix() for path in book.rglob("*.md")]
         executed = [f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")]
         assert set(PAGES) == {*written, *executed}
+
+
+class TestReference:
+    def test_the_sidebar_lists_its_pages_only_within_it(self) -> None:
+        for page in PAGES:
+            listed = re.findall(r'<li class="toctree-l2', read(f"{page}.html"))
+            assert len(listed) == (len(REFERENCE) if page.startswith("api") else 0), page
+
+    @pytest.mark.parametrize("name", REFERENCE)
+    def test_values_and_defaults_name_no_path_of_the_machine(self, name: str) -> None:
+        assert str(ROOT) not in read(name)
 
 
 def turns_to(page: str, side: str) -> str:
@@ -226,13 +244,14 @@ def turns_to(page: str, side: str) -> str:
 
 
 class TestSourceListings:
-    def listings(self) -> list[tuple[str, str]]:
-        """Entries of the API reference with where their [source] link leads."""
+    def listings(self) -> list[tuple[str, str, str]]:
+        """Entries of the API reference with their page and where their [source] link leads."""
         entry = r'<dt class="sig sig-object py" id="([\w.]+)">(.*?)</dt>'
-        link = r'<a class="reference internal" href="(_modules/[^"]+)"><span class="viewcode-link">'
+        link = r'<a class="reference internal" href="../(_modules/[^"]+)"><span class="viewcode'
         return [
-            (name, found[1])
-            for name, body in re.findall(entry, read("api.html"), re.S)
+            (name, page, found[1])
+            for page in REFERENCE
+            for name, body in re.findall(entry, read(page), re.S)
             if (found := re.search(link, body))
         ]
 
@@ -242,18 +261,18 @@ class TestSourceListings:
         # a name may stand in the inventory twice, of which one leads to the other's entry
         items = [*known["py:function"].values(), *known["py:class"].values()]
         documented = {address.partition("#")[2] for _, _, address, _ in items}
-        assert documented - {name for name, _ in self.listings()} == set()
+        assert documented - {name for name, _, _ in self.listings()} == set()
 
     def test_it_leads_to_the_definition(self) -> None:
-        for name, link in self.listings():
+        for name, _, link in self.listings():
             page, _, anchor = link.partition("#")
             text = re.sub(r"<[^>]+>", "", read(page).partition(f'id="{anchor}"')[2])[:2000]
             last = name.rpartition(".")[2]
             assert re.search(rf"\b(?:def|class) {last}\b", text), f"{name}: {link}"
 
     def test_it_leads_back(self) -> None:
-        for _, link in self.listings()[:1]:
+        for _, home, link in self.listings()[:1]:
             page = link.partition("#")[0]
-            back = [there for there in links(page) if "api.html#" in there]
+            back = [there for there in links(page) if f"{home}#" in there]
             assert back
             assert all(resolves(page, there) for there in back)

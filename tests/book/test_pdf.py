@@ -116,7 +116,7 @@ def chapters() -> set[str]:
     """Destinations of the pages that the table of contents lists, as it was when printed."""
     toc = (BUILD / "source/_toc.yml").read_text(encoding="utf-8")
     names = {yaml.safe_load(toc)["root"], *re.findall(r"file: (\S+)", toc)}
-    return {f"/{name}" for name in names - LEFT_OUT}
+    return {f"/{name}" for name in names if name.split("/")[0] not in LEFT_OUT}
 
 
 def links(pdf: PdfReader) -> Iterator[DictionaryObject]:

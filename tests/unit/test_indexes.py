@@ -60,9 +60,12 @@ def source(tmp_path):
 def test_pages_come_in_the_order_of_the_contents():
     contents = {
         "root": "index",
-        "parts": [{"chapters": [{"file": "idea"}]}, {"chapters": [{"file": "b"}, {"file": "a"}]}],
+        "parts": [
+            {"chapters": [{"file": "idea"}]},
+            {"chapters": [{"file": "b", "sections": [{"file": "b/one"}]}, {"file": "a"}]},
+        ],
     }
-    assert pages_of(contents) == ["index", "idea", "b", "a"]
+    assert pages_of(contents) == ["index", "idea", "b", "b/one", "a"]
 
 
 def test_figures_are_found_in_pages_and_in_notebooks(source):

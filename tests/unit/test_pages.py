@@ -160,13 +160,16 @@ def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> 
 
 def test_every_page_of_a_study_says_what_it_changes(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "api").mkdir()
     (tmp_path / "page.md").write_text("# Title\n\nText.\n\n# Not a second title\n")
+    (tmp_path / "api/deeper.md").write_text("# Deeper\n")
     cells = [{"cell_type": "markdown", "id": str(i), "source": f"# {i}"} for i in range(2)]
     (tmp_path / "notebooks/one.ipynb").write_text(json.dumps({"cells": cells}))
     note = pages.study_note(load_study("congested-campus"))
     pages.note_on_every_page(tmp_path, note)
     assert (tmp_path / "page.md").read_text().startswith(f"# Title\n\n{note}\n\nText.")
     assert (tmp_path / "page.md").read_text().count("{admonition}") == 1
+    assert (tmp_path / "api/deeper.md").read_text() == f"# Deeper\n\n{note}\n"
     saved = json.loads((tmp_path / "notebooks/one.ipynb").read_text())["cells"]
     assert [cell["source"] for cell in saved] == ["# 0", note, "# 1"]
 

@@ -28,9 +28,10 @@ SECOND = """<h1>Next "page"</h1><p id="here">Back <a href="../index.html">home</
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """A built book of two pages, and a third for the screen."""
+    """A built book of two pages, and others for the screen."""
     place = Place.of(tmp_path, "tiny")
-    chapters = [{"file": "notebooks/02_next"}, {"file": "api"}]
+    reference = {"file": "api", "sections": [{"file": "api/model"}]}
+    chapters = [{"file": "notebooks/02_next"}, reference]
     toc = {"root": "index", "parts": [{"caption": "Part", "chapters": chapters}]}
     config = {"title": "Tiny: a book", "author": "Nobody"}
     made = {

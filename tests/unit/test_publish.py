@@ -65,3 +65,14 @@ def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
     assert "mathjax/startup.js" in math
     assert "fontawesome" not in math
     assert [path.name for path in tmp_path.rglob("*.js*")] == ["theme.js"]
+
+
+def test_a_list_of_pages_that_stands_open_has_nothing_to_toggle(tmp_path: Path) -> None:
+    icon = '<span class="toctree-toggle" role="presentation"><i class="fa-chevron-down"></i></span>'
+    fold = (
+        f'<a>Code</a><details open="open"><summary>{icon}</summary><ul><li>One</li></ul></details>'
+    )
+    cell = "<details><summary>Show code</summary><pre>1</pre></details>"
+    (tmp_path / "page.html").write_text(fold + cell)
+    trim(tmp_path)
+    assert (tmp_path / "page.html").read_text() == "<a>Code</a><ul><li>One</li></ul>" + cell
