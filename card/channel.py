@@ -57,8 +57,9 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
 
     Returns
     -------
-    Gains [1] of shape `(*gain.shape, rounds, K)`, the same for uplink and downlink; K is
-    `fading_draws` for block fading, else 1 (fast fading then enters `rate_bps`).
+    FloatArray
+        Gains [1] of shape `(*gain.shape, rounds, K)`, the same for uplink and downlink; K is
+        `fading_draws` for block fading, else 1 (fast fading then enters `rate_bps`).
 
     Notes
     -----

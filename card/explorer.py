@@ -96,7 +96,8 @@ def grid(scenario: Scenario) -> xr.Dataset:
 
     Returns
     -------
-    Dataset as of `explore`; a kind of board is there once, under the name of its first device.
+    xarray.Dataset
+        Dataset as of `explore`; a kind of board is there once, under the name of its first device.
     """
     bands = ladder(BANDWIDTHS_HZ, [scenario.link.bandwidth_hz])
     points = [
@@ -132,9 +133,10 @@ def explore(
 
     Returns
     -------
-    Dataset over `(policy, link, delay_weight)` with the quantities of `UNITS`, the rates
-    `uplink_bps` and `downlink_bps` and the lowest clock `frequency_min_hz` over `link`, and units
-    in attributes.
+    xarray.Dataset
+        Dataset over `(policy, link, delay_weight)` with the quantities of `UNITS`, the rates
+        `uplink_bps` and `downlink_bps` and the lowest clock `frequency_min_hz` over `link`, and
+        units in attributes.
 
     Raises
     ------

@@ -33,8 +33,9 @@ def closed_forms(scenario: Scenario, llm: str, targets: Sequence[str]) -> dict[s
 
     Returns
     -------
-    `forward_flop` and `training_flop` of the whole LLM [FLOP], `smashed_bit` of an inner cut,
-    `adapter_bit` of all blocks, and `saved_bit`, the activations kept for backward [bit].
+    dict[str, int]
+        `forward_flop` and `training_flop` of the whole LLM [FLOP], `smashed_bit` of an inner cut,
+        `adapter_bit` of all blocks, and `saved_bit`, the activations kept for backward [bit].
     """
     training = scenario.training
     lora = scenario.lora.model_copy(update={"targets": tuple(targets)})

@@ -135,8 +135,9 @@ def against_datasheet(profile: Profile) -> dict[str, float | None]:
 
     Returns
     -------
-    Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
-    measured and predicted time [s]; None for what is not known.
+    dict[str, float | None]
+        Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
+        measured and predicted time [s]; None for what is not known.
 
     Notes
     -----

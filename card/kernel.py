@@ -125,7 +125,8 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
 
     Returns
     -------
-    Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
+    tuple[Any, ...]
+        Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
     """
     xp, arrays = lines.xp, lines.arrays
     lowest, fixed = lines.at(arrays.frequency_min_hz, device), lines.fixed_s(device, up, down)

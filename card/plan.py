@@ -148,7 +148,8 @@ def shared_band(
 
     Returns
     -------
-    Means as `card.simulate.means` has them, by number of devices.
+    dict[int, dict[str, float]]
+        Means as `card.simulate.means` has them, by number of devices.
     """
     blocks = scenario.link.fading == "block"
     base = scenario.updated({"link.fading": "ergodic"}) if blocks else scenario

@@ -105,8 +105,9 @@ def simulate(
 
     Returns
     -------
-    Dataset over `(policy, state, device, round)` with units in attributes; link rates have no
-    policy dimension.
+    xarray.Dataset
+        Dataset over `(policy, state, device, round)` with units in attributes; link rates have no
+        policy dimension.
     """
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
@@ -177,9 +178,10 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
 
     Returns
     -------
-    Per benchmark `delay` and `energy`, each with `value`, `low` and `high`, the ratio of means over
-    states, devices and rounds and its paired bootstrap 95 % percentile interval over rounds. None
-    where the benchmark's mean is 0, an interval also where there is one round.
+    dict[str, dict[str, Any]]
+        Per benchmark `delay` and `energy`, each with `value`, `low` and `high`, the ratio of means
+        over states, devices and rounds and its paired bootstrap 95 % percentile interval over
+        rounds. None where the benchmark's mean is 0, an interval also where there is one round.
     """
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
     table = per_round.to_dataarray().transpose("variable", "policy", "round").values

@@ -239,8 +239,9 @@ def compiled(system: System | Scenario, library: str = "torch") -> Callable[...,
 
     Returns
     -------
-    Function of one-dimensional tensors of one length: device positions, uplink and downlink rates
-    [bit/s], and weights of delay. It does not check their values.
+    Callable[..., Decision]
+        Function of one-dimensional tensors of one length: device positions, uplink and downlink
+        rates [bit/s], and weights of delay. It does not check their values.
 
     Raises
     ------

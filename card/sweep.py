@@ -68,8 +68,9 @@ def sweep(
 
     Returns
     -------
-    Dataset over `(*paths, policy, state, device)` with units and provenance in attributes; with an
-    output, read from it as it is used.
+    xarray.Dataset
+        Dataset over `(*paths, policy, state, device)` with units and provenance in attributes; with
+        an output, read from it as it is used.
 
     Raises
     ------

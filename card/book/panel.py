@@ -68,9 +68,11 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
 
     Returns
     -------
-    Axes of the grid, the scenario's own place on it, steps of a mini-batch per cut, and under
-    `columns` a text per quantity. It lists numbers over policy, board, channel state, bandwidth,
-    distance and weight, the last the fastest, and writes a run of equal ones as `number*count`.
+    dict[str, Any]
+        Axes of the grid, the scenario's own place on it, steps of a mini-batch per cut, and under
+        `columns` a text per quantity. It lists numbers over policy, board, channel state,
+        bandwidth, distance and weight, the last the fastest, and writes a run of equal ones as
+        `number*count`.
     """
     arrays, found, kinds = as_system(scenario), grid(scenario), boards(scenario)
     bands = ladder(BANDWIDTHS_HZ, [scenario.link.bandwidth_hz])

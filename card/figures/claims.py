@@ -66,7 +66,8 @@ def crossing(
 
     Returns
     -------
-    The first such point in the direction of x, or None if there is none on the grid.
+    tuple[float, float] | None
+        The first such point in the direction of x, or None if there is none on the grid.
     """
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     first, second = (np.asarray(values, dtype=np.float64) for values in maps)

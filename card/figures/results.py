@@ -73,7 +73,8 @@ def mean_intervals(
 
     Returns
     -------
-    Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`.
+    xarray.Dataset
+        Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`.
     """
     import xarray as xr  # this module's other functions do without it
 

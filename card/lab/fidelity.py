@@ -30,9 +30,10 @@ def counted() -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    Per LLM the LoRA `targets`, `forward_flop` and `training_flop` of the whole LLM [FLOP],
-    `smashed_bit` of an inner cut, `adapter_bit` of all blocks and `saved_bit`, the activations that
-    training all of it holds for backward [bit].
+    dict[str, dict[str, Any]]
+        Per LLM the LoRA `targets`, `forward_flop` and `training_flop` of the whole LLM [FLOP],
+        `smashed_bit` of an inner cut, `adapter_bit` of all blocks and `saved_bit`, the activations
+        that training all of it holds for backward [bit].
     """
     scenario = load_scenario(SCENARIO)
     return {name: _of(name, scenario.training, scenario.lora) for name in llm_names()}

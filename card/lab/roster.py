@@ -56,7 +56,8 @@ class Roster:
 
         Returns
         -------
-        Name and connection, or None if nobody came in time.
+        tuple[str, Stream] | None
+            Name and connection, or None if nobody came in time.
         """
         deadline = time.monotonic() + patience_s
         with self._changed:

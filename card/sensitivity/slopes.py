@@ -63,11 +63,12 @@ def gradients(scenario: Scenario, rounds: int | None = None, seed: int | None = 
 
     Returns
     -------
-    Dataset over `(parameter, quantity)`. Parameters are the paths of `CONTINUOUS`, one per device
-    and state; quantities are CARD's mean `delay_s` and `energy_j` and the `REDUCTIONS`.
-    `derivative` is per unit of the parameter. `elasticity` is the relative change of the quantity
-    per relative change of the parameter, or per decibel for levels, as `per` says; 0 where the
-    parameter is 0, NaN where the quantity is.
+    xarray.Dataset
+        Dataset over `(parameter, quantity)`. Parameters are the paths of `CONTINUOUS`, one per
+        device and state; quantities are CARD's mean `delay_s` and `energy_j` and the `REDUCTIONS`.
+        `derivative` is per unit of the parameter. `elasticity` is the relative change of the
+        quantity per relative change of the parameter, or per decibel for levels, as `per` says; 0
+        where the parameter is 0, NaN where the quantity is.
 
     Raises
     ------

@@ -136,7 +136,8 @@ def side_by_side(
 
     Returns
     -------
-    Columns `parameter`, `change`, and per name `name`, `name_shift` and `name_by_slope` [1].
+    pandas.DataFrame
+        Columns `parameter`, `change`, and per name `name`, `name_shift` and `name_by_slope` [1].
     """
     import pandas as pd  # which `import card` must not load
 
