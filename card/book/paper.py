@@ -59,7 +59,8 @@ def one_document(place: Place) -> str:
     Returns
     -------
     str
-        HTML document whose equations are not typeset yet. It belongs into the folder of the build,
+        HTML document whose equations are not typeset yet, with a script that afterwards moves
+        figures to where they leave no sheet half empty. It belongs into the folder of the build,
         for it shows the pictures of the pages from there.
 
     Raises
@@ -70,7 +71,9 @@ def one_document(place: Place) -> str:
     config = yaml.safe_load((place.source / "_config.yml").read_text(encoding="utf-8"))
     toc = yaml.safe_load((place.source / "_toc.yml").read_text(encoding="utf-8"))
     made = json.loads((place.results / "provenance.json").read_text(encoding="utf-8"))
-    sheet = (place.root / "book/_assets/print.css").read_text(encoding="utf-8")
+    assets = place.root / "book/_assets"
+    sheet = (assets / "print.css").read_text(encoding="utf-8")
+    script = (assets / "print.js").read_text(encoding="utf-8")
     parts = {name: part for part, name in _listed(toc) if name.split("/")[0] not in LEFT_OUT}
     sources = {name: (place.html / f"{name}.html").read_text(encoding="utf-8") for name in parts}
     pages = [
@@ -84,7 +87,7 @@ def one_document(place: Place) -> str:
         '<!DOCTYPE html>\n<html lang="en" data-theme="light">\n<head>\n<meta charset="utf-8">',
         f"<title>{html.escape(config['title'])}</title>",
         *_head(sources),
-        f"<style>\n{sheet}\n{heads}\n</style>\n</head>",
+        f"<style>\n{sheet}\n{heads}\n</style>\n<script>\n{script}</script>\n</head>",
         f'<body>\n<article class="bd-article">\n{_title_page(config, made)}\n{_contents(pages)}',
         *(
             f'<div class="chapter" id="{page.name}" style="page: {page.paper}">{page.article}</div>'
@@ -176,7 +179,7 @@ def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     return f"""<header class="front title-page">
 <p class="title">{title}</p>
 <p class="subtitle">{subtitle}</p>
-<p>{html.escape(config["author"])}</p>
+<p>By {html.escape(config["author"])}</p>
 <p class="version">Version {version}</p>
 <p>An independent reconstruction of the letter “Energy-Efficient Split Learning for Fine-Tuning
 Large Language Models in Edge Networks” by Z. Li, S. Wu, L. Li and S. Zhang, IEEE Networking

@@ -21,6 +21,8 @@ _FLAGS = (
     # containers often forbid what the sandbox needs, and the document is the book's own
     "--no-sandbox",
     "--disable-gpu",
+    # or else lines on the screen, where sheets are measured, break elsewhere than on paper
+    "--font-render-hinting=none",
     "--no-first-run",
     "--disable-background-networking",
 )

@@ -18,6 +18,8 @@ from card.book.paper import LEFT_OUT
 BUILD = Path(__file__).resolve().parents[2] / "_build/nominal"
 PDF = BUILD / "card.pdf"
 POINT_MM = 25.4 / 72
+TOP, BOTTOM = 90 * 0.75, (90 + 968) * 0.75
+"""Where the text of a sheet begins and ends [point], as in `print.css`."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,6 +64,17 @@ def test_no_sheet_is_blank_or_nearly(texts: list[str]) -> None:
     assert thin == []
 
 
+def test_few_sheets_within_a_chapter_end_early(pdf: PdfReader) -> None:
+    """Where figures stay put, every seventh sheet is over a quarter empty."""
+    places = pdf.named_destinations
+    starts = {pdf.get_destination_page_number(places[name]) for name in chapters()}
+    ends = {len(pdf.pages) - 1, *(start - 1 for start in starts)}
+    # the first two are the title page and the list of contents
+    within = {*range(2, len(pdf.pages))} - ends
+    early = [number + 1 for number in within if empty(pdf, number) > 0.25]
+    assert len(early) < len(within) / 12, early
+
+
 def test_text_has_its_size(pdf: PdfReader) -> None:
     """Chromium shrinks everything if one thing is wider than the paper."""
     sizes: Counter[float] = Counter()
@@ -98,7 +111,7 @@ def test_nothing_is_left_to_be_resolved_or_typeset(texts: list[str]) -> None:
     for number, text in enumerate(texts, 1):
         assert "??" not in text, number
         assert not re.search(r"\\[a-zA-Z]+[{_^]|\$\S|\{(ref|doc|eq)\}`", text), number
-        assert "Show code cell" not in text, number
+        assert "Show the code" not in text, number
 
 
 def test_it_says_neither_when_nor_where_it_was_printed() -> None:
@@ -110,6 +123,19 @@ def test_it_says_neither_when_nor_where_it_was_printed() -> None:
 
 def test_it_can_be_sent_by_mail() -> None:
     assert PDF.stat().st_size < 25e6
+
+
+def empty(pdf: PdfReader, number: int) -> float:
+    """Part of the height of a sheet's text below its last line."""
+    lines: list[float] = []
+
+    def note(text: str, cm: list[float], tm: list[float], _: object, __: float) -> None:
+        down = float(pdf.pages[number].mediabox.height) - (tm[5] * cm[3] + cm[5])
+        if text.strip():
+            lines.append(down)
+
+    pdf.pages[number].extract_text(visitor_text=note)
+    return 1 - (max(down for down in lines if down < BOTTOM) - TOP) / (BOTTOM - TOP)
 
 
 def chapters() -> set[str]:

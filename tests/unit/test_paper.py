@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from card.book.study import BookError, Place
 from card.cli import app
 from card.refusal import ScenarioError
 
+ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
 HEAD = """<head><link rel="stylesheet" href="{up}_static/look.css?digest=1">
 <script>window.MathJax = {{}}</script>
 <script defer src="{up}_static/mathjax/startup.js"></script>"""
@@ -45,6 +47,7 @@ def place(tmp_path: Path) -> Place:
         place.source / "_config.yml": yaml.safe_dump(config),
         place.results / "provenance.json": json.dumps(made),
         place.root / "book/_assets/print.css": "@page { size: A5 }",
+        place.root / "book/_assets/print.js": "",
         place.html / "index.html": page(FIRST, ""),
         place.html / "notebooks/02_next.html": page(SECOND, "../"),
         place.html / "api.html": page("<h1>Code</h1>", ""),
@@ -162,3 +165,29 @@ def test_an_equation_that_is_not_drawn_is_an_error(place: Place, browser: str) -
     document.write_text('<p><span class="math notranslate nohighlight">\\(x\\)</span></p>')
     with pytest.raises(BookError, match="0 of 1 equations could be typeset"):
         typeset(document, browser)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("after", "order"),
+    [
+        ("<p>Look.</p><p>On.</p>", "before Look. On. figure"),
+        ("<p>Look:</p><ul><li>there.</li></ul>", "before Look: there. figure"),
+        ("<p>Look at</p><div class='math'>x</div><p>On.</p>", "before figure Look at x On."),
+        ("<h2>On</h2><p>and on.</p>", "before figure On and on."),
+    ],
+    ids=["text", "list", "sentence with an equation", "heading"],
+)
+def test_text_fills_the_sheet_that_a_figure_would_leave_empty(
+    place: Place, browser: str, after: str, order: str
+) -> None:
+    shutil.copytree(ASSETS, place.root / "book/_assets", dirs_exist_ok=True)
+    tall = 'style="height: 600px"'
+    output = f'<div class="cell_output"><figure {tall}>figure</figure></div>'
+    cell = f'<div class="cell">{output}</div>'
+    story = f"<section><h1>Long</h1><p {tall}>before</p>{cell}{after}</section>"
+    (place.html / "index.html").write_text(page(story, ""))
+    document = place.build / "print.html"
+    document.write_text(one_document(place))
+    printed = typeset(document, browser).split("</h1>")[2].split("</section>")[0]
+    assert " ".join(re.sub("<[^>]*>", " ", printed).split()) == order
