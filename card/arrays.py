@@ -180,7 +180,7 @@ def by_rows(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep `by_rows` on the calling thread, where the caller shares out the processors."""
+    """Context in which `by_rows` stays on one thread, as its caller shares out the processors."""
     before, _LOCAL.alone = getattr(_LOCAL, "alone", False), True
     try:
         yield

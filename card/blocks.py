@@ -61,8 +61,12 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
 
     Parameters
     ----------
-    arch, training, lora
-        The LLM, the mini-batch and the adapters.
+    arch
+        The LLM.
+    training
+        The mini-batch and its number formats.
+    lora
+        The adapters.
     first
         Whether this is block 1, whose input is the frozen embedding and needs no gradient.
 

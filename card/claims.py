@@ -100,8 +100,10 @@ def applied(
     ----------
     scenario
         The scenario.
-    rounds, seed
-        Rounds and seed of the simulation; the scenario's when None.
+    rounds
+        Rounds of the simulation; the scenario's when None.
+    seed
+        Its seed; likewise.
     """
     record = read_yaml(DATA / "claims.yml")["claims"]
     arrays = system(scenario)

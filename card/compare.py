@@ -65,10 +65,14 @@ def compare(
 
     Parameters
     ----------
-    first, second
-        The scenarios; changes are from the first to the second.
-    rounds, seed
-        Rounds and seed of both simulations; the first scenario's when None.
+    first
+        The scenario that changes are counted from.
+    second
+        The scenario that they lead to.
+    rounds
+        Rounds of both simulations; the first scenario's when None.
+    seed
+        Seed of both simulations; likewise.
 
     Returns
     -------

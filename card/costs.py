@@ -321,7 +321,7 @@ def server_cycles(arrays: System, cut: Any) -> FloatArray:
 
 
 def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
-    """Server power at a clock [W], P(f) = P_0 + ξ f³; :eq:`eq-power` of the book."""
+    """Server power at a clock [W], P(f) = P₀ + ξ f³; :eq:`eq-power` of the book."""
     cube = frequency_hz * frequency_hz * frequency_hz
     power: FloatArray = arrays.static_power_w + arrays.power_coefficient * cube
     return power

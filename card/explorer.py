@@ -34,7 +34,7 @@ BANDWIDTHS_HZ = (1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6)
 DISTANCES_M = (20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 """Distances on offer [m]."""
 MOST_DEVICES = 24
-"""Devices on offer at most, the first of the scenario: more would only make a page heavy."""
+"""Devices on offer at most, the first of the scenario, as more would make a page heavy."""
 UNITS = {
     "cut": "1",
     "frequency_hz": "Hz",

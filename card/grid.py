@@ -36,7 +36,7 @@ BLOCKS = 64
 POINTS = 256
 """Points of a block at most, so that a minute's work is never lost."""
 BLOCK_BYTES = 2**24
-"""Size of a block's means at most [byte]: with a few blocks in flight, memory stays bounded."""
+"""Size of a block's means at most [byte], so that a few in flight keep memory bounded."""
 
 
 def round_means(
@@ -161,7 +161,7 @@ class Grid:
 
     @property
     def block_shape(self) -> tuple[int, ...]:
-        """Values per path in a block: whole last paths, so that a block is a run of points."""
+        """Values per path in a block, whole last paths, so that a block is a run of points."""
         inner = (len(self.policies), len(self.scenario.channel_states), len(self.scenario.devices))
         point_bytes = 8 * len(UNITS) * prod(inner)
         points = min(max(1, ceil(prod(self.shape) / BLOCKS)), POINTS, BLOCK_BYTES // point_bytes)

@@ -46,7 +46,7 @@ class Hardware(Record):
     clock_hz: Positive
     """Highest GPU clock [Hz] (f_D)."""
     memory_gb: Positive
-    """Memory [GB] (M_D), 1 GB = 10^9 byte."""
+    """Memory [GB] (M_D), 1 GB = 10⁹ byte."""
     memory_bandwidth_gb_per_s: Positive | None
     """Memory bandwidth [GB/s]."""
     min_power_w: Positive | None

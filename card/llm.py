@@ -17,12 +17,16 @@ Norm = Literal["rms", "layer"]
 
 @dataclass(frozen=True)
 class Projection:
-    """One weight matrix of a block, `inputs` x `outputs`, named as in the transformers model."""
+    """One weight matrix of a block, named as in the transformers model."""
 
     name: str
+    """Its name within a block."""
     inputs: int
+    """Width of what it takes."""
     outputs: int
+    """Width of what it gives."""
     bias: bool = False
+    """Whether it adds a bias."""
 
     @property
     def parameters(self) -> int:
@@ -39,25 +43,39 @@ class Architecture:
     """The dimensions of a decoder-only LLM of equal blocks, read from its public configuration."""
 
     name: str
+    """Its name in `data/llms`."""
     title: str
+    """Its name for people."""
     num_blocks: int
+    """Transformer blocks (I)."""
     hidden: int
     """Width of a block."""
     heads: int
+    """Heads of attention."""
     kv_heads: int
+    """Heads of keys and values, which groups of heads share."""
     head_dim: int
+    """Width of a head."""
     ffn: int
+    """Inner width of the MLP."""
     vocabulary: int
+    """Tokens that it knows."""
     max_positions: int
+    """Longest sequence, in tokens."""
     tied: bool
+    """Whether the LM head is the token embedding."""
     qkv: tuple[Projection, ...]
     """The query, key and value projections, or the one that fuses them."""
     output: Projection
+    """The projection behind attention."""
     mlp: tuple[Projection, ...]
     """Gate, up and down projections, or up and down."""
     norm: Norm
+    """Kind of its norms."""
     norms_per_block: int
+    """Norms in a block."""
     learned_positions: bool
+    """Whether positions are embedded as tokens are."""
     softcapped: bool
     """Whether attention scores and logits pass through a tanh cap."""
     offset_gain: bool

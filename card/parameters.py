@@ -20,22 +20,28 @@ class Parameter(NamedTuple):
     """One value of a scenario and where it comes from."""
 
     path: str
+    """What addresses it, as in `devices.device-1.distance_m`."""
     shared: str
     """The path without the name of a list item, as in `devices.distance_m`."""
     value: Any
+    """The value itself."""
     unit: str
+    """Its unit; empty where it has none."""
     source: Source | None
+    """Where it comes from; None where nothing is said."""
 
 
 class Difference(NamedTuple):
     """One value that two scenarios do not share, or the values of one key in all list items."""
 
     path: str
+    """What addresses it in both."""
     first: Any
     """Value in the first scenario; a list over items where the path names none."""
     second: Any
     """Value in the second scenario; likewise."""
     unit: str
+    """Its unit; empty where it has none."""
 
 
 def parameters(scenario: Scenario) -> Iterator[Parameter]:

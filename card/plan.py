@@ -35,7 +35,7 @@ BULK = METHODS["test_million_decisions[solve-2]"]
 SINGLE = METHODS["test_hundred_single_decisions"]
 """How CARD decides when it is asked for one."""
 KEPT_BYTE = 13 * 8
-"""One decision if all of it were kept [byte]: device and two rates in, ten results out."""
+"""One decision if all of it were kept [byte], device and two rates in, ten results out."""
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -143,8 +143,10 @@ def shared_band(
         The scenario; its bandwidth is divided.
     parts
         Numbers of devices, 1 for the whole band.
-    rounds, seed
-        Rounds and seed of the simulations, which share their draws.
+    rounds
+        Rounds of the simulations, which share their draws.
+    seed
+        Their seed.
 
     Returns
     -------

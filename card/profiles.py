@@ -152,7 +152,7 @@ class WholeStep(Record):
 
 
 class PowerLaw(Record):
-    """P(f) = P_0 + ξ f³ fitted to a sweep of clocks."""
+    """P(f) = P₀ + ξ f³ fitted to a sweep of clocks."""
 
     clocks_hz: tuple[Positive, ...]
     """Clocks of the sweep [Hz]."""
@@ -161,7 +161,7 @@ class PowerLaw(Record):
     times_s: tuple[Positive, ...]
     """Time of the same work at each clock [s]."""
     static_power_w: NotNegative
-    """Fitted P_0 [W]."""
+    """Fitted power at any clock [W] (P_0)."""
     power_coefficient: NotNegative
     """Fitted ξ [W/Hz³]."""
     residuals_w: tuple[float, ...]

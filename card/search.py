@@ -22,7 +22,7 @@ Objective = Callable[[int, float], float]
 def plain_objective(
     system: System, device: int, uplink_bps: float, downlink_bps: float, bounds: Extremes
 ) -> Objective:
-    """U of one device-round by the equations (delay), (energy) and (problem) of the book.
+    """U of one device-round by :eq:`eq-delay`, :eq:`eq-energy` and :eq:`eq-problem` of the book.
 
     Parameters
     ----------
@@ -61,8 +61,10 @@ def by_clock(value: Objective, cuts: Sequence[int], low_hz: float, high_hz: floa
         U at a cut and a clock.
     cuts
         Cuts to choose from.
-    low_hz, high_hz
-        Range of the clock [Hz].
+    low_hz
+        Lowest clock [Hz].
+    high_hz
+        Highest clock [Hz].
     """
     from scipy.optimize import minimize_scalar  # slow to load, and used in one chapter
 

@@ -97,8 +97,10 @@ def simulate(
     policies
         Names from `card.policies.POLICIES`, or a mapping of names to policies of your own; all
         shipped ones when None.
-    rounds, seed
-        Rounds per device and channel state, and seed; the scenario's when None.
+    rounds
+        Rounds per device and channel state; the scenario's when None.
+    seed
+        Seed of every random draw; likewise.
     library
         What computes: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the same cuts,
         and the same numbers but for rounding.

@@ -116,7 +116,7 @@ def extremes(
 
     Notes
     -----
-    Equations :eq:`eq-extremes` of the book.
+    Equation :eq:`eq-extremes` of the book.
     """
     backend = system.backend(device, uplink_bps, downlink_bps)
     values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
@@ -135,8 +135,10 @@ def best_frequency(
         The arrays of a scenario.
     device
         Device positions; their lowest clocks bound the result.
-    delay_price, energy_price
-        What a second and a joule cost, w / ΔD [1/s] and (1 - w) / ΔE [1/J].
+    delay_price
+        What a second costs, w / ΔD [1/s].
+    energy_price
+        What a joule costs, (1 - w) / ΔE [1/J].
 
     Notes
     -----
@@ -157,7 +159,7 @@ def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, Float
 
     Notes
     -----
-    Equations :eq:`eq-prices` of the book.
+    Equation :eq:`eq-prices` of the book.
     """
     backend = backend_of(*bounds, delay_weight)
     return unit_prices(backend.xp, bounds, backend.floats(delay_weight))

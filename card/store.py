@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SUFFIXES = (".nc", ".zarr")
-"""Kinds of output: netCDF-4, or a Zarr store (a folder)."""
+"""Kinds of output, netCDF-4 or a Zarr store (a folder)."""
 
 # What scores an averaged quantity; link rates belong to draws, not to policies
 _QUANTITIES = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))

@@ -56,8 +56,10 @@ def sweep(
         list or a mapping, too; its coordinate is then what a study file says on one line.
     policies
         Names of the policies to score.
-    rounds, seed
-        Rounds and seed of every grid point; the scenario's when None; points share draws.
+    rounds
+        Rounds of every grid point; the scenario's when None.
+    seed
+        Seed of the draws, which points share; likewise.
     output
         File to keep the means in, `.nc` (netCDF-4) or `.zarr`; in memory when None.
     client
@@ -188,8 +190,10 @@ def calibrate(
         The two reductions to meet.
     over
         Range per scenario path, exactly two of them.
-    rounds, seed
-        Draws used for solving.
+    rounds
+        Rounds used for solving.
+    seed
+        Seed of their draws.
     steps
         Grid points per range that brackets are looked for on, at least 2.
     tolerance

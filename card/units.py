@@ -15,13 +15,13 @@ BYTES_PER_GB = 1e9
 
 
 def db_to_linear(value_db: ArrayLike) -> FloatArray:
-    """Power ratio [1] of a level in decibel [dB]: 10^(x/10)."""
+    """Power ratio [1] of a level in decibel [dB], :math:`10^{x/10}`."""
     ratio: FloatArray = 10.0 ** (backend_of(value_db).floats(value_db) / 10.0)
     return ratio
 
 
 def linear_to_db(ratio: ArrayLike) -> FloatArray:
-    """Level in decibel [dB] of a power ratio [1]: 10 log10(x)."""
+    r"""Level in decibel [dB] of a power ratio [1], :math:`10 \log_{10} x`."""
     backend = backend_of(ratio)
     level: FloatArray = 10.0 * backend.xp.log10(backend.floats(ratio))
     return level
@@ -38,5 +38,5 @@ def w_to_dbm(power_w: ArrayLike) -> FloatArray:
 
 
 def gb_to_bit(size_gb: float) -> float:
-    """Size [bit] of a size in gigabyte [GB], 1 GB = 10^9 byte."""
+    """Size [bit] of a size in gigabyte [GB], 1 GB = 10⁹ byte."""
     return size_gb * BYTES_PER_GB * BITS_PER_BYTE

@@ -126,6 +126,14 @@ def set_symbols(
         lines[number] = re.sub(rf"(?<= )\(({named})\)(?=[\s.,;:]|$)", formula, line)
 
 
+def skip_generated(
+    app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out constructors that Python wrote: a class's fields say what they say, in order."""
+    code = getattr(thing, "__code__", None)
+    return True if code is not None and code.co_filename == "<string>" else None
+
+
 def visit_citation(translator: HTML5Translator, node: nodes.Element) -> None:
     """Write an entry of the bibliography with the role that its list requires of its items."""
     HTML5Translator.visit_citation(translator, node)
@@ -144,5 +152,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_post_transform(LinkSymbols)
     app.add_post_transform(KeepUnits)
     app.connect("autodoc-process-docstring", set_symbols)
+    app.connect("autodoc-skip-member", skip_generated)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -199,11 +199,12 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown table; columns of nothing but numbers stand right, so that digits line up."""
+    """Markdown table; columns of different numbers alone stand right, so that digits line up."""
     body = list(rows)
     columns = zip(head, *body, strict=True)
     rule = [
-        "---:" if cells and all(map(_NUMBER.fullmatch, cells)) else "---" for _, *cells in columns
+        "---:" if len({*cells}) > 1 and all(map(_NUMBER.fullmatch, cells)) else "---"
+        for _, *cells in columns
     ]
     lines = [head, rule, *body]
     return "\n".join(

@@ -32,9 +32,13 @@ class Page(NamedTuple):
     """A page of the book on its way into the document."""
 
     name: str
+    """Its place in the book, without a suffix."""
     part: str
+    """Part of the book that it stands in; empty for the first page."""
     title: str
+    """Its heading."""
     article: str
+    """HTML of what it says."""
 
     @property
     def heading(self) -> str:

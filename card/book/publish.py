@@ -37,7 +37,9 @@ class Repository(NamedTuple):
     """Public address of the repository, and the branch or commit that the book was built from."""
 
     url: str
+    """Address of its page."""
     reference: str
+    """Branch or commit."""
 
 
 def repository(

@@ -59,11 +59,17 @@ class Place(NamedTuple):
     """Where one book is built; `html` exists only once a build has succeeded."""
 
     root: Path
+    """Folder with the pages and notebooks that are staged."""
     build: Path
+    """Folder of everything below."""
     source: Path
+    """Staged pages and executed notebooks."""
     results: Path
+    """Results as data."""
     logs: Path
+    """What the steps of the build said."""
     html: Path
+    """Rendered pages."""
 
     @classmethod
     def of(cls, root: Path, name: str) -> Place:

@@ -222,7 +222,7 @@ def tornado(
     base: tuple[float, float],
     published: Mapping[str, float],
     tangents: Sequence[Effect] = (),
-    top: int = 14,
+    top: int = 20,
 ) -> Figure:
     """How far each variation moves two reductions, the strongest first.
 

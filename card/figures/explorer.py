@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from card.figures.framework import LANES, Step
 from card.figures.style import (
     PART_COLOURS,
+    PART_HATCHES,
     PART_LABELS,
     POLICY_COLOURS,
     POLICY_LABELS,
@@ -22,7 +23,6 @@ from card.figures.style import (
 from card.units import FloatArray
 
 _INK, _QUIET = "#222222", "#666666"
-_HATCHES = dict(zip(PART_LABELS, (None, "////", "---", "\\\\\\\\", "xxx"), strict=True))
 
 
 def explorer(found: xr.Dataset, delay_weight: float, steps: Sequence[Step] = ()) -> Figure:
@@ -124,7 +124,7 @@ def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:
         side = "device_compute_s" if here else "server_compute_s"
         axes.barh(
             1, 0.85 / parts, left=part / parts, height=0.3, align="edge",
-            color=PART_COLOURS[side], hatch=_HATCHES[side], edgecolor="white", linewidth=0,
+            color=PART_COLOURS[side], hatch=PART_HATCHES[side], edgecolor="white", linewidth=0,
         )  # fmt: skip
     mine = f"embedding + {_several(cut)}" if cut else "embedding"
     axes.text(0, 1.4, f"device: {'the whole LLM' if alone else mine}", fontsize=9, color=_INK)
@@ -180,7 +180,7 @@ def _delay(axes: Axes, chosen: xr.Dataset) -> None:
     for name, values in parts.items():
         axes.barh(
             places, values, left=start, height=0.5, color=PART_COLOURS[name], edgecolor="white",
-            hatch=_HATCHES[name], linewidth=0, label=PART_LABELS[name],
+            hatch=PART_HATCHES[name], linewidth=0, label=PART_LABELS[name],
         )  # fmt: skip
         start += values.values
     _rows(axes, chosen, [f"{total:.4g} s" for total in start], start)
@@ -198,7 +198,7 @@ def _energy(axes: Axes, chosen: xr.Dataset) -> None:
     for who, name, part, shift in sides:
         axes.barh(
             places + shift, np.nan_to_num(chosen[name]), height=0.2, color=PART_COLOURS[part],
-            hatch=_HATCHES[part], edgecolor="white", linewidth=0, label=who,
+            hatch=PART_HATCHES[part], edgecolor="white", linewidth=0, label=who,
         )  # fmt: skip
     joules = np.stack([chosen.energy_j.values, chosen.device_energy_j.values])
     text = [
@@ -219,7 +219,8 @@ def _round(axes: Axes, steps: Sequence[Step]) -> None:
             mine = [s for s in steps if s.lane == lane and (s.label == "adapters") == adapters]
             axes.broken_barh(
                 [(step.start_s, step.duration_s) for step in mine], (place - 0.35, 0.7),
-                facecolor=PART_COLOURS[part], hatch=_HATCHES[part], edgecolor="white", linewidth=0,
+                facecolor=PART_COLOURS[part], hatch=PART_HATCHES[part], edgecolor="white",
+                linewidth=0,
             )  # fmt: skip
     end = steps[-1].start_s + steps[-1].duration_s
     axes.set(yticks=range(len(LANES)), yticklabels=LANES, ylim=(len(LANES) - 0.5, -0.5))
@@ -234,4 +235,4 @@ def _rows(axes: Axes, chosen: xr.Dataset, texts: list[str], ends: FloatArray) ->
         axes.text(0, place - 0.29, label, fontsize=9, color=_INK, va="bottom")
     axes.set(yticks=[], ylim=(len(texts) - 0.5, -0.75), xlim=(0, 1.03 * float(max(ends)) or 1.0))
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="y", visible=False)
+    axes.grid(visible=False)  # lines would cross the names

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from card.blocks import block_cost, head_cost
 from card.costs import System, evaluate
-from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
+from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
 from card.llm import architecture
 from card.scenario import Scenario
 
@@ -148,7 +148,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
                 left=step.start_s,
                 height=0.45,
                 color=COLOURS["grey"] if adapters else _LANE_COLOURS[step.lane],
-                hatch="////" if adapters else None,
+                hatch=PART_HATCHES["adapter_s"] if adapters else None,
                 edgecolor="white",
                 linewidth=0,
             )

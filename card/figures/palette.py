@@ -14,7 +14,7 @@ COLOURS = {
     "grey": "#7F7F7F",
     "black": "#000000",
 }
-"""Colour-blind-safe palette by name: Okabe and Ito's, four of its hues darker to stand on white."""
+"""Colour-blind-safe palette by name, Okabe and Ito's with four hues darker to stand on white."""
 
 TEXT_COLOURS = {
     COLOURS["purple"]: "#9C4579",

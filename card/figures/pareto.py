@@ -48,7 +48,7 @@ def pareto(
         (COLOURS["grey"], "grey band: every efficient decision"),
         (COLOURS["blue"], "blue points: reached by a weighted sum"),
         (COLOURS["vermillion"], "dashed: the jump of the weighted sum"),
-        (_INK, "star: the scenario's weight"),
+        (_INK, "star: the scenario’s weight"),
     )
     for place, (colour, text) in enumerate(lines):
         axes.text(

@@ -15,12 +15,13 @@ from card.figures.style import (
     COLOURS,
     DEVICE_COLOURS,
     PART_COLOURS,
+    PART_HATCHES,
     PART_LABELS,
     POLICY_COLOURS,
     POLICY_LABELS,
     WIDTH_IN,
 )
-from card.simulate import PARTS, RESAMPLES
+from card.simulate import RESAMPLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +50,12 @@ _ENERGY_COLOURS = {
     "computing_j": COLOURS["vermillion"],
     "sending_j": COLOURS["sky"],
 }
-_HATCHES = ("", "///", "", "...", "xxx")
+_ENERGY_HATCHES = {
+    "dynamic_j": PART_HATCHES["server_compute_s"],
+    "static_j": "...",
+    "computing_j": PART_HATCHES["device_compute_s"],
+    "sending_j": PART_HATCHES["uplink_s"],
+}
 
 
 def label_of(policy: str) -> str:
@@ -252,8 +258,8 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     policies = parts_s.policy.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.36 * len(policies)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    _stack(panels[0], parts_s, PARTS, PART_LABELS, PART_COLOURS)
-    _stack(panels[1], parts_j, ENERGY_PARTS, _ENERGY_LABELS, _ENERGY_COLOURS)
+    _stack(panels[0], parts_s, PART_LABELS, PART_COLOURS, PART_HATCHES)
+    _stack(panels[1], parts_j, _ENERGY_LABELS, _ENERGY_COLOURS, _ENERGY_HATCHES)
     panels[0].set(title="Where the seconds go", xlabel="mean delay [s]")
     panels[1].set(title="Where the joules go", xlabel="mean energy, server and device [J]")
     panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
@@ -268,17 +274,17 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
 def _stack(
     axes: Axes,
     parts: xr.Dataset,
-    names: Sequence[str],
     labels: Mapping[str, str],
     colours: Mapping[str, str],
+    hatches: Mapping[str, str | None],
 ) -> None:
     rows = np.arange(parts.sizes["policy"])
     left = np.zeros(len(rows))
-    for name, hatch in zip(names, _HATCHES, strict=False):
+    for name, label in labels.items():
         if not parts[name].values.any():
             continue
         axes.barh(rows, parts[name].values, 0.72, left, color=colours[name], edgecolor="white",
-                  linewidth=0.6, hatch=hatch, label=labels[name])  # fmt: skip
+                  linewidth=0.6, hatch=hatches[name], label=label)  # fmt: skip
         left = left + parts[name].values
 
 

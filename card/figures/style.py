@@ -56,6 +56,8 @@ PART_COLOURS = {
     "downlink_s": COLOURS["blue"],
     "adapter_s": COLOURS["grey"],
 }
+PART_HATCHES = dict(zip(PART_COLOURS, (None, "////", "---", "\\\\\\\\", "xxx"), strict=True))
+"""What tells the parts of a round apart where colours do not."""
 
 
 def use_style() -> None:

@@ -11,11 +11,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from card.costs import Costs
 from card.cuts import CutProfile
-from card.figures.style import COLOURS, PART_COLOURS, PART_LABELS, WIDTH_IN
+from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, PART_LABELS, WIDTH_IN
 from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
 
 _INK = "#222222"
-_PART_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
 
 def cut_costs(profiles: Mapping[str, CutProfile], usable_gb: Mapping[str, float]) -> Figure:
@@ -141,7 +140,7 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
     time, energy = figure.subplots(2, 1, sharey=True)
     rows = np.arange(len(labels))
     left = np.zeros(len(labels))
-    for (name, label), hatch in zip(PART_LABELS.items(), _PART_HATCHES, strict=True):
+    for name, label in PART_LABELS.items():
         width = np.broadcast_to(getattr(costs, name), left.shape)
         time.barh(
             rows,
@@ -149,23 +148,23 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
             left=left,
             height=0.62,
             color=PART_COLOURS[name],
-            hatch=hatch,
+            hatch=PART_HATCHES[name],
             edgecolor="white",
             linewidth=0.5,
             label=label,
         )
         left = left + width
-    for name, values, shift, colour, hatch in (
-        ("server", costs.energy_j, -0.17, PART_COLOURS["server_compute_s"], "...."),
-        ("device", costs.device_energy_j, 0.17, PART_COLOURS["device_compute_s"], ""),
+    for name, values, shift, part in (
+        ("server", costs.energy_j, -0.17, "server_compute_s"),
+        ("device", costs.device_energy_j, 0.17, "device_compute_s"),
     ):
         spent = np.broadcast_to(values, left.shape)
         bars = energy.barh(
             rows + shift,
             spent,
             height=0.32,
-            color=colour,
-            hatch=hatch,
+            color=PART_COLOURS[part],
+            hatch=PART_HATCHES[part],
             edgecolor="white",
             label=name,
         )

@@ -38,8 +38,10 @@ class Job:
         Devices, training, adapters and the hardware that decisions are made for.
     llm
         The LLM with its adapters, identical at every end.
-    tokenizer, tokenizer_hash
-        What makes text into token ids, and the SHA-256 of its file.
+    tokenizer
+        What makes text into token ids.
+    tokenizer_hash
+        SHA-256 of its file.
     """
 
     scenario: Scenario

@@ -1,4 +1,4 @@
-"""Energy and power by the optional package zeus, and the law P(f) = P_0 + ξ f³ over clocks."""
+"""Energy and power by the optional package zeus, and the law P(f) = P₀ + ξ f³ over clocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WINDOW_S = 2.0
 def fit_power_law(
     clocks_hz: Sequence[float], powers_w: Sequence[float], times_s: Sequence[float]
 ) -> PowerLaw:
-    """Non-negative least-squares fit of P(f) = P_0 + ξ f³, and where it holds.
+    """Non-negative least-squares fit of P(f) = P₀ + ξ f³, and where it holds.
 
     Parameters
     ----------

@@ -47,6 +47,8 @@ CONTINUOUS: Mapping[str, str] = {
 """Parameters with slopes, without the names of devices and states, and their units.
 
 Counts, bit widths and lists of clocks go in steps, and a memory share only lets cuts in or out.
+
+:meta hide-value:
 """
 
 
@@ -57,9 +59,11 @@ def gradients(scenario: Scenario, rounds: int | None = None, seed: int | None = 
     ----------
     scenario
         Where the slopes are taken.
-    rounds, seed
-        Rounds per device and channel state, and seed; the scenario's when None. The draws are those
-        of `card.simulate`, whatever the parameters: shadowing is its deviation times a normal.
+    rounds
+        Rounds per device and channel state; the scenario's when None. The draws are those of
+        `card.simulate`, whatever the parameters: shadowing is its deviation times a normal.
+    seed
+        Seed of the draws; likewise.
 
     Returns
     -------

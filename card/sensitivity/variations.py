@@ -31,7 +31,10 @@ ALTERNATIVES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("llm", "Gemma-2-2B", {"llm": "gemma-2-2b"}),
     ("llm", "Llama-3.2-3B", {"llm": "llama-3.2-3b"}),
 )
-"""Choices that are no matter of degree, as parameter, short name and overrides."""
+"""Choices that are no matter of degree, as parameter, short name and overrides.
+
+:meta hide-value:
+"""
 
 LEVELS = ("_db", "_dbm", "_dbm_per_hz")
 """How the names of levels end, which are varied by decibels."""
@@ -59,8 +62,11 @@ class Effect:
     """Reductions that a variation leads to."""
 
     parameter: str
+    """Path of what was varied."""
     change: str
+    """The variation in words."""
     side: int
+    """-1 for the lower variation, 1 for the higher one, 0 for a choice."""
     reached: tuple[float, float]
     """Both targets' reductions [1]."""
 

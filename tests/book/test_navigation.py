@@ -234,6 +234,11 @@ class TestReference:
     def test_values_and_defaults_name_no_path_of_the_machine(self, name: str) -> None:
         assert str(ROOT) not in read(name)
 
+    @pytest.mark.parametrize("name", REFERENCE)
+    def test_no_colon_tears_the_first_line_of_a_value(self, name: str) -> None:
+        # what stands before one is taken for a type
+        assert not re.findall(r'<dt class="field-\w+">Type<', read(name))
+
 
 def turns_to(page: str, side: str) -> str:
     """Page that an arrow at the foot of a page leads to, as the contents name it."""

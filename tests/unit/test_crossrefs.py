@@ -1,11 +1,13 @@
 """Formulas, equations and docstrings link to definitions and code in a book of two pages."""
 
+import dataclasses
 import re
+from typing import NamedTuple
 
 import pytest
 from sphinx.application import Sphinx
 
-from card.book.crossrefs import set_symbols
+from card.book.crossrefs import set_symbols, skip_generated
 
 CHAPTER = r"""
 Work :math:`F_D(c)`
@@ -102,3 +104,25 @@ def test_docstrings_set_the_symbols_that_they_name(line, expected):
     lines = [line]
     set_symbols(None, "function", "f", None, None, lines)
     assert lines == [expected]
+
+
+@dataclasses.dataclass
+class Made:
+    size: int
+
+
+class Written:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Named(NamedTuple):
+    size: int
+
+
+@pytest.mark.parametrize(
+    ("thing", "expected"),
+    [(Made.__init__, True), (Named.__new__, True), (Written.__init__, None), (Made, None)],
+)
+def test_only_constructors_that_somebody_wrote_are_documented(thing, expected):
+    assert skip_generated(None, "class", "name", thing, False, None) is expected
