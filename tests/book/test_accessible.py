@@ -23,6 +23,8 @@ FOCUSED = """() => {
       || style.boxShadow !== "none",
   };
 }"""
+TRANSITIONS = """() => Promise.all(document.getAnimations()
+  .filter((it) => it instanceof CSSTransition).map((it) => it.finished))"""
 LONGEST_TOUR = 400
 """Presses of the Tab key that reach the end of any page but the API reference."""
 SOURCE = "_modules/card/channel.html"
@@ -98,7 +100,7 @@ def test_button_switches_the_theme(tab: Page) -> None:
     seen = {}
     for _ in range(3):  # light, dark and what the system prefers follow each other
         tab.locator(".theme-switch-button:visible").first.click()
-        tab.evaluate("() => Promise.all(document.getAnimations().map((a) => a.finished))")
+        tab.evaluate(TRANSITIONS)
         theme = tab.evaluate("document.documentElement.dataset.theme")
         seen[theme] = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert set(seen) == {"light", "dark"}
