@@ -37,7 +37,6 @@ POLICY_MARKERS = {
     "exhaustive": "*",
 }
 STATE_MARKERS = "os^Dv"
-ENERGY_PARTS = ("dynamic_j", "static_j", "computing_j", "sending_j")
 _ENERGY_LABELS = {
     "dynamic_j": "server computes",
     "static_j": "server, static",
@@ -104,7 +103,7 @@ def mean_intervals(
 
 
 def energy_parts(results: xr.Dataset, static_power_w: float, device_power_w: Any) -> xr.Dataset:
-    """Mean energy per policy [J], split by what spends it (`ENERGY_PARTS`).
+    """Mean energy per policy [J], split by what spends it.
 
     Parameters
     ----------
