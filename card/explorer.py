@@ -124,10 +124,14 @@ def explore(
     ----------
     scenario
         What the other arguments vary.
-    device, state
-        Name of the device and of the channel state, one per link.
-    bandwidth_hz, distance_m
-        Bandwidth [Hz] and distance [m], one per link.
+    device
+        Names of devices, one per link.
+    state
+        Names of channel states, one per link.
+    bandwidth_hz
+        Bandwidths [Hz], one per link.
+    distance_m
+        Distances [m], one per link.
     delay_weight
         Weights of delay in [0, 1].
 
@@ -213,8 +217,10 @@ def rates(
         Its link budget and its channel states.
     state
         Names of channel states, one per link.
-    bandwidth_hz, distance_m
-        Bandwidth [Hz] and distance [m], one per link.
+    bandwidth_hz
+        Bandwidths [Hz], one per link.
+    distance_m
+        Distances [m], one per link.
 
     Raises
     ------

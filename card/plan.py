@@ -25,7 +25,10 @@ METHODS = {
     "test_same_decisions[by_evolution]": "scipy, differential evolution",
     "test_same_decisions[by_genetic]": "pymoo, mixed-variable GA",
 }
-"""What a benchmark of `make bench` that decides is called."""
+"""What a benchmark of `make bench` that decides is called.
+
+:meta hide-value:
+"""
 BASELINE = METHODS["test_same_decisions[by_scipy]"]
 """What ratios refer to."""
 FLOOR = METHODS["test_copy_of_as_many_bytes"]

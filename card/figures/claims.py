@@ -57,8 +57,10 @@ def crossing(
 
     Parameters
     ----------
-    x, y
-        Grid, shapes `(n,)` and `(m,)`.
+    x
+        Grid across, shape `(n,)`.
+    y
+        Grid upwards, shape `(m,)`.
     maps
         Two maps of shape `(m, n)`.
     levels

@@ -56,8 +56,10 @@ def round_steps(
 
     Parameters
     ----------
-    scenario, system
-        The scenario and its arrays.
+    scenario
+        The scenario.
+    system
+        Its arrays.
     device
         Device position.
     cut

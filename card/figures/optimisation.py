@@ -125,8 +125,10 @@ def cost_vectors(
         Costs per cut, per topology.
     kept
         Cuts that can win, per topology.
-    delay_s, energy_j
-        Delay [s] and server energy [J] of every cut of the first topology at one clock.
+    delay_s
+        Delay of every cut of the first topology at one clock [s].
+    energy_j
+        Its server energy [J].
     slopes
         Price of a second and of a joule: lines of equal objective are drawn from them.
     """

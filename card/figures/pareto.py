@@ -89,8 +89,14 @@ def along_weight(
     ----------
     weight
         Delay weights [1], ascending.
-    cut, frequency_hz, delay_s, energy_j
-        Decision and costs at each weight.
+    cut
+        Cut that is decided at each weight.
+    frequency_hz
+        Clock that is decided [Hz].
+    delay_s
+        Delay of the decision [s].
+    energy_j
+        Its server energy [J].
     chosen
         The scenario's weight.
     """

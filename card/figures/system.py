@@ -194,8 +194,10 @@ def power(
     ----------
     frequency_hz
         Clocks [Hz].
-    power_w, energy_j_per_tflop
-        Power [W] and energy per work [J/TFLOP] over the clocks, per label.
+    power_w
+        Power over the clocks [W], per label.
+    energy_j_per_tflop
+        Energy per work over the clocks [J/TFLOP], per label.
     thriftiest_hz
         Clock of least energy per label [Hz].
     """

@@ -192,8 +192,10 @@ class AdaptedLlm:
 
         Parameters
         ----------
-        batch, length
-            Sequences (B), tokens each (L).
+        batch
+            Sequences (B).
+        length
+            Tokens of each sequence (L).
         lengths
             Tokens of each sequence before padding on its right, (B,); None if there is none.
         """

@@ -107,8 +107,10 @@ def count_traffic(scenario: Scenario, device: str, text: Path) -> list[dict[str,
     ----------
     scenario
         What to train.
-    device, text
-        The device that trains, and its text file.
+    device
+        The device that trains.
+    text
+        Its text file.
 
     Returns
     -------

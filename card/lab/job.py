@@ -30,24 +30,16 @@ _SLACK_BYTES = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One LLM to fine-tune over one scenario.
-
-    Parameters
-    ----------
-    scenario
-        Devices, training, adapters and the hardware that decisions are made for.
-    llm
-        The LLM with its adapters, identical at every end.
-    tokenizer
-        What makes text into token ids.
-    tokenizer_hash
-        SHA-256 of its file.
-    """
+    """One LLM to fine-tune over one scenario."""
 
     scenario: Scenario
+    """Devices, training, adapters and the hardware that decisions are made for."""
     llm: AdaptedLlm
+    """The LLM with its adapters, identical at every end."""
     tokenizer: Tokenizer
+    """What makes text into token ids."""
     tokenizer_hash: str
+    """SHA-256 of its file."""
 
     @classmethod
     def open(cls, scenario: Scenario, weights: Path | None = None) -> Job:

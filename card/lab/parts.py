@@ -28,8 +28,10 @@ class Parts:
     ----------
     raw
         Configuration as in `data/llms`.
-    training, lora
-        The mini-batch and the adapters; weights have `activation_bits` too.
+    training
+        The mini-batch; weights have its `activation_bits` too.
+    lora
+        The adapters.
     device
         Where it runs, `cpu` or `cuda`.
     blocks

@@ -27,8 +27,12 @@ def fit_power_law(
 
     Parameters
     ----------
-    clocks_hz, powers_w, times_s
-        Clock [Hz], power [W] and time of the same work [s] of each point, in any order.
+    clocks_hz
+        Clock of each point [Hz], in any order.
+    powers_w
+        Its power [W].
+    times_s
+        Time that the same work takes there [s].
 
     Raises
     ------

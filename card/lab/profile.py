@@ -89,8 +89,10 @@ def measure(
     ----------
     llm
         Entry of `data/llms`.
-    training, lora
-        The mini-batch and the adapters, all of one number format (see `suited`).
+    training
+        The mini-batch, of the adapters' number format (see `suited`).
+    lora
+        The adapters.
     accelerator
         `cpu`, or `cuda` for the GPU.
     quick

@@ -1,7 +1,7 @@
 """Whole runs of split fine-tuning on one machine, for lessons and for a first try.
 
-The server and each device is a process of its own, `card serve` or `card join`, with certificates,
-as they would be on machines of their own.
+Server and devices are processes of their own, `card serve` and `card join`, with certificates, as
+they would be on machines of their own.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class Rehearsal:
         learning_rate: float = 1e-2,
         patience_s: float = 180.0,
     ) -> Iterator[Rehearsal]:
-        """Make a temporary folder with certificates; at the end no process and no file is left.
+        """Context with a temporary folder and certificates; at its end nothing of it is left.
+
+        Use it as `with Rehearsal.open() as run:`.
 
         Parameters
         ----------
@@ -88,8 +90,10 @@ class Rehearsal:
             Name or file of a scenario.
         settings
             Values that replace the scenario's, by path.
-        learning_rate, patience_s
-            As the class has them.
+        learning_rate
+            Step size of the optimiser.
+        patience_s
+            Longest wait for anything to happen [s].
 
         Raises
         ------

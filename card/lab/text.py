@@ -92,8 +92,10 @@ def mini_batch(tokens: Tokens, batch_size: int, sequence_length: int, *key: int 
     ----------
     tokens
         Token ids, (K,).
-    batch_size, sequence_length
-        Sequences (B), tokens each (L).
+    batch_size
+        Sequences (B).
+    sequence_length
+        Tokens of each sequence (L).
     *key
         What names the mini-batch, such as seed, device, turn and iteration.
 
