@@ -97,14 +97,14 @@ def snr(
 
 
 def awgn_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
-    """Rate without fading [bit/s]: W log2(1 + s)."""
+    r"""Rate without fading [bit/s], :math:`W \log_2(1 + s)`."""
     backend = backend_of(bandwidth_hz, snr_ratio)
     nats: FloatArray = bandwidth_hz * backend.xp.log1p(backend.floats(snr_ratio))
     return nats / math.log(2.0)
 
 
 def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
-    """Rate averaged over Rayleigh fading [bit/s]: W E[log2(1 + s|h|²)] = W e^(1/s) E1(1/s) / ln 2.
+    """Rate averaged over Rayleigh fading [bit/s].
 
     Notes
     -----

@@ -31,7 +31,9 @@ class System:
     """
 
     device_names: tuple[str, ...]
+    """Names of the devices, in the order of their turns."""
     profile: CutProfile
+    """What each cut asks for."""
     feasible: NDArray[np.bool_]
     """Cuts that fit each device's memory and the cut range, shape `(devices, I + 1)` (C), by
     :eq:`eq-feasible`."""
@@ -313,7 +315,7 @@ def fixed_parts(
 
 
 def server_cycles(arrays: System, cut: Any) -> FloatArray:
-    """Server clock cycles of a round, T F_S / κ."""
+    """Server clock cycles of a round (Q)."""
     cycles: FloatArray = (
         arrays.local_iterations / arrays.flops_per_hz
     ) * arrays.profile.server_flop[cut]

@@ -39,19 +39,29 @@ class Extremes(NamedTuple):
 class Lines:
     """Costs of each candidate cut, with all that no rate and no clock changes worked out.
 
-    D = own_s + uplink_bit / R_up + downlink_bit / R_dn + cycles / f and E = cycles P(f) / f; arrays
-    `(cuts, devices)`, or `(cuts, 1)` where all devices have the same.
+    Delay is `own_s + uplink_bit / uplink_bps + downlink_bit / downlink_bps + cycles / frequency_hz`
+    and energy is `cycles / frequency_hz` times the power at that clock. Arrays are `(cuts,
+    devices)`, or `(cuts, 1)` where all devices have the same.
     """
 
     xp: Any
+    """Namespace of the array library."""
     arrays: System
+    """The system, in arrays of that library."""
     cut: Any
+    """Candidate cuts."""
     own_s: Any
+    """Time that the device computes in a round [s]."""
     uplink_bit: Any
+    """What goes up in a round [bit]."""
     downlink_bit: Any
+    """What comes down in a round [bit]."""
     cycles: Any
+    """Server clock cycles of a round (Q)."""
     energy_min_j: Any
+    """Least server energy of each device over cuts and clocks [J]."""
     energy_max_j: Any
+    """Most server energy of each device over cuts and clocks [J]."""
 
     @classmethod
     def of(cls, system: System, candidates: IntArray, backend: Backend) -> Lines:

@@ -51,6 +51,7 @@ Choice = tuple[IntArray, FloatArray]
 """Cut layers and server clocks [Hz], which broadcast to the shape of the draws."""
 
 Policy = Callable[[System, Draws, np.random.Generator], Choice]
+"""What decides for all devices, states and rounds at once."""
 
 
 def card(system: System, draws: Draws, rng: np.random.Generator) -> Choice:

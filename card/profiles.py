@@ -182,9 +182,11 @@ class Profile(Record):
     hardware: str | None
     """Entry of the hardware catalogue that the machine is, if it is listed."""
     machine: Machine
+    """What was measured on."""
     software: dict[str, str]
     """Versions that matter."""
     settings: Settings
+    """How it was measured."""
     parts: dict[PartName, Part]
     """Times, work and memory of each part."""
     smashed_bit: Whole

@@ -179,15 +179,21 @@ class Scenario(Record):
     llm: Name
     """Entry of `data/llms`."""
     training: Training
+    """Mini-batches, number formats, topology and the cuts allowed."""
     lora: Lora
+    """The adapters that are trained."""
     server: Server
+    """The edge server."""
     devices: Annotated[tuple[Device, ...], Field(min_length=1)]
     """The mobile devices, in the order they take turns."""
     link: Link
+    """The radio link of every device."""
     channel_states: Annotated[dict[Name, ChannelState], Field(min_length=1)]
     """Named propagation conditions; every device meets each."""
     objective: Objective
+    """What counts how much."""
     simulation: Simulation
+    """Rounds and seed of the Monte Carlo."""
     sources: dict[str, Source]
     """Provenance per key; `devices.distance_m` covers every device."""
 

@@ -74,7 +74,7 @@ class Decision:
 def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
     """Feasible cuts that can win or set an extreme: the ends of straight runs of the cost vectors.
 
-    Delay and energy are linear in (F_D, F_S, S_up, S_dn, A), so a cut strictly between two others
+    Delay and energy are linear in the cost vector, so a cut strictly between two others
     on a straight line is never better than both. Compared exactly, in whole numbers.
 
     Parameters
