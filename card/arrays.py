@@ -147,8 +147,8 @@ def by_rows(
     values
         Arrays that broadcast together.
     threads
-        Threads to use; OMP_NUM_THREADS, else one per processor, when None, but one within
-        `one_thread`.
+        Threads to use. None: one within `one_thread`, else `OMP_NUM_THREADS`, else one per
+        processor.
     """
     xp = backend.xp
     shape = np.broadcast_shapes(*(tuple(value.shape) for value in values))

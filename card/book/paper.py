@@ -189,8 +189,8 @@ def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 Large Language Models in Edge Networks” by Z. Li, S. Wu, L. Li and S. Zhang, IEEE Networking
 Letters 7(3), 2025, of which only the abstract was at hand.</p>
 <p>Scenario: {html.escape(made["scenario"]["title"])}.</p>
-<p>The code of the notebooks, the references of the API and the command line, and all files to
-download are left to the edition for the web.</p>
+<p>The edition for the web has more: the Explorer’s sliders, the code of the notebooks, the
+references of the API and the command line, and all files to download.</p>
 </header>"""
 
 

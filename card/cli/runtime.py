@@ -67,7 +67,10 @@ def serve(
     weights: Weights = None,
     cut: Annotated[
         list[int] | None,
-        typer.Option(help="Cut in place of CARD's; of several, each round takes the next."),
+        typer.Option(
+            metavar="INT",
+            help="Cut in place of CARD's; given repeatedly, each round takes the next.",
+        ),
     ] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="Step size of AdamW.")] = 1e-3,
     wait_for: Annotated[

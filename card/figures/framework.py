@@ -150,7 +150,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
                 left=step.start_s,
                 height=0.45,
                 color=COLOURS["grey"] if adapters else _LANE_COLOURS[step.lane],
-                hatch=PART_HATCHES["adapter_s"] if adapters else None,
+                hatch=PART_HATCHES["adapter_s"] if adapters and axes is close else None,
                 edgecolor="white",
                 linewidth=0,
             )
@@ -161,7 +161,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
         axes.set_xlabel("time since the turn began [s]")
     _label_steps(close, zoom)
     batches = f"{iterations} mini-batches" if iterations > 1 else "1 mini-batch"
-    whole.set_title(f"The whole round: {batches} (hatched: adapters)")
+    whole.set_title(f"The whole round: {batches} (grey: adapters)")
     close.set_title("Its beginning: adapters and the first mini-batch")
     return figure
 

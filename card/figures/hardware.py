@@ -20,7 +20,7 @@ NAMES: dict[PartName, str] = {
     "block": "inner block",
     "head": "head",
 }
-"""Parts in the order of the data's way, as figures name them."""
+"""What figures call the parts."""
 _PART_STYLES: dict[PartName, tuple[str, str]] = {
     "embedding": (COLOURS["grey"], "s"),
     "first_block": (COLOURS["sky"], "^"),

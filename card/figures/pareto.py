@@ -40,7 +40,6 @@ def pareto(
     starts = np.flatnonzero(np.diff(cuts, prepend=cuts[0] - 1))
     for start, stop in pairwise([*starts, len(cuts)]):
         axes.plot(delay[start:stop], energy[start:stop], color="#A8A8A8", linewidth=5.5, zorder=1)
-    axes.plot(delay[starts], energy[starts], "|", color=_QUIET, markersize=13, zorder=2)
     axes.plot(*reached, ".", color=COLOURS["blue"], markersize=6, zorder=3)
     _jumps(axes, *reached)
     axes.plot([chosen[0]], [chosen[1]], "*", color=_INK, markersize=15, zorder=5)

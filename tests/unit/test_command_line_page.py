@@ -12,7 +12,7 @@ from card.cli import app
 
 GROUP = get_command(app)
 PAGE = (Path(__file__).parents[2] / "book" / "command-line.md").read_text("utf-8")
-CALLS = re.search(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)[1].splitlines()
+CALLS = re.search(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)[1].replace("\\\n", "").splitlines()
 
 
 @pytest.fixture(scope="module")
