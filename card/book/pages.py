@@ -40,8 +40,8 @@ _CHANCE = (
 )
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONG = 8
-_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
 """Different items of a list up to which a note names them all."""
+_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
 
 
 def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = None) -> str:
@@ -199,12 +199,12 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown table; columns of different numbers alone stand right, so that digits line up."""
+    """Markdown table; columns of numbers alone stand right, so that digits line up."""
     body = list(rows)
     columns = zip(head, *body, strict=True)
     rule = [
-        "---:" if len({*cells}) > 1 and all(map(_NUMBER.fullmatch, cells)) else "---"
-        for _, *cells in columns
+        "---:" if name != "Unit" and cells and all(map(_NUMBER.fullmatch, cells)) else "---"
+        for name, *cells in columns
     ]
     lines = [head, rule, *body]
     return "\n".join(
