@@ -44,8 +44,8 @@ def violations(tab: Page, rules: list[str] | None = None) -> list[str]:
 
 
 def use_theme(tab: Page, theme: str) -> None:
-    """Show a theme without the transitions that pass through other colours."""
-    tab.add_style_tag(content="* { transition: none !important; }")
+    """Show a theme, and opened cells, without what passes through other colours on the way."""
+    tab.add_style_tag(content="* { transition: none !important; animation: none !important; }")
     tab.evaluate(
         "theme => Object.assign(document.documentElement.dataset, {theme, mode: theme})", theme
     )
