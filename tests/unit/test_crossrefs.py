@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 import pytest
-from sphinx.application import Sphinx
+from rendered import rendered
 
 from card.book.crossrefs import set_symbols, skip_generated
 
@@ -42,23 +42,9 @@ def built(tmp_path_factory):
     (place / "index.rst").write_text("T\n=\n\n.. toctree::\n\n   notation\n   notebooks/03_x\n")
     (place / "notation.rst").write_text("Notation\n========\n\n:math:`F_D`\n")
     (place / "notebooks/03_x.rst").write_text(CHAPTER)
-    app = Sphinx(
-        place,
-        None,
-        place / "out",
-        place / "trees",
-        "html",
-        confoverrides={
-            "extensions": ["sphinx.ext.mathjax", "card.book.crossrefs"],
-            "nitpicky": True,
-        },
-        status=None,
-        warningiserror=True,
-    )
-    app.build()
-    return {
-        name: (place / f"out/{name}.html").read_text() for name in ("notation", "notebooks/03_x")
-    }
+    extensions = ["sphinx.ext.mathjax", "card.book.crossrefs"]
+    out = rendered(place, extensions=extensions, nitpicky=True)
+    return {name: (out / f"{name}.html").read_text() for name in ("notation", "notebooks/03_x")}
 
 
 def targets(text):

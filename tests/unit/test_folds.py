@@ -4,7 +4,7 @@ import re
 
 import nbformat
 import pytest
-from sphinx.application import Sphinx
+from rendered import rendered
 
 LABEL = "Show the code"
 
@@ -30,25 +30,19 @@ def page(tmp_path_factory):
             code("fifth = 5", folded=False),
             code("sixth = 6"),
         ],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3"},
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        },
     )
     nbformat.write(notebook, place / "index.ipynb")
-    app = Sphinx(
+    out = rendered(
         place,
-        None,
-        place / "out",
-        place / "trees",
-        "html",
-        confoverrides={
-            "extensions": ["card.book.folds"],
-            "nb_execution_mode": "off",
-            "nb_code_prompt_show": LABEL,
-        },
-        status=None,
-        warning=None,
+        extensions=["card.book.folds"],
+        nb_execution_mode="off",
+        nb_code_prompt_show=LABEL,
     )
-    app.build()
-    return (place / "out/index.html").read_text("utf-8")
+    return (out / "index.html").read_text("utf-8")
 
 
 def words(html):
