@@ -2,7 +2,7 @@
 
 Inline formulas that are one symbol link to its entry on the page *Notation*; numbered equations
 are followed by a link to what computes them; symbols in docstrings are set as formulas, and link
-alike. Numbers stay with their units.
+alike. Numbers stay with their units, and constructors that nobody wrote are not documented.
 """
 
 from __future__ import annotations
