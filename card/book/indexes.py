@@ -53,7 +53,8 @@ def symbols_index() -> str:
     head = ("Symbol", "Meaning", "Unit", "In code", "First\u00a0in")
     parts = []
     for topic, group in notation().symbols.items():
-        parts += [f"## {topic}", table(head, [_symbol_row(symbol) for symbol in group])]
+        rows = [_symbol_row(symbol) for symbol in group]
+        parts += [f"## {topic}", table(head, rows, numbers_right=False)]
     return "\n\n".join(parts)
 
 

@@ -198,13 +198,16 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{percent(low, 2)} to {percent(high, 2)}".replace(" %", "\u00a0%")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown table; columns of numbers alone stand right, so that digits line up."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_right: bool = True) -> str:
+    """Markdown table; columns of numbers alone stand right, unless told not to.
+
+    So their digits line up. Units, of which some are 1, have none to line up.
+    """
     body = list(rows)
     columns = zip(head, *body, strict=True)
     rule = [
-        "---:" if name != "Unit" and cells and all(map(_NUMBER.fullmatch, cells)) else "---"
-        for name, *cells in columns
+        "---:" if numbers_right and cells and all(map(_NUMBER.fullmatch, cells)) else "---"
+        for _, *cells in columns
     ]
     lines = [head, rule, *body]
     return "\n".join(

@@ -71,7 +71,7 @@ def test_columns_of_numbers_stand_right() -> None:
         ("2", "\u2013", "-3 %", "6e-06", "block"),
     ]
     assert pages.table("abcde", rows).splitlines()[1] == "| ---: | ---: | ---: | ---: | --- |"
-    assert pages.table(["Unit"], [["1"]]).splitlines()[1] == "| --- |"
+    assert pages.table(["a"], [["1"]], numbers_right=False).splitlines()[1] == "| --- |"
     assert pages.table("ab", []).splitlines()[1] == "| --- | --- |"
 
 
