@@ -3,20 +3,19 @@
 Names load with their modules on first use, so that `import card` costs next to nothing.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from card.claims import Claim, claims
+    from card.base.errors import ScenarioError
     from card.costs import Costs, System, evaluate, system
-    from card.cuts import CutProfile, cut_profile
-    from card.refusal import ScenarioError
+    from card.llm import CutProfile, cut_profile
     from card.scenario import Scenario, load_scenario
-    from card.simulate import simulate
+    from card.simulation import simulate
     from card.solver import Decision, solve, solve_exhaustive
-    from card.sweep import Calibration, CalibrationError, Target, calibrate, sweep
+    from card.studies.calibration import Calibration, CalibrationError, Target, calibrate
+    from card.studies.claims import Claim, claims
+    from card.studies.sweep import sweep
 
 __all__ = [
     "Calibration",
@@ -42,35 +41,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "claims": ("Claim", "claims"),
+    "base.errors": ("ScenarioError",),
     "costs": ("Costs", "System", "evaluate", "system"),
-    "cuts": ("CutProfile", "cut_profile"),
-    "refusal": ("ScenarioError",),
+    "llm": ("CutProfile", "cut_profile"),
     "scenario": ("Scenario", "load_scenario"),
-    "simulate": ("simulate",),
+    "simulation": ("simulate",),
     "solver": ("Decision", "solve", "solve_exhaustive"),
-    "sweep": ("Calibration", "CalibrationError", "Target", "calibrate", "sweep"),
+    "studies.calibration": ("Calibration", "CalibrationError", "Target", "calibrate"),
+    "studies.claims": ("Claim", "claims"),
+    "studies.sweep": ("sweep",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-class _Package(ModuleType):
-    """The package, whose functions keep their names where a module has the same one."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{self.__name__}.{_HOME_OF[name]}"), name)
-        setattr(self, name, value)
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # importing card.simulate would otherwise put that module in the place of its function
-        hides = isinstance(value, ModuleType) and _HOME_OF.get(name) == name
-        super().__setattr__(name, getattr(value, name) if hides else value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *__all__})
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

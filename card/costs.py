@@ -1,7 +1,8 @@
-"""Delay and energy of one round: the one cost function that scores every decision.
+"""Delay and energy of one round: what they are, for the solver and for all that it is scored by.
 
-`system` turns a scenario into arrays, `evaluate` scores decisions on them: the optimiser's, the
-benchmarks', the simulator's and the sweeps'. On torch tensors all of it carries gradients.
+`system` turns a scenario into arrays, `evaluate` scores decisions on them: CARD's, the benchmarks'
+and your own. `delay_s` and `energy_j` say what both add up from; the solver takes them from here.
+On torch tensors all of it carries gradients.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from card.arrays import Backend, backend_of, by_blocks, is_foreign
-from card.checks import check_index, check_positive, check_shapes
-from card.cuts import CutProfile, cut_profile
-from card.hardware import hardware
-from card.refusal import ScenarioError
+from card.base.arguments import check_index, check_positive, check_shapes
+from card.base.arrays import Backend, backend_of, by_blocks, is_foreign
+from card.base.units import FloatArray, dbm_to_w
+from card.hardware import hardware, power_w
+from card.hardware.power import coefficient_at
+from card.llm import CutProfile, cut_profile, feasible_cuts
 from card.scenario import Scenario
-from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, dbm_to_w, gb_to_bit
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,11 @@ class System:
     delay_weight: float
     """Weight of delay (w)."""
 
+    @classmethod
+    def of(cls, scenario: Scenario | System) -> System:
+        """Arrays of a scenario, as `card.system` gives them; arrays stay what they are."""
+        return scenario if isinstance(scenario, System) else _arrays_of(scenario)
+
     @property
     def num_devices(self) -> int:
         """Number of devices."""
@@ -100,8 +106,10 @@ def system(scenario: Scenario | System) -> System:
     -----
     Compute rates are :eq:`eq-throughput` of the book.
     """
-    if isinstance(scenario, System):
-        return scenario
+    return System.of(scenario)
+
+
+def _arrays_of(scenario: Scenario) -> System:
     server, gpu = scenario.server, hardware("server.hardware", scenario.server.hardware)
     boards = [hardware(f"devices.{d.name}.hardware", d.hardware) for d in scenario.devices]
     profile = cut_profile(scenario)
@@ -120,13 +128,15 @@ def system(scenario: Scenario | System) -> System:
     return System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
-        feasible=_feasible(scenario, profile, [board.memory_gb for board in boards]),
+        feasible=feasible_cuts(scenario, profile, [board.memory_gb for board in boards]),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
         uplink_power_w=float(dbm_to_w(scenario.link.uplink_power_dbm)),
         flops_per_hz=kappa,
         static_power_w=server.static_power_w,
-        power_coefficient=((gpu.max_power_w or np.nan) - server.static_power_w) / gpu.clock_hz**3,
+        power_coefficient=coefficient_at(
+            gpu.max_power_w or np.nan, server.static_power_w, gpu.clock_hz
+        ),
         frequency_min_hz=lowest,
         frequency_max_hz=top,
         clocks_hz=clocks,
@@ -146,31 +156,6 @@ def _clocks(scenario: Scenario, top: float) -> FloatArray | None:
         return None
     clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= server.minimum_frequency_hz)])
     return clocks
-
-
-def _feasible(scenario: Scenario, profile: CutProfile, memory_gb: list[float]) -> NDArray[np.bool_]:
-    first, last = scenario.training.cut_range
-    count = len(profile.cut) - 1
-    last = count if last is None else last
-    if not first <= last <= count:
-        raise ScenarioError(
-            f"training.cut_range = [{first}, {last}] is not allowed; give two cuts in order "
-            f"between 0 and {count}, the number of blocks of {scenario.llm}."
-        )
-    allowed = (profile.cut >= first) & (profile.cut <= last)
-    rows = []
-    for device, size_gb in zip(scenario.devices, memory_gb, strict=True):
-        usable = device.memory_share * gb_to_bit(size_gb)
-        row = allowed & (profile.device_memory_bit <= usable)
-        if not row.any():
-            need = profile.device_memory_bit[allowed].min() / BITS_PER_BYTE / BYTES_PER_GB
-            raise ScenarioError(
-                f"devices.{device.name}: no cut fits its memory; the smallest need is "
-                f"{need:.3g} GB, usable are {device.memory_share:g} x {size_gb:g} GB. Choose a "
-                f"smaller llm or mini-batch, or a device with more memory."
-            )
-        rows.append(row)
-    return np.array(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,12 +190,12 @@ class Costs:
     def delay_s(self) -> FloatArray:
         """Delay of the round [s] (D), :eq:`eq-delay` of the book."""
         sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
-        return self.device_compute_s + sent_s + self.server_compute_s
+        return delay_s(waited_s(self.device_compute_s, sent_s), self.server_compute_s)
 
     @property
     def energy_j(self) -> FloatArray:
         """Server energy [J] (E), :eq:`eq-energy` of the book."""
-        return self.server_compute_s * self.server_power_w
+        return energy_j(self.server_compute_s, self.server_power_w)
 
     @property
     def device_energy_j(self) -> FloatArray:
@@ -260,7 +245,7 @@ def evaluate(
     -----
     Equations :eq:`eq-delay` and :eq:`eq-energy` of the book.
     """
-    arrays = _as_system(system)
+    arrays = System.of(system)
     values = (device, cut, frequency_hz, uplink_bps, downlink_bps)
     backend = arrays.backend(*values)
     if backend.is_lazy:
@@ -300,7 +285,7 @@ def round_costs(
 
 
 def fixed_parts(
-    arrays: System, device: Any, cut: Any, up: FloatArray, down: FloatArray
+    arrays: System, device: Any, cut: Any, up: Any, down: Any
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
     """The parts of delay that no server clock changes [s]: the first five fields of `Costs`."""
     profile, rounds = arrays.profile, float(arrays.local_iterations)  # whole products overflow
@@ -323,10 +308,33 @@ def server_cycles(arrays: System, cut: Any) -> FloatArray:
 
 
 def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
-    """Server power at a clock [W], P(f) = P₀ + ξ f³; :eq:`eq-power` of the book."""
-    cube = frequency_hz * frequency_hz * frequency_hz
-    power: FloatArray = arrays.static_power_w + arrays.power_coefficient * cube
-    return power
+    """Server power at a clock [W], by :py:func:`card.hardware.power.power_w`."""
+    return power_w(frequency_hz, arrays.static_power_w, arrays.power_coefficient)
 
 
-_as_system = system
+def waited_s(device_compute_s: Any, sent_s: Any) -> FloatArray:
+    """Time of a round in which the server waits for the device or the link [s]."""
+    total: FloatArray = device_compute_s + sent_s
+    return total
+
+
+def delay_s(waited_s: Any, busy_s: Any) -> FloatArray:
+    """Delay of a round (D) [s]: the server waits, and is busy.
+
+    Notes
+    -----
+    Equation :eq:`eq-delay` of the book.
+    """
+    total: FloatArray = waited_s + busy_s
+    return total
+
+
+def energy_j(busy_s: Any, power_w: Any) -> FloatArray:
+    """Server energy of a round (E) [J]: power as long as the server is busy.
+
+    Notes
+    -----
+    Equation :eq:`eq-energy` of the book.
+    """
+    spent: FloatArray = busy_s * power_w
+    return spent

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from card.base.errors import ScenarioError, unknown
+from card.base.units import FloatArray, IntArray
 from card.costs import System, evaluate
-from card.refusal import ScenarioError, unknown
 from card.solver import (
     Decision,
     Extremes,
@@ -21,7 +22,6 @@ from card.solver import (
     solve,
     solve_exhaustive,
 )
-from card.units import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from card.hardware import DATA, Source, hardware, is_profile
-from card.merge import merge_recorded, read_yaml
-from card.records import Count, Level, Name, NotNegative, Number, Positive, Record, Share
-from card.refusal import ScenarioError, from_validation, nearest, unknown
+from card.base.data import DATA
+from card.base.errors import ScenarioError, from_validation, nearest, unknown
+from card.base.overrides import merge_recorded
+from card.base.provenance import Source
+from card.base.schema import Count, Level, Name, NotNegative, Number, Positive, Record, Share
+from card.base.yaml_files import read_yaml
+from card.hardware import hardware
+from card.hardware.catalogue import is_profile
 
 
 class Training(Record):

@@ -17,7 +17,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.writers.html5 import HTML5Translator
 
-from card.notation import notation
+from card.book.notation import notation
 
 _UNIT = re.compile(
     r"(?<=\d) (?=(?:%|[mµn]?s|min|h|days|years|[kmM]?J|k?Wh?|[kMG]?Hz|dBm?|k?m|[kMG]?B"

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from card.book.indexes import Picture
-from card.book.pages import table, to_json, write
+from card.book.markdown import table, to_json, write
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
 _FIGURE = re.compile(

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from card.book.pages import percent, table, write
-from card.notation import Equation, Symbol, notation
+from card.book.markdown import percent, table, write
+from card.book.notation import Equation, Symbol, notation
 
 
 class Picture(NamedTuple):
@@ -38,7 +38,7 @@ def indexes(root: Path, source: Path, claims: Sequence[Mapping[str, Any]]) -> No
     source
         The staged book, with its executed notebooks.
     claims
-        The claims, as `card.claims.claims` finds them.
+        The claims, as `card.studies.claims.claims` finds them.
     """
     generated = source / "_generated"
     write(generated / "symbols.md", symbols_index())

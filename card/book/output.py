@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
-from card.book.pages import to_json, write
+from card.book.markdown import to_json, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

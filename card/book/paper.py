@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from card.book.study import BookError, Place
+from card.book.build import BookError, Place
 
 LEFT_OUT = frozenset({"api", "command-line", "downloads"})
 """Pages, or folders of pages, that serve only on a screen; the title page says so."""

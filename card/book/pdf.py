@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from card.book.pages import write
+from card.book.build import ROOT, BookError, Echo, Place, build_book
+from card.book.markdown import write
 from card.book.paper import one_document
-from card.book.study import ROOT, BookError, Echo, Place, build_book
-from card.studyfile import load_study
+from card.studies.study_file import load_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _FLAGS = (

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from card.book.pages import percent, scientific, table
-from card.plan import BASELINE
-from card.simulate import means
+from card.book.markdown import percent, scientific, table
+from card.simulation import means
+from card.studies.speed import BASELINE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,9 +46,9 @@ def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) ->
     Parameters
     ----------
     rates
-        Decisions per second by method [1/s], as `card.plan.decision_rates` has them.
+        Decisions per second by method [1/s], as `card.studies.speed.decision_rates` has them.
     gaps
-        Largest excess by method [1], as `card.plan.worst_gaps` has them.
+        Largest excess by method [1], as `card.studies.speed.worst_gaps` has them.
     """
     rows = []
     for label, rate in rates.items():

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from card.book.pages import table, write
-from card.book.report import WORDS, span
-from card.compare import Comparison, compare
+from card.book.comparison_page import WORDS, span
+from card.book.markdown import table, write
 from card.figures.picture import png, svg
 from card.figures.results import label_of
 from card.figures.style import use_style
 from card.figures.sweeps import along
-from card.parameters import with_unit
-from card.studyfile import load_study
-from card.sweep import sweep
+from card.studies.comparison import Comparison, compare
+from card.studies.scenario_values import with_unit
+from card.studies.study_file import load_study
+from card.studies.sweep import sweep
 
 STUDY = "bigger-llm"
 """The study that the page walks through."""

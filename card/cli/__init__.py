@@ -2,7 +2,9 @@
 
 import typer
 
-from card.cli import lab, model, runtime, studies
+from card.cli import model, studies
+from card.cli import profiling as lab
+from card.cli import training as runtime
 from card.cli.studies import study_schema
 
 __all__ = ["app", "study_schema"]

@@ -9,8 +9,9 @@ import numpy as np
 import typer
 
 from card import costs as model
-from card.channel import draw_gains, link_rates, scenario_gain
-from card.claims import claims as recompute_claims
+from card.base.errors import unknown
+from card.base.units import BITS_PER_BYTE
+from card.channel.rates import state_rates
 from card.cli.terminal import (
     AsJson,
     Name,
@@ -25,13 +26,13 @@ from card.cli.terminal import (
 )
 from card.hardware import hardware
 from card.llm import public_config
-from card.refusal import unknown
 from card.scenario import Scenario
-from card.simulate import means, reductions
-from card.simulate import simulate as run_simulation
+from card.simulation import means
+from card.simulation import simulate as run_simulation
 from card.solver import Decision, objective
 from card.solver import solve as run_solver
-from card.units import BITS_PER_BYTE
+from card.studies.bootstrap import reductions
+from card.studies.claims import claims as recompute_claims
 
 app = typer.Typer()
 
@@ -188,15 +189,8 @@ def _rates(
     chosen = states[len(states) // 2] if state is None else state
     if chosen not in states:
         raise unknown("state", chosen, states)
-    calm = scenario.link.model_copy(update={"shadowing_db": 0.0})
-    gain = scenario_gain(scenario)[states.index(chosen), device]
-    up, down = link_rates(
-        draw_gains(np.random.default_rng(scenario.simulation.seed), gain, calm, 1), calm
-    )
-    return (
-        float(up[0]) if uplink is None else uplink,
-        float(down[0]) if downlink is None else downlink,
-    )
+    up, down = (float(rate[states.index(chosen), device]) for rate in state_rates(scenario))
+    return up if uplink is None else uplink, down if downlink is None else downlink
 
 
 def _decision(

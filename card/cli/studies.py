@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from card.checks import LIBRARIES
+from card.base.arrays import LIBRARIES
+from card.base.errors import ScenarioError
+from card.base.yaml_files import parse_value
 from card.cli.terminal import (
     AsJson,
     Name,
@@ -23,14 +25,12 @@ from card.cli.terminal import (
     save,
     text,
 )
-from card.compare import QUANTITIES, Comparison
-from card.compare import compare as compare_scenarios
-from card.merge import parse_value
-from card.parameters import with_unit
-from card.refusal import ScenarioError
 from card.scenario import Scenario, scenario_names, study_names
-from card.studyfile import Study, Sweep, load_study, new_study
-from card.sweep import sweep as run_sweep
+from card.studies.comparison import QUANTITIES, Comparison
+from card.studies.comparison import compare as compare_scenarios
+from card.studies.scenario_values import with_unit
+from card.studies.study_file import Study, Sweep, load_study, new_study
+from card.studies.sweep import sweep as run_sweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,7 +70,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies: the values that differ, and means with 95 % intervals of the change."""
-    from card.book.report import comparison_page  # brings the tools of the book's pages
+    from card.book.comparison_page import comparison_page  # brings the tools of the book's pages
 
     with refusals():
         names = (Path(first).stem, Path(second).stem)
@@ -146,7 +146,7 @@ def book(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
-    from card.book.study import build_book  # loads pandas and the book's tools
+    from card.book.build import build_book  # loads pandas and the book's tools
 
     _print_path(lambda: build_book(study, quick=quick, jobs=jobs, echo=progress))
 
@@ -185,7 +185,7 @@ def study_schema() -> dict[str, Any]:
 
 def _print_path(build: Callable[[], Path]) -> None:
     """Print the path of what is built; a failure ends with one readable message."""
-    from card.book.study import BookError  # loads pandas
+    from card.book.build import BookError  # loads pandas
 
     with refusals():
         try:
@@ -283,7 +283,11 @@ def _cell(value: Any) -> str:
 
 
 def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
-    from card.book.report import WORDS, signed, span  # brings the tools of the book's pages
+    from card.book.comparison_page import (  # brings the tools of the book's pages
+        WORDS,
+        signed,
+        span,
+    )
 
     rows = [
         (d.path, with_unit(d.first, d.unit), with_unit(d.second, d.unit)) for d in found.parameters

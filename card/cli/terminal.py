@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from card.merge import parse_value
-from card.refusal import ScenarioError
+from card.base.errors import ScenarioError
+from card.base.yaml_files import parse_value
 from card.scenario import Scenario, load_scenario
 
 Name = Annotated[

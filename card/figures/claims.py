@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from card.figures.decisions import LineStyle
 from card.figures.style import COLOURS, WIDTH_IN
-from card.sensitivity import Effect
+from card.studies.sensitivity import Effect
 
 if TYPE_CHECKING:
     import xarray as xr

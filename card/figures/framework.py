@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from card.blocks import block_cost, head_cost
 from card.costs import System, evaluate
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
-from card.llm import architecture
+from card.llm import architecture, block_cost, head_cost
 from card.scenario import Scenario
 
 _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from card.base.units import FloatArray
 from card.figures.style import COLOURS, WIDTH_IN
-from card.profiles import Ceilings, Part, PartName, Profile, Spread
-from card.units import FloatArray
+from card.hardware import Profile
+from card.hardware.profile import Ceilings, Part, PartName, Spread
 
 _INK = "#222222"
 NAMES: dict[PartName, str] = {

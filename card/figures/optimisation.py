@@ -12,9 +12,9 @@ from matplotlib.text import Annotation
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from card.cuts import CutProfile
+from card.base.units import BITS_PER_BYTE, FloatArray, IntArray
 from card.figures.style import COLOURS, WIDTH_IN
-from card.units import BITS_PER_BYTE, FloatArray, IntArray
+from card.llm import CutProfile
 
 _INK, _QUIET = "#222222", "#666666"
 _LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")

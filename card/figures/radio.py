@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from card.base.units import FloatArray, IntArray
 from card.figures.style import COLOURS, WIDTH_IN
-from card.units import FloatArray, IntArray
 
 _INK, _QUIET = "#222222", "#666666"
 _STATE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")

@@ -21,7 +21,7 @@ from card.figures.style import (
     POLICY_LABELS,
     WIDTH_IN,
 )
-from card.simulate import RESAMPLES
+from card.studies.bootstrap import RESAMPLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -250,7 +250,7 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     Parameters
     ----------
     parts_s
-        Mean parts of delay per policy [s], by the names of `card.simulate.PARTS`.
+        Mean parts of delay per policy [s], by the names of `card.simulation.PARTS`.
     parts_j
         Result of `energy_parts`.
     """

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from card.cuts import CutProfile
+from card.base.units import FloatArray
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
-from card.units import FloatArray
+from card.llm import CutProfile
 
 Event = Mapping[str, Any]
 """A line of a run's `metrics.jsonl`."""

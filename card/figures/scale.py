@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from card.figures.style import COLOURS, WIDTH_IN
-from card.plan import BASELINE, FLOOR
+from card.studies.speed import BASELINE, FLOOR
 
 _INK, _QUIET = "#222222", "#666666"
 

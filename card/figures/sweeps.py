@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from card.base.errors import ScenarioError, nearest
 from card.figures.decisions import LineStyle
 from card.figures.results import POLICY_MARKERS, label_of
 from card.figures.style import COLOURS, POLICY_COLOURS, WIDTH_IN
-from card.refusal import ScenarioError, nearest
 
 if TYPE_CHECKING:
     import xarray as xr

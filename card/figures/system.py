@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
 from card.costs import Costs
-from card.cuts import CutProfile
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, PART_LABELS, WIDTH_IN
-from card.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
+from card.llm import CutProfile
 
 _INK = "#222222"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from card.hardware import DATA
-from card.lab.models import seeded_model
-from card.lab.text import mini_batch, read_tokenizer
+from card.base.data import DATA
 from card.llm import public_config
+from card.training.llm.models import seeded_model
+from card.training.llm.text import mini_batch, read_tokenizer
 
 LLM = "tiny-llama-0.5m"
 KINDS = ("stories", "news")

@@ -12,11 +12,13 @@ import pytest
 from rivals import Instance, by_evolution, by_genetic, by_loop, by_scipy
 
 import card
-from card.arrays import _CHUNK as CHUNK
-from card.arrays import backend_of
-from card.kernel import Lines, best_clock, decide, unit_prices
-from card.simulate import draw
-from card.solver import _pruned, compiled
+from card.base.arrays import _CHUNK as CHUNK
+from card.base.arrays import backend_of
+from card.simulation import draw
+from card.solver import compiled
+from card.solver.clock import best_clock
+from card.solver.decision import _pruned
+from card.solver.optimum import Lines, decide, unit_prices
 
 MILLION = 1_000_000
 BYTES = (3 + 10) * 8

@@ -10,9 +10,9 @@ import torch
 from processes import Run, ends
 
 import card
-from card.lab.job import Job
-from card.lab.split import optimiser
-from card.lab.text import mini_batch, read_tokens
+from card.training.agreement import Job
+from card.training.llm.split import optimiser
+from card.training.llm.text import mini_batch, read_tokens
 
 LLM, STEPS = "tiny-llama-8m", 24
 """The largest LLM that ships small enough to train here, and steps per round."""

@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
 import card
-from card import explorer
-from card.book import panel
+from card.book import explorer_panel as panel
 from card.cli import app
+from card.studies import explorer
 
 ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
 SCENARIO = card.load_scenario("nominal")

@@ -13,7 +13,7 @@ from built import BOOK, anchors, links, missing_book, read, resolves
 from sphinx.util.inventory import InventoryFile
 
 from card.book.indexes import pages_of
-from card.notation import notation
+from card.book.notation import notation
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))

@@ -10,7 +10,7 @@ from strategies import Layers, Plain, make_system
 
 import card
 from card.costs import System
-from card.simulate import draw
+from card.simulation import draw
 from card.solver import Decision, extremes, objective, solve, solve_exhaustive
 
 GAP = 1e-9

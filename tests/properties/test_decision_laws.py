@@ -8,18 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import rounds, systems, weights
 
-import card.arrays
+import card.base.arrays
 from card.costs import System, evaluate
-from card.cuts import CutProfile
-from card.solver import (
-    Extremes,
-    best_frequency,
-    extremes,
-    objective,
-    prices,
-    solve,
-    solve_exhaustive,
-)
+from card.llm import CutProfile
+from card.solver import best_frequency, extremes, objective, prices, solve, solve_exhaustive
+from card.solver.decision import Extremes
 
 ROUNDING = 1e-9
 """Sums of a few products of doubles lose 1e-15; the worst systems here normalise that by 1e-6."""

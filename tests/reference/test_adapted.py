@@ -1,4 +1,4 @@
-"""`card.lab.adapted`: an LLM with adapters is built, loaded, kept and taken apart."""
+"""`card.training.llm.adapted`: an LLM with adapters is built, loaded, kept and taken apart."""
 
 import copy
 import gc
@@ -20,11 +20,11 @@ from narrow_llm import (
 )
 from safetensors.torch import load_file, save_file
 
-from card.lab.models import seeded_model
-from card.lab.split import AdaptedLlm, SplitError
-from card.llm import architecture_of
-from card.refusal import ScenarioError
+from card.base.errors import ScenarioError
+from card.llm.architectures import architecture_of
 from card.scenario import Lora
+from card.training.llm.models import seeded_model
+from card.training.llm.split import AdaptedLlm, SplitError
 
 
 class TestBuild:

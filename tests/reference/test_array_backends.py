@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import card
-import card.arrays
+import card.base.arrays
+from card.base.errors import ScenarioError
 from card.channel import awgn_rate_bps, ergodic_rate_bps, mean_gain, snr
 from card.policies import POLICIES
-from card.refusal import ScenarioError
-from card.simulate import draw
+from card.simulation import draw
 from card.solver import best_frequency, compiled, extremes, prices
 
 torch = pytest.importorskip("torch")

@@ -1,4 +1,4 @@
-"""Slopes by automatic differentiation are those of `card.simulate` on the same draws."""
+"""Slopes by automatic differentiation are those of `card.simulation` on the same draws."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 import card
-from card.refusal import ScenarioError
-from card.sensitivity import CONTINUOUS, REDUCTIONS, gradients
-from card.simulate import means, reduction
+from card.base.errors import ScenarioError
+from card.simulation import means, reduction
+from card.studies.sensitivity import CONTINUOUS, REDUCTIONS, gradients
 
 torch = pytest.importorskip("torch")
 

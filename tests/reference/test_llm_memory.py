@@ -12,9 +12,9 @@ import torch
 from split_model import SplitModel, boundary, lora, narrow_config, training
 from torch import Tensor
 
-from card.blocks import block_cost, head_cost
-from card.cuts import OPTIMISER_COPIES, profile_of
-from card.llm import architecture_of
+from card.llm import block_cost, head_cost
+from card.llm.architectures import architecture_of
+from card.llm.cuts import OPTIMISER_COPIES, profile_of
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 GPT2 = ("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from split_model import SplitModel, causal_lm, lora, training
 
-from card.cuts import profile_of
 from card.llm import architecture, public_config
+from card.llm.cuts import profile_of
 from card.scenario import llm_names
 
 

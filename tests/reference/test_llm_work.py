@@ -10,9 +10,9 @@ import pytest
 import torch
 from split_model import Ledger, SplitModel, boundary, lora, narrow_config, split_step, training
 
-from card.blocks import block_cost, head_cost
-from card.cuts import profile_of
-from card.llm import architecture, architecture_of, public_config
+from card.llm import architecture, block_cost, head_cost, public_config
+from card.llm.architectures import architecture_of
+from card.llm.cuts import profile_of
 from card.scenario import llm_names
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

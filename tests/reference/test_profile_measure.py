@@ -12,13 +12,25 @@ import pytest
 import torch
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
-from card.blocks import block_cost, head_cost
-from card.cuts import profile_of
-from card.hardware import DATA
-from card.lab import ceilings, fidelity, machine, power, profile
-from card.llm import architecture_of
-from card.profiles import read_profile
-from card.refusal import ScenarioError
+from card.base.data import DATA
+from card.base.errors import ScenarioError
+from card.hardware import read_profile
+from card.llm import block_cost, head_cost
+from card.llm.architectures import architecture_of
+from card.llm.cuts import profile_of
+from card.profiling import (
+    ceilings,
+    machine,
+)
+from card.profiling import (
+    energy as power,
+)
+from card.profiling import (
+    measure as profile,
+)
+from card.profiling import (
+    whole_llms as fidelity,
+)
 from card.scenario import Lora, llm_names
 
 

@@ -28,10 +28,10 @@ from narrow_llm import (
 )
 from split_model import training
 
-from card.cuts import profile_of
-from card.lab.parts import serialised_bit
-from card.lab.split import DeviceSide, ServerSide, SplitError, optimiser
-from card.llm import architecture_of
+from card.llm.architectures import architecture_of
+from card.llm.cuts import profile_of
+from card.profiling.llm_parts import serialised_bit
+from card.training.llm.split import DeviceSide, ServerSide, SplitError, optimiser
 
 
 def gradients(*sides):

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from card.lab import checkpoint
+from card.training import checkpoint
 
 ROUNDS = 3
 CUTS = [2, 1, 3]

@@ -8,11 +8,11 @@ import torch
 from conversation import LEARNING_RATE, conversation, tokens
 
 import card
-from card.lab.job import Job
-from card.lab.split import optimiser
-from card.lab.stream import Stream
-from card.lab.text import mini_batch
-from card.lab.wire_pb2 import Frame, Tensors
+from card.training.agreement import Job
+from card.training.llm.split import optimiser
+from card.training.llm.text import mini_batch
+from card.training.wire.stream import Stream
+from card.training.wire.wire_pb2 import Frame, Tensors
 
 DEVICES = ("device-1", "device-2")
 ROUNDS = 4

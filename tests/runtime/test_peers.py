@@ -8,14 +8,21 @@ import torch
 from conversation import LEARNING_RATE, Log, tokens
 
 import card
-from card.lab.certificates import device_credentials, make_certificates, server_credentials
-from card.lab.device import Device
-from card.lab.job import Job
-from card.lab.journal import Journal, read_journal
-from card.lab.server import Server, Terms
-from card.lab.wire import Limits, PeerGone, PeerRefused, WireError, connect, encode
-from card.lab.wire_pb2 import Report, Tensors
-from card.refusal import ScenarioError
+from card.base.errors import ScenarioError
+from card.training.agreement import Job
+from card.training.device import Device
+from card.training.journal import Journal, read_journal
+from card.training.server import Server, Terms
+from card.training.wire.certificates import (
+    device_credentials,
+    make_certificates,
+    server_credentials,
+)
+from card.training.wire.limits import Limits
+from card.training.wire.stream import PeerGone, PeerRefused
+from card.training.wire.tensors import WireError, encode
+from card.training.wire.transport import connect
+from card.training.wire.wire_pb2 import Report, Tensors
 
 CUT = 2
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import card
-from card.lab.in_process import count_traffic, recovered_tokens, rehearse, train_unsplit
-from card.lab.rehearsal import TEXTS, Rehearsal, RehearsalError
+from card.training.in_process import count_traffic, recovered_tokens, rehearse, train_unsplit
+from card.training.rehearsal import TEXTS, Rehearsal, RehearsalError
 
 ONE = {"device-1": TEXTS["device-1"]}
 

@@ -7,9 +7,9 @@ import pytest
 from handmade import handmade
 
 import card
+from card.base.errors import ScenarioError
 from card.costs import server_power_w
 from card.hardware import catalogue
-from card.refusal import ScenarioError
 
 NOMINAL = card.load_scenario("nominal")
 

@@ -8,9 +8,9 @@ from handmade import DOWN, UP, handmade
 from scipy.stats import chisquare
 
 import card
+from card.base.errors import ScenarioError
 from card.policies import POLICIES, Draws, named
-from card.refusal import ScenarioError
-from card.simulate import draw
+from card.simulation import draw
 from card.solver import best_frequency, objective, prices
 
 NOMINAL = card.load_scenario("nominal")

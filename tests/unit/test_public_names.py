@@ -54,15 +54,6 @@ def test_parameters_are_frozen(name):
     assert " ".join(inspect.signature(getattr(card, name)).parameters) == SIGNATURES[name]
 
 
-@pytest.mark.parametrize("name", ["claims", "simulate", "sweep"])
-def test_a_function_keeps_its_name_where_a_module_has_the_same(name):
-    code = (
-        f"import card.{name}, sys; module = sys.modules['card.{name}'];"
-        f"assert card.{name} is module.{name} and callable(card.{name})"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_names_load_on_first_use_and_unknown_ones_are_attribute_errors():
     code = (
         "import card, sys; assert not {'numpy', 'pydantic'} & set(sys.modules);"

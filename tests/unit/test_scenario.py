@@ -5,8 +5,9 @@ import json
 import pytest
 
 import card
-from card.hardware import DATA, catalogue
-from card.merge import read_yaml
+from card.base.data import DATA
+from card.base.yaml_files import read_yaml
+from card.hardware import catalogue
 from card.scenario import Scenario, scenario_names
 
 

@@ -1,0 +1,1 @@
+"""What every room stands on: array libraries, units, data files, refusals in one sentence."""

@@ -1,0 +1,83 @@
+"""Arguments of the model's functions, as arrays, or an error that names value and allowed range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from card.base.arrays import NUMPY, Backend
+from card.base.errors import ScenarioError
+
+
+def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
+    """Whole numbers from 0 to `size - 1`, or an error that names the value."""
+    array = _numbers(name, value, backend, ("integral",), "whole numbers")
+    if _within(backend, array, 0, size - 1):
+        return backend.xp.astype(array, backend.xp.int64, copy=False)
+    wrong = int(array[(array < 0) | (array >= size)][0])
+    raise ScenarioError(f"{name} = {wrong} is out of range; give 0 to {size - 1}.")
+
+
+def check_positive(name: str, value: Any, backend: Backend = NUMPY) -> Any:
+    """Finite numbers above 0, or an error that names the value."""
+    allowed = "finite numbers above 0"
+    array = _doubles(name, value, backend, allowed)
+    if _within(backend, array, _SMALLEST, _LARGEST):
+        return array
+    wrong = float(array[~((array > 0) & (array <= _LARGEST))][0])
+    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
+
+
+def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
+    """Numbers from 0 to 1, or an error that names the value."""
+    allowed = "numbers from 0 to 1"
+    array = _doubles(name, value, backend, allowed)
+    if _within(backend, array, 0, 1):
+        return array
+    wrong = float(array[~((array >= 0) & (array <= 1))][0])
+    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
+
+
+def check_shapes(**arrays: Any) -> tuple[int, ...]:
+    """Broadcast shape of the arrays, or an error that names them all."""
+    named = {name: tuple(array.shape) for name, array in arrays.items()}
+    try:
+        return np.broadcast_shapes(*named.values())
+    except ValueError:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in named.items())
+        raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
+
+
+_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+def _within(backend: Backend, array: Any, least: float, most: float) -> bool:
+    """Whether no number of the array lies outside or is none; two passes and no copy."""
+    if 0 in array.shape:
+        return True
+    xp = backend.xp
+    return bool((xp.min(array) >= least) & (xp.max(array) <= most))
+
+
+def _doubles(name: str, value: Any, backend: Backend, allowed: str) -> Any:
+    array = _numbers(name, value, backend, ("integral", "real floating"), allowed)
+    return backend.floats(array)
+
+
+def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], allowed: str) -> Any:
+    try:
+        array = backend.array(value)
+    except (ValueError, TypeError):
+        array = np.asarray(None)
+    if not backend.xp.isdtype(array.dtype, kinds):
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
+    return array
+
+
+def check_whole(name: str, value: int, least: int) -> int:
+    """A whole number of at least `least`, or an error that names the value."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
+    return int(value)

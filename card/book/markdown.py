@@ -1,0 +1,73 @@
+"""Text of the book: numbers, tables and files as its pages write them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Fraction in per cent; a dash if it is undefined."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def scientific(value: float, digits: int = 1) -> str:
+    """Number as a power of ten with some significant digits, such as 2 × 10⁻¹⁵."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Interval of fractions in per cent; a dash if it is undefined."""
+    if low is None or high is None:
+        return "–"
+    return f"{percent(low, 2)} to {percent(high, 2)}".replace(" %", "\u00a0%")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_right: bool = True) -> str:
+    """Markdown table; columns of numbers alone stand right, unless told not to.
+
+    So their digits line up. Units, of which some are 1, have none to line up.
+    """
+    body = list(rows)
+    columns = zip(head, *body, strict=True)
+    rule = [
+        "---:" if numbers_right and cells and all(map(_NUMBER.fullmatch, cells)) else "---"
+        for _, *cells in columns
+    ]
+    lines = [head, rule, *body]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )
+
+
+def to_json(obj: Any) -> str:
+    """JSON text with a fixed order and layout; numbers keep all their digits."""
+    return json.dumps(
+        obj, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
+    )
+
+
+def _plain(obj: Any) -> Any:
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        return dataclasses.asdict(obj)
+    if hasattr(obj, "tolist"):
+        return obj.tolist()
+    raise TypeError(f"{type(obj).__name__} cannot be saved as JSON; give plain values.")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file, with its folder and a last newline."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -1,0 +1,127 @@
+"""Where the numbers of a book come from: a page of all of them, and a record of what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from card.base.data import DATA
+from card.base.provenance import Source
+from card.book.markdown import table
+from card.hardware import Hardware, catalogue
+from card.llm import architecture, public_config
+from card.scenario import Scenario
+from card.studies.scenario_values import Parameter, joined, parameters, unit_in, with_unit
+
+
+def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
+    """Tables of every number: the first scenario whole, the others where they differ from it."""
+    reference, *others = scenarios
+    base = list(parameters(scenarios[reference]))
+    known = {item.path: item.value for item in base}
+    parts = [f"## Scenario `{reference}`", scenarios[reference].title + ".", _table(joined(base))]
+    for name in others:
+        changed = [i for i in parameters(scenarios[name]) if known.get(i.path, i) != i.value]
+        parts += [f"## Scenario `{name}`", scenarios[name].title + "."]
+        parts += [f"Only these values differ from `{reference}`.", _table(changed)]
+    for name in dict.fromkeys(s.llm for s in scenarios.values()):
+        parts += [f"## {architecture(name).title}", _table(_dimensions(name))]
+    parts += ["## Hardware"]
+    used = [s.server.hardware for s in scenarios.values()]
+    used += [device.hardware for s in scenarios.values() for device in s.devices]
+    for name in dict.fromkeys(used):
+        parts += [f"### {catalogue()[name].title}", _table(_facts(catalogue()[name]))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _dimensions(llm: str) -> Iterator[Parameter]:
+    card, model = public_config(llm)["_card"], architecture(llm)
+    source = Source(kind="config", source=f"config.json of {card['title']}", url=card["source"])
+    for key in (
+        "num_blocks",
+        "hidden",
+        "heads",
+        "kv_heads",
+        "head_dim",
+        "ffn",
+        "vocabulary",
+        "tied",
+    ):
+        yield Parameter(key, key, getattr(model, key), "", source)
+
+
+def _facts(hardware: Hardware) -> Iterator[Parameter]:
+    for key, source in hardware.sources.items():
+        unit = unit_in(Hardware.model_fields[key].description)
+        yield Parameter(key, key, getattr(hardware, key), unit, source)
+
+
+def _table(items: Iterable[Parameter]) -> str:
+    rows = [(code_path(i.path), with_unit(i.value, i.unit), *_origin(i.source)) for i in items]
+    return table(("Parameter", "Value", "Kind", "Source"), rows)
+
+
+def code_path(path: str) -> str:
+    """Path as code that may break after its dots and underscores, yet is copied whole."""
+    return "<code>" + re.sub("([._])", r"\1<wbr>", path) + "</code>"
+
+
+def _origin(source: Source | None) -> tuple[str, str]:
+    if source is None:
+        return "–", "–"
+    text = f"[{source.source}]({source.url})" if source.url else source.source
+    doubt = " (not confirmed)" if source.confirmed is False else ""
+    note = f". {source.note}" if source.note else ""
+    return f"`{source.kind}`", text + doubt + note
+
+
+def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Record of what made a book: code, versions, scenario, data. No dates, so it is repeatable.
+
+    Parameters
+    ----------
+    values
+        The whole resolved scenario.
+    root
+        Root of the repository.
+    """
+    commit = git(root, "rev-parse", "HEAD")
+    return {
+        "commit": commit,
+        "dirty": None if commit is None else bool(git(root, "status", "--porcelain")),
+        "python": platform.python_version(),
+        "packages": dict(sorted(_versions("card", "book"))),
+        "scenario": values,
+        "data_sha256": {
+            path.relative_to(DATA).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(DATA.rglob("*"))
+            if path.is_file()
+        },
+    }
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """What git answers about a repository; None without git, a repository or an answer."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions(package: str, extra: str) -> Iterator[tuple[str, str]]:
+    """The package and what it directly requires, with the installed versions."""
+    yield package, metadata.version(package)
+    for requirement in metadata.requires(package) or ():
+        marker = requirement.partition(";")[2]
+        if not marker or f"'{extra}'" in marker.replace('"', "'"):
+            name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            yield name, metadata.version(name)

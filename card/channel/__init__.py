@@ -1,0 +1,28 @@
+"""The radio link: gains with shadowing and fading, and the rates that follow from them."""
+
+from card.channel.fading import expected_growth, running_means
+from card.channel.gains import draw_gains, mean_gain, scenario_gain
+from card.channel.rates import (
+    awgn_rate_bps,
+    ergodic_rate_bps,
+    expected_rates,
+    link_rates,
+    rate_bps,
+    snr,
+    state_rates,
+)
+
+__all__ = [
+    "awgn_rate_bps",
+    "draw_gains",
+    "ergodic_rate_bps",
+    "expected_growth",
+    "expected_rates",
+    "link_rates",
+    "mean_gain",
+    "rate_bps",
+    "running_means",
+    "scenario_gain",
+    "snr",
+    "state_rates",
+]

@@ -1,0 +1,82 @@
+"""The radio channel: path loss, shadowing, fading, and the rate that a round sees."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from card.base.arrays import backend_of
+from card.base.units import FloatArray, db_to_linear
+from card.scenario import Link, Scenario
+
+
+def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: float) -> FloatArray:
+    """Channel power gain without shadowing [1].
+
+    Parameters
+    ----------
+    distance_m
+        Distance [m], at least 1 m.
+    path_loss_exponent
+        Path-loss exponent γ [1].
+    loss_db
+        Loss at 1 m [dB].
+
+    Notes
+    -----
+    Log-distance law, :eq:`eq-gain` of the book without X; see Goldsmith, Wireless Communications
+    (2005).
+    """
+    backend = backend_of(distance_m, path_loss_exponent, loss_db)
+    distance, exponent = backend.floats(distance_m), backend.floats(path_loss_exponent)
+    gain: FloatArray = db_to_linear(-loss_db) * distance**-exponent
+    return gain
+
+
+def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: int) -> FloatArray:
+    """Channel gains of every round, the only randomness of the model.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    gain
+        Gain without shadowing [1], any shape.
+    link
+        Shadowing and fading of the link.
+    rounds
+        Rounds to draw.
+
+    Returns
+    -------
+    FloatArray
+        Gains [1] of shape `(*gain.shape, rounds, K)`, the same for uplink and downlink; K is
+        `fading_draws` for block fading, else 1 (fast fading then enters `rate_bps`).
+
+    Notes
+    -----
+    Equation :eq:`eq-gain` of the book, its shadowing X drawn once per round.
+    """
+    mean = np.asarray(gain, dtype=np.float64)[..., None]
+    shadowing = db_to_linear(link.shadowing_db * rng.standard_normal((*mean.shape[:-1], rounds)))
+    shadowed = (mean * shadowing)[..., None]
+    if link.fading != "block":
+        return shadowed
+    if link.fading_draws == 1:
+        warnings.warn(
+            "one Rayleigh draw per round has no finite mean delay: averages grow with the number "
+            "of rounds; raise link.fading_draws or use link.fading = ergodic",
+            stacklevel=2,
+        )
+    rayleigh = rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws))
+    gains: FloatArray = shadowed * rayleigh
+    return gains
+
+
+def scenario_gain(scenario: Scenario) -> FloatArray:
+    """Gain without shadowing [1] of every channel state and device, shape `(states, devices)`."""
+    distances = np.array([device.distance_m for device in scenario.devices])
+    exponents = np.array([s.path_loss_exponent for s in scenario.channel_states.values()])
+    return mean_gain(distances, exponents[:, None], scenario.link.reference_loss_db)

@@ -1,0 +1,86 @@
+"""Commands that need the real LLM, and so torch: measuring it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+
+from card.base.errors import ScenarioError, unknown
+from card.cli.terminal import (
+    AsJson,
+    Name,
+    Settings,
+    load,
+    print_json,
+    print_table,
+    progress,
+    refusals,
+    save,
+)
+from card.hardware import Profile, against_datasheet, catalogue, load_profile
+from card.scenario import Scenario
+
+app = typer.Typer()
+
+Accelerator = Literal["cpu", "cuda"]
+
+
+@app.command()
+def profile(
+    scenario: Name = "nominal",
+    quick: Annotated[bool, typer.Option("--quick", help="Short sequences, few repeats.")] = False,
+    accelerator: Annotated[Accelerator, typer.Option(help="Processor to measure.")] = "cpu",
+    listed_as: Annotated[
+        str | None, typer.Option("--hardware", help="Catalogue entry that this machine is.")
+    ] = None,
+    clocks: Annotated[bool, typer.Option("--clocks", help="Also sweep the GPU's clocks.")] = False,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="File to write.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="PROFILE", help="Hold a recorded profile against the datasheet."),
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what training the parts of the scenario's LLM takes on this machine."""
+    with refusals():
+        if compare:
+            found = load_profile("compare", compare)
+        else:
+            chosen = load(scenario, settings)
+            found = _measured(chosen, accelerator, quick, listed_as, clocks)
+        if output:
+            save(output, found.model_dump_json(indent=1))
+        summary = against_datasheet(found)
+    if as_json:
+        print_json(summary if compare else found.model_dump(mode="json"))
+        return
+    rows = [(name, "–" if value is None else f"{value:.4g}") for name, value in summary.items()]
+    print_table(f"{found.title}, {found.settings.llm}", ("quantity", "value"), rows)
+
+
+def _measured(
+    scenario: Scenario, accelerator: Accelerator, quick: bool, listed_as: str | None, clocks: bool
+) -> Profile:
+    if clocks and accelerator == "cpu":
+        raise ScenarioError("--clocks sweeps a GPU's clocks; add --accelerator cuda.")
+    if listed_as is not None and listed_as not in catalogue():
+        raise unknown("hardware", listed_as, catalogue())
+    try:
+        from card.profiling import measure as lab  # needs torch, which is in the `lab` extra
+    except ImportError as error:
+        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
+    run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
+    work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
+    law = lab.sweep_clocks(work()) if clocks else None
+    found = lab.measure(
+        scenario.llm,
+        *run,
+        accelerator=accelerator,
+        quick=quick,
+        hardware=listed_as,
+        echo=progress,
+    )
+    return found.model_copy(update={"power_law": law})

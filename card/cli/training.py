@@ -1,0 +1,239 @@
+"""Commands that fine-tune for real: an edge server, its devices, and their certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from card.base.errors import ScenarioError
+from card.cli.terminal import Name, Settings, load, progress, refusals
+
+app = typer.Typer()
+
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the server listens.")]
+Certificates = Annotated[
+    Path | None,
+    typer.Option("--certs", help="Folder of `card certs`; needed beyond this machine."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Folder of pre-trained weights, as transformers saves them."),
+]
+Patience = Annotated[float, typer.Option(min=0, help="Longest wait for the other end, in s.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Processor threads; torch's choice when not given.")
+]
+
+
+@app.command()
+def certs(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    scenario: Annotated[
+        str, typer.Option("--scenario", help="Scenario whose devices get a certificate.")
+    ] = "test-bed",
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", metavar="HOST", help="Name or address devices reach it by."),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days until they expire.")] = 30,
+) -> None:
+    """Make certificates for a test bed: its own authority, the server's, one per device."""
+    with refusals(), _lab():
+        from card.training.wire.certificates import make_certificates
+
+        devices = [device.name for device in load(scenario, None).devices]
+        hosts = server or ["localhost", "127.0.0.1"]
+        make_certificates(folder, server_names=hosts, devices=devices, days=days)
+    progress(f"certificates for {', '.join(hosts)} and {', '.join(devices)} are in {folder}")
+
+
+@app.command()
+def serve(
+    scenario: Name = "test-bed",
+    address: Address = "127.0.0.1:7070",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 10,
+    folder: Annotated[
+        Path, typer.Option(help="Where checkpoints and metrics go; a run that is there goes on.")
+    ] = Path("card-run"),
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Checkpoint in the folder to go on from.")
+    ] = None,
+    certificates: Certificates = None,
+    weights: Weights = None,
+    cut: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="INT",
+            help="Cut in place of CARD's; given repeatedly, each round takes the next.",
+        ),
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Step size of AdamW.")] = 1e-3,
+    wait_for: Annotated[
+        int, typer.Option(min=1, help="Devices to wait for before the first round.")
+    ] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Longest silence of a device in its round, in s.")
+    ] = 60.0,
+    patience: Patience = 600.0,
+    threads: Threads = None,
+    settings: Settings = None,
+) -> None:
+    """Fine-tune a scenario's LLM with the devices that join; CARD decides every round."""
+    with refusals(), _lab(threads):
+        from card.training import checkpoint
+        from card.training.agreement import Job
+        from card.training.journal import Journal
+        from card.training.server import DevicesMissingError, Server, Terms
+        from card.training.wire.certificates import server_credentials
+
+        job = Job.open(load(scenario, settings), weights)
+        credentials = server_credentials(certificates) if certificates else None
+        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()))
+        try:
+            found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
+        except checkpoint.CheckpointError as error:
+            raise ScenarioError(str(error)) from None
+        with _narrator(_server_line) as narrate:
+
+            def report(event: str, fields: Mapping[str, Any]) -> None:
+                journal.write(event, fields)
+                narrate(event, fields)
+
+            server = Server(job, terms, folder, report)
+            if found:
+                server.resume(found)
+            with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
+                try:
+                    server.run(address, credentials)
+                except DevicesMissingError as error:
+                    raise _failure(error) from None
+    job.llm.save(folder / "adapters")
+    typer.echo(folder / "adapters")
+
+
+@app.command()
+def join(
+    device: Annotated[str, typer.Option(help="Name of this device in the scenario.")],
+    data: Annotated[Path, typer.Option(help="Text file to fine-tune on; it stays here.")],
+    scenario: Name = "test-bed",
+    address: Address = "127.0.0.1:7070",
+    certificates: Certificates = None,
+    weights: Weights = None,
+    patience: Patience = 600.0,
+    threads: Threads = None,
+    settings: Settings = None,
+) -> None:
+    """Take part in a server's fine-tuning as one device, with data that stays here."""
+    with refusals(), _lab(threads):
+        from card.training.agreement import Job
+        from card.training.device import Device, ServerMissingError
+        from card.training.llm.text import read_tokens
+        from card.training.wire.certificates import device_credentials
+
+        chosen = load(scenario, settings)
+        chosen.device_index(device)
+        credentials = device_credentials(certificates, device) if certificates else None
+        job = Job.open(chosen, weights)
+        tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)
+        with _narrator(_device_line) as narrate:
+            try:
+                Device(job, device, tokens, narrate).run(address, credentials, patience_s=patience)
+            except ServerMissingError as error:
+                raise _failure(error) from None
+
+
+@contextmanager
+def _lab(threads: int | None = None) -> Iterator[None]:
+    """Where the `lab` extra is needed; Ctrl-C ends without a traceback."""
+    try:
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        yield
+    except ImportError as error:
+        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on after the last completed round", err=True)
+        raise typer.Exit(130) from None
+
+
+def _failure(error: Exception) -> typer.Exit:
+    typer.echo(f"Error: {error}", err=True)
+    return typer.Exit(1)
+
+
+Line = Callable[[str, Mapping[str, Any]], str | None]
+"""What to print of an event, if anything."""
+
+
+@contextmanager
+def _narrator(line: Line) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
+    """Tell a run on stderr: plain lines, and on a terminal below them the mini-batch at hand."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with console.status("waiting") if console.is_terminal else nullcontext() as status:
+
+        def narrate(event: str, fields: Mapping[str, Any]) -> None:
+            said = line(event, fields)
+            if said and event != "iteration":
+                console.print(said, markup=False)
+            elif said and status:
+                status.update(said)
+
+        yield narrate
+
+
+def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
+    match event:
+        case "listening":
+            after = f", going on after round {of['round']}" if of["round"] else ""
+            return f"listening on {of['address']}{after}"
+        case "joined":
+            return f"{of['device']} joined"
+        case "refused":
+            return f"{of['device']} was turned away: {of['reason']}"
+        case "planned":
+            return (
+                f"round {of['round']}: {of['device']}, cut {of['cut']}, "
+                f"server at {of['frequency_hz'] / 1e9:.2f} GHz "
+                f"(up {of['uplink_bps'] / 1e6:.1f}, down {of['downlink_bps'] / 1e6:.1f} Mbit/s)"
+            )
+        case "iteration":
+            return (
+                f"round {of['round']}: {of['device']}, cut {of['cut']}, "
+                f"{of['frequency_hz'] / 1e9:.2f} GHz, mini-batch {of['iteration']}, "
+                f"loss {of['loss']:.3f}, {of['elapsed_s']:.1f} s so far"
+            )
+        case "round":
+            return (
+                f"round {of['round']}: loss {of['loss']:.3f}, {of['delay_s']:.2f} s "
+                f"(predicted {of['predicted_delay_s']:.2f} s), "
+                f"{of['up_bit'] / 8e6:.2f} MB up, {of['down_bit'] / 8e6:.2f} MB down"
+            )
+        case "lost":
+            return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
+        case "finished":
+            return f"finished after {of['rounds']} rounds"
+    return None
+
+
+def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
+    match event:
+        case "joined":
+            return f"joined as {of['device']}"
+        case "assigned":
+            return f"round {of['round']}: cut {of['cut']}, {of['iterations']} mini-batches"
+        case "iteration":
+            return f"round {of['round']}: mini-batch {of['iteration']}, loss {of['loss']:.3f}"
+        case "round":
+            return f"round {of['round']}: done, loss {of['loss']:.3f}"
+        case "lost":
+            return f"connection lost: {of['reason']}; trying again"
+        case "finished":
+            return f"finished: {of['reason']}"
+    return None

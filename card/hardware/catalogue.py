@@ -1,0 +1,140 @@
+"""Processors: public facts from the catalogue, or what a profile measured in their place."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from card.base.data import DATA
+from card.base.errors import ScenarioError, unknown
+from card.base.provenance import Source
+from card.base.schema import Count, Name, Positive, Record
+from card.base.yaml_files import read_yaml
+from card.hardware.profile import Profile, read_profile
+
+
+class Hardware(Record):
+    """Public facts of one processor (`data/hardware.yml`)."""
+
+    title: Name
+    """Name that a figure shows."""
+    role: Literal["device", "server"]
+    """Where the catalogue lists it; either may be used on both sides."""
+    cores: Count
+    """CUDA cores (σ)."""
+    flop_per_core_cycle: Positive
+    """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
+    clock_hz: Positive
+    """Highest GPU clock [Hz] (f_D)."""
+    memory_gb: Positive
+    """Memory [GB] (M_D), 1 GB = 10⁹ byte."""
+    memory_bandwidth_gb_per_s: Positive | None
+    """Memory bandwidth [GB/s]."""
+    min_power_w: Positive | None
+    """Lowest power mode [W]."""
+    max_power_w: Positive | None
+    """Highest power mode, or thermal design power [W] (P_max)."""
+    sources: dict[str, Source]
+    """Origin of each number."""
+
+    @property
+    def peak_flops(self) -> float:
+        """Rate if every core did all it can in every cycle of the highest clock [FLOP/s]."""
+        return self.cores * self.flop_per_core_cycle * self.clock_hz
+
+
+@lru_cache
+def catalogue() -> dict[str, Hardware]:
+    """The hardware catalogue `data/hardware.yml`, by name."""
+    raw = read_yaml(DATA / "hardware.yml")
+    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
+
+
+@lru_cache
+def profile_names() -> tuple[str, ...]:
+    """Names of the shipped profiles."""
+    return tuple(sorted(path.stem for path in (DATA / "profiles").glob("*.json")))
+
+
+def is_profile(name: str) -> bool:
+    """Whether a name is that of a measured profile, shipped or a file."""
+    return name in profile_names() or name.endswith(".json")
+
+
+def hardware(key: str, name: str) -> Hardware:
+    """Catalogue entry or measured profile that the scenario's `key` names."""
+    if name in catalogue():
+        return catalogue()[name]
+    if not is_profile(name):
+        raise unknown(key, name, [*catalogue(), *profile_names()])
+    return measured(load_profile(key, name))
+
+
+def load_profile(key: str, name: str) -> Profile:
+    """Measured profile that `key` names: a shipped one, or a file."""
+    if name in profile_names():
+        return read_profile(DATA / "profiles" / f"{name}.json")
+    if not name.endswith(".json"):
+        raise unknown(key, name, profile_names() or ["a .json file"])
+    return read_profile(Path(name))
+
+
+def measured(profile: Profile) -> Hardware:
+    """Hardware whose compute rate is the measured one, at the clock as found.
+
+    Cores, memory and power are the catalogue's where the profile names an entry; a measured power
+    replaces the datasheet's. What neither has stays None.
+    """
+    base = catalogue().get(profile.hardware or "")
+    clock = profile.clock_hz.value or (base.clock_hz if base else None)
+    if clock is None:
+        raise ScenarioError(
+            f"the profile {profile.title!r} has no clock ({profile.clock_hz.reason}); record it "
+            f"with --hardware and a catalogue entry."
+        )
+    cores = base.cores if base else profile.machine.cores
+    here = Source(
+        kind="measured",
+        source=f"card profile of {profile.settings.llm} on {profile.title}, {profile.date}",
+    )
+    read = {
+        "cores": cores,
+        "flop_per_core_cycle": profile.throughput_flops / (cores * clock),
+        "clock_hz": clock,
+        "max_power_w": profile.power_w.value or (base.max_power_w if base else None),
+        "memory_gb": base.memory_gb if base else profile.machine.memory_gb,
+    }
+    absent = {"role": "device", "memory_bandwidth_gb_per_s": None, "min_power_w": None}
+    listed = base.model_dump() if base else absent
+    taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
+    sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
+    return Hardware.model_validate({**listed, **read, "title": profile.title, "sources": sources})
+
+
+def against_datasheet(profile: Profile) -> dict[str, float | None]:
+    """What a profile measured, beside the datasheet of the catalogue entry that it names.
+
+    Returns
+    -------
+    dict[str, float | None]
+        Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
+        measured and predicted time [s]; None for what is not known.
+
+    Notes
+    -----
+    Equation :eq:`eq-utilisation` of the book.
+    """
+    base = catalogue().get(profile.hardware or "")
+    peak = base.peak_flops if base else None
+    parts, step = profile.parts, profile.whole_step
+    return {
+        "datasheet_flops": peak,
+        "block_flops": profile.throughput_flops,
+        "first_block_flops": parts["first_block"].flop / parts["first_block"].time_s,
+        "head_flops": parts["head"].flop / parts["head"].time_s,
+        "utilisation": profile.throughput_flops / peak if peak else None,
+        "whole_step_s": step.measured.median_s if step else None,
+        "whole_step_predicted_s": step.predicted_s if step else None,
+        "whole_step_error": step.error if step else None,
+    }

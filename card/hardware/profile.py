@@ -1,0 +1,252 @@
+"""Measured profiles of processors: what `card profile` writes and a scenario's `hardware` accepts.
+
+A profile holds what one machine took for the parts of one LLM, and whatever else it offered; a
+quantity that the machine does not offer is absent with the reason, never filled in.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from card.base.errors import ScenarioError
+from card.base.schema import Count, NotNegative, Positive, Record
+from card.base.units import BITS_PER_BYTE
+
+FORMAT = "card-profile/1"
+"""Version of the file; others are refused."""
+
+Whole = Annotated[int, Field(ge=0)]
+PartName = Literal["embedding", "first_block", "block", "head"]
+
+
+class Spread(Record):
+    """Time of repeated runs."""
+
+    median_s: Positive
+    """Median [s]."""
+    lower_s: Positive
+    """Lower quartile [s]."""
+    upper_s: Positive
+    """Upper quartile [s]."""
+    repeats: Count
+    """Runs after warm-up."""
+
+
+class Part(Record):
+    """One part of the LLM for one mini-batch."""
+
+    forward: Spread
+    """Time of the forward pass."""
+    backward: Spread | None
+    """Time of the backward pass; none where nothing needs a gradient."""
+    forward_flop: Whole
+    """Forward work, by torch's counter [FLOP]."""
+    backward_flop: Whole
+    """Backward work, by torch's counter [FLOP]."""
+    saved_bit: Whole
+    """Activations held for backward, by torch's hooks [bit]."""
+    moved_bit: Whole | None = None
+    """Weights, input, output and activations held for backward, each counted once [bit]."""
+
+    @property
+    def time_s(self) -> float:
+        """Median forward and backward time [s]."""
+        return self.forward.median_s + (self.backward.median_s if self.backward else 0.0)
+
+    @property
+    def flop(self) -> int:
+        """Forward and backward work [FLOP]."""
+        return self.forward_flop + self.backward_flop
+
+    @property
+    def intensity_flop_per_byte(self) -> float | None:
+        """Work per byte moved [FLOP/byte]; none where no traffic was counted.
+
+        Every byte counts once, while weights larger than the cache are read in both passes: the
+        traffic is a lower bound, and this an upper one.
+        """
+        return self.flop / (self.moved_bit / BITS_PER_BYTE) if self.moved_bit else None
+
+
+class Reading(Record):
+    """A quantity that a machine may or may not offer."""
+
+    value: NotNegative | None = None
+    """What was read, in the unit of the key."""
+    reason: str | None = None
+    """How it was read, or why it is absent."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.value is None and not self.reason:
+            raise ValueError("an absent reading needs its reason")
+        return self
+
+
+class Machine(Record):
+    """Where a profile was recorded."""
+
+    processor: str
+    """Name of the processor that ran the LLM."""
+    accelerator: bool
+    """Whether that is a GPU."""
+    cores: Count
+    """Logical processor cores used, or the GPU's multiprocessors."""
+    memory_gb: Positive
+    """Its memory [GB]."""
+    system: str
+    """Operating system and architecture."""
+
+
+class Settings(Record):
+    """What was run."""
+
+    llm: str
+    """Entry of `data/llms`."""
+    batch_size: Count
+    """Sequences per mini-batch."""
+    sequence_length: Count
+    """Tokens per sequence."""
+    activation_bits: Literal[16, 32]
+    """Bits of activations, frozen weights and adapters."""
+    rank: Count
+    """LoRA rank."""
+    targets: tuple[str, ...]
+    """LoRA targets."""
+    quick: bool
+    """Whether fewer repeats were made."""
+
+
+class Ceilings(Record):
+    """What the machine reaches where nothing else holds it up; best of the repeats."""
+
+    peak_flops: Positive
+    """Rate of a large square matrix product in the parts' number format [FLOP/s] (C_peak)."""
+    memory_byte_per_s: Positive
+    """Bytes read and written per time by a large copy [byte/s]."""
+    repeats: Count
+    """Runs of each after warm-up."""
+
+    @property
+    def ridge_flop_per_byte(self) -> float:
+        """Intensity below which memory, not arithmetic, limits the rate [FLOP/byte]."""
+        return self.peak_flops / self.memory_byte_per_s
+
+
+class WholeStep(Record):
+    """One training step of the whole LLM: measured, and predicted from its parts."""
+
+    measured: Spread
+    """Measured time."""
+    predicted_s: Positive
+    """Sum of the parts' medians [s], by :eq:`eq-step`."""
+
+    @property
+    def error(self) -> float:
+        """Relative error of the prediction [1]."""
+        return self.predicted_s / self.measured.median_s - 1.0
+
+
+class PowerLaw(Record):
+    """P(f) = P₀ + ξ f³ fitted to a sweep of clocks."""
+
+    clocks_hz: tuple[Positive, ...]
+    """Clocks of the sweep [Hz]."""
+    powers_w: tuple[Positive, ...]
+    """Measured power at each clock [W]."""
+    times_s: tuple[Positive, ...]
+    """Time of the same work at each clock [s]."""
+    static_power_w: NotNegative
+    """Fitted power at any clock [W] (P_0)."""
+    power_coefficient: NotNegative
+    """Fitted ξ [W/Hz³]."""
+    residuals_w: tuple[float, ...]
+    """Measured minus fitted power at each clock [W]."""
+    holds_from_hz: Positive | None
+    """Lowest clock from which on the law is within a tenth; none if nowhere."""
+
+
+class Profile(Record):
+    """What one machine took to train the parts of one LLM."""
+
+    format: Literal["card-profile/1"]
+    """Version of the file."""
+    title: str
+    """Name that a figure shows."""
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    """Day of the measurement."""
+    hardware: str | None
+    """Entry of the hardware catalogue that the machine is, if it is listed."""
+    machine: Machine
+    """What was measured on."""
+    software: dict[str, str]
+    """Versions that matter."""
+    settings: Settings
+    """How it was measured."""
+    parts: dict[PartName, Part]
+    """Times, work and memory of each part."""
+    smashed_bit: Whole
+    """Activations of one mini-batch as really serialised, without framing [bit]."""
+    adapter_bit: Whole
+    """Adapters of one block as really serialised, without framing [bit]."""
+    clock_hz: Reading
+    """Clock as found [Hz]."""
+    peak_memory_bit: Reading
+    """Most memory in use while training one block [bit]."""
+    power_w: Reading
+    """Mean power while training one block [W]."""
+    energy_j: Reading
+    """Energy of training one block on one mini-batch [J]."""
+    whole_step: WholeStep | None
+    """The whole LLM's training step, where it was run."""
+    power_law: PowerLaw | None
+    """Power over clocks, where a sweep was run."""
+    ceilings: Ceilings | None = None
+    """The machine's own limits; none in files recorded before they were measured."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        missing = {"embedding", "first_block", "block", "head"} - set(self.parts)
+        if missing:
+            raise ValueError(f"parts lacks {', '.join(sorted(missing))}")
+        if self.parts["block"].flop == 0:
+            raise ValueError("parts.block has no work")
+        return self
+
+    @property
+    def throughput_flops(self) -> float:
+        """Measured rate of training one block [FLOP/s]."""
+        block = self.parts["block"]
+        return block.flop / block.time_s
+
+
+def read_profile(path: Path) -> Profile:
+    """Profile stored in a file.
+
+    Raises
+    ------
+    ScenarioError
+        If the file is missing, corrupt, truncated, of another version or not a profile.
+    """
+    again = "record it again with card profile"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ScenarioError(f"{path} is not a whole JSON document; {again}.") from error
+    except OSError as error:
+        raise ScenarioError(f"{path} cannot be read: {error.strerror}.") from error
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if version != FORMAT:
+        raise ScenarioError(
+            f"{path} has format {version!r}; this version reads {FORMAT!r}: {again}."
+        )
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the profile"
+        raise ScenarioError(f"{path}: {place} is damaged ({first['msg']}); {again}.") from error

@@ -1,0 +1,52 @@
+"""Closed forms of a whole LLM, to hold against what torch's counters gave for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from card.base.data import DATA
+from card.llm.architectures import architecture
+from card.llm.blocks import block_cost, head_cost
+from card.llm.cuts import profile_of
+from card.scenario import Scenario
+
+
+def recorded() -> dict[str, Any]:
+    """The counters' numbers, with date, software and scenario: `data/fidelity.json`."""
+    record: dict[str, Any] = json.loads((DATA / "fidelity.json").read_text("utf-8"))
+    return record
+
+
+def closed_forms(scenario: Scenario, llm: str, targets: Sequence[str]) -> dict[str, int]:
+    """What the model says of training a whole LLM on one mini-batch.
+
+    Parameters
+    ----------
+    scenario
+        Mini-batch and adapters.
+    llm
+        Name of a shipped LLM.
+    targets
+        Projections with adapters.
+
+    Returns
+    -------
+    dict[str, int]
+        `forward_flop` and `training_flop` of the whole LLM [FLOP], `smashed_bit` of an inner cut,
+        `adapter_bit` of all blocks, and `saved_bit`, the activations kept for backward [bit].
+    """
+    training = scenario.training
+    lora = scenario.lora.model_copy(update={"targets": tuple(targets)})
+    arch = architecture(llm)
+    first, inner = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
+    head, cuts = head_cost(arch, training), profile_of(arch, training, lora)
+    more = arch.num_blocks - 1
+    return {
+        "forward_flop": first.forward_flop + more * inner.forward_flop + head.forward_flop,
+        "training_flop": first.flop + more * inner.flop + head.flop,
+        "smashed_bit": int(cuts.downlink_bit[1]),
+        "adapter_bit": int(cuts.adapter_bit[-1]),
+        "saved_bit": first.saved_bit + more * inner.saved_bit + head.saved_bit,
+    }

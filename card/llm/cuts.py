@@ -1,0 +1,107 @@
+"""What every cut asks: device and server work, traffic, adapters and memory, in whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from card.base.errors import ScenarioError
+from card.base.units import IntArray
+from card.llm.architectures import Architecture, architecture, check_length
+from card.llm.blocks import block_cost, head_cost
+from card.scenario import Lora, Scenario, Training
+
+LABEL_BITS = 32
+"""Bits of one label (ℓ) on the wire, a token id as a 32-bit integer (`assumed`)."""
+
+OPTIMISER_COPIES = 4
+"""Adapter-sized buffers in training, for weight, gradient and Adam's moments (`assumed`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class CutProfile:
+    """What each cut 0..I asks of device, server and link; arrays of shape `(I + 1,)`."""
+
+    cut: IntArray
+    """Blocks on the device (c)."""
+    device_flop: IntArray
+    """Device work of one local iteration [FLOP] (F_D)."""
+    server_flop: IntArray
+    """Server work of one local iteration [FLOP] (F_S)."""
+    uplink_bit: IntArray
+    """Smashed data up per local iteration [bit] (S_up)."""
+    downlink_bit: IntArray
+    """Gradients, if u-shaped also final hidden states, down per local iteration [bit] (S_dn)."""
+    adapter_bit: IntArray
+    """Device-side adapters, moved down and up once per round [bit] (A)."""
+    device_memory_bit: IntArray
+    """What the device holds to train its part [bit] (M)."""
+
+    def as_dict(self) -> dict[str, list[int]]:
+        """Plain lists over cuts, as `card costs --json` prints them."""
+        return {item.name: getattr(self, item.name).tolist() for item in fields(self)}
+
+
+def cut_profile(scenario: Scenario) -> CutProfile:
+    """Work, traffic and memory of every cut of a scenario's LLM.
+
+    Raises
+    ------
+    ScenarioError
+        If a LoRA target or the sequence length does not fit the LLM, or counts exceed 64 bits.
+
+    Notes
+    -----
+    Equations :eq:`eq-device-work`, :eq:`eq-traffic`, :eq:`eq-adapters` and :eq:`eq-memory` of the
+    book.
+    """
+    arch = architecture(scenario.llm)
+    check_length(arch, scenario)
+    training, lora = scenario.training, scenario.lora
+    try:
+        return profile_of(arch, training, lora)
+    except OverflowError:
+        raise ScenarioError(
+            f"training.batch_size = {training.batch_size}, training.sequence_length = "
+            f"{training.sequence_length} and lora.rank = {lora.rank} make counts beyond 64 bits; "
+            f"give smaller ones."
+        ) from None
+
+
+def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
+    """`cut_profile` of any architecture."""
+    first, other = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
+    head = head_cost(arch, training)
+    count = arch.num_blocks
+    cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
+    ushaped = training.topology == "u-shaped"
+
+    def below(part: str) -> NDArray[Any]:
+        """Sum over the device's blocks 1..c."""
+        one, more = getattr(first, part), getattr(other, part)
+        return np.where(cut > 0, one + (cut - 1) * more, 0)
+
+    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
+    work, whole_work = below("flop"), first.flop + (count - 1) * other.flop
+    split, trains = (cut < count).astype(object), (cut > 0).astype(object)
+    tokens = training.batch_size * training.sequence_length
+    hidden_bit = tokens * arch.hidden * training.activation_bits
+    label_bit = 0 if ushaped else tokens * LABEL_BITS
+    weights = (
+        arch.embedding_parameters + below("parameters") + head_on_device * head.parameters
+    ) * training.weight_bits
+    adapter_bit = below("adapter_parameters") * lora.adapter_bits
+    saved = below("saved_bit") + head_on_device * head.saved_bit
+    counts = CutProfile(
+        cut=cut,
+        device_flop=work + head_on_device * head.flop,
+        server_flop=whole_work - work + (1 - head_on_device) * head.flop,
+        uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
+        downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
+        adapter_bit=adapter_bit,
+        device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
+    )
+    return CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))

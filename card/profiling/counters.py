@@ -1,0 +1,53 @@
+"""Work, saved activations and traffic of a part of an LLM, by torch's own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from card.hardware.profile import PartName
+from card.profiling.llm_parts import Parts, saved_bit
+
+Task = tuple[Callable[[Tensor], Tensor], Tensor]
+"""A part of the LLM and its input."""
+
+
+def count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
+    """Forward and backward work [FLOP], and what is kept between them [bit].
+
+    Parameters
+    ----------
+    task
+        A part of the LLM and its input, on any device, torch's `meta` included.
+    shared
+        Tensors that are held whatever is trained, so that keeping them costs nothing.
+    """
+    function, arrived = task
+    kept = saved_bit(partial(function, arrived), shared)
+    with FlopCounterMode(display=False) as ahead:
+        output = function(arrived)
+    with FlopCounterMode(display=False) as back:
+        torch.autograd.backward(output, torch.ones_like(output))
+    return ahead.get_total_flops(), back.get_total_flops(), kept
+
+
+def moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) -> int:
+    """Weights, input, output and what is kept for backward, each counted once [bit].
+
+    Parameters
+    ----------
+    model
+        The LLM whose part it is.
+    name, task
+        The part, and its function and input.
+    shared
+        Tensors that are held whatever is trained.
+    """
+    function, arrived = task
+    output = function(arrived)
+    kept = saved_bit(partial(function, arrived), [*shared, arrived])
+    return kept + 8 * sum(t.nbytes for t in (*model.weights(name), arrived, output))

@@ -1,0 +1,317 @@
+"""Measures what the parts of an LLM cost on the machine at hand, and writes it as a profile.
+
+Warm up, synchronise, repeat until the spread is small, report median and quartiles. A processor and
+a GPU take the same path.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from card.base.errors import ScenarioError
+from card.hardware import Profile
+from card.hardware.profile import Part, PartName, Settings, Spread, WholeStep
+from card.llm import public_config
+from card.llm.architectures import architecture_of
+from card.llm.cuts import profile_of
+from card.profiling import machine
+from card.profiling.ceilings import ceilings
+from card.profiling.counters import Task, count, moved_bit
+from card.profiling.energy import energy_and_power, fit_power_law, sweep_clocks
+from card.profiling.llm_parts import DTYPES, Parts, serialised_bit, tensors_in
+from card.scenario import Lora, Training
+
+__all__ = ["block_work", "fit_power_law", "measure", "suited", "sweep_clocks"]
+
+SPREAD = 0.05
+"""Interquartile range over median at which repeating ends."""
+MARGIN = 1.5
+"""Free memory that the whole LLM's step needs, over its closed form."""
+
+Accelerator = Literal["cpu", "cuda"]
+Times = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How often, and how long, a measurement repeats."""
+
+    least: int
+    most: int
+    seconds: float
+
+
+QUICK, FULL = _Limits(5, 15, 40.0), _Limits(9, 60, 150.0)
+
+
+def suited(
+    training: Training, lora: Lora, *, accelerator: Accelerator, quick: bool
+) -> tuple[Training, Lora]:
+    """Mini-batch and adapters as the processor runs them well.
+
+    A processor without instructions for bfloat16 takes many times longer with it, so on `cpu`
+    everything is float32; `quick` shortens sequences to 64 tokens.
+    """
+    bits = 32 if accelerator == "cpu" else training.activation_bits
+    longest = 64 if quick and accelerator == "cpu" else training.sequence_length
+    changes = {
+        "activation_bits": bits,
+        "weight_bits": bits,
+        "sequence_length": min(longest, training.sequence_length),
+    }
+    return training.model_copy(update=changes), lora.model_copy(update={"adapter_bits": bits})
+
+
+def measure(
+    llm: str,
+    training: Training,
+    lora: Lora,
+    *,
+    accelerator: Accelerator = "cpu",
+    quick: bool = False,
+    whole: bool = True,
+    hardware: str | None = None,
+    title: str | None = None,
+    echo: Callable[[str], None] = print,
+) -> Profile:
+    """Measure the parts of an LLM, and the whole of it where it fits, on this machine.
+
+    Parameters
+    ----------
+    llm
+        Entry of `data/llms`.
+    training
+        The mini-batch, of the adapters' number format (see `suited`).
+    lora
+        The adapters.
+    accelerator
+        `cpu`, or `cuda` for the GPU.
+    quick
+        Fewer repeats.
+    whole
+        Also time one training step of the whole LLM, if memory allows.
+    hardware
+        Entry of the hardware catalogue that this machine is.
+    title
+        Name that a figure shows; the processor's if not given.
+    echo
+        Takes one line of progress at a time.
+
+    Raises
+    ------
+    ScenarioError
+        If the LLM is unknown, the settings do not fit it, or there is no such accelerator.
+    """
+    raw = public_config(llm)
+    _check(llm, raw, training, lora, accelerator)
+    place = machine.machine(accelerator)
+    echo(f"{place.processor}: load {os.getloadavg()[0]:.1f} before, {place.cores} cores used")
+    model = Parts(raw, training, lora, accelerator, blocks=2)
+    hidden, arguments = model.embed()
+    tasks = _tasks(model, hidden, arguments)
+    shared = [*model.model.parameters(), *tensors_in(arguments)]
+    counts = {name: count(task, shared) for name, task in tasks.items()}
+    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
+    with FlopCounterMode(display=False) as looked_up:
+        model.embed()
+    counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
+    with torch.no_grad():
+        smashed_bit = serialised_bit({"hidden": model.blocks[1](hidden, **arguments)})
+    work = partial(_train, model, *tasks["block"], accelerator)
+    energy_j, power_w = energy_and_power(accelerator, work)
+    clock_hz = machine.clock_hz(accelerator, partial(_train, model, *tasks["block"], None))
+    peak_bit = machine.peak_memory_bit(accelerator, work)
+
+    runs: dict[str, Callable[[], Times]] = {
+        name: partial(_train, model, *task, accelerator) for name, task in tasks.items()
+    }
+    runs["embedding"] = partial(_clocked, model.embed, accelerator)
+    entire = _whole(llm, raw, training, lora, accelerator, echo) if whole else None
+    if entire:
+        runs["whole"] = partial(_clocked, entire.step, accelerator)
+    spreads = _repeat(runs, QUICK if quick else FULL)
+    limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
+    memory = limits.memory_byte_per_s / 1e9
+    echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
+    parts = {
+        name: _part(counted, moved.get(name), spreads[name]) for name, counted in counts.items()
+    }
+    for name, part in parts.items():
+        echo(f"{name}: {1e3 * part.time_s:.1f} ms, {part.flop / 1e9:.2f} GFLOP")
+    step = None
+    if entire:
+        predicted_s = _predicted_s(parts, len(entire.blocks))
+        step = WholeStep(measured=spreads["whole"][0], predicted_s=predicted_s)
+        echo(f"whole step: {step.measured.median_s:.3f} s, predicted {predicted_s:.3f} s")
+    return Profile(
+        format="card-profile/1",
+        title=title or place.processor,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        hardware=hardware,
+        machine=place,
+        software=machine.software(accelerator),
+        settings=Settings(
+            llm=llm,
+            batch_size=training.batch_size,
+            sequence_length=training.sequence_length,
+            activation_bits=32 if training.activation_bits == 32 else 16,
+            rank=lora.rank,
+            targets=lora.targets,
+            quick=quick,
+        ),
+        parts=parts,
+        smashed_bit=smashed_bit,
+        adapter_bit=serialised_bit(model.adapters(1)),
+        clock_hz=clock_hz,
+        peak_memory_bit=peak_bit,
+        power_w=power_w,
+        energy_j=energy_j,
+        whole_step=step,
+        power_law=None,
+        ceilings=limits,
+    )
+
+
+def block_work(
+    llm: str, training: Training, lora: Lora, *, accelerator: Accelerator = "cpu"
+) -> Callable[[], object]:
+    """Training of one inner block on one mini-batch, ready to be repeated.
+
+    Raises
+    ------
+    ScenarioError
+        As `measure` does.
+    """
+    raw = public_config(llm)
+    _check(llm, raw, training, lora, accelerator)
+    model = Parts(raw, training, lora, accelerator, blocks=2)
+    return partial(_train, model, *_tasks(model, *model.embed())["block"], accelerator)
+
+
+def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, device: str) -> None:
+    arch, bits = architecture_of(llm, raw), training.activation_bits
+    arch.adapted(lora.targets)
+    if bits not in DTYPES or {training.weight_bits, lora.adapter_bits} != {bits}:
+        raise ScenarioError(
+            f"training.activation_bits = {bits}, training.weight_bits = {training.weight_bits} and "
+            f"lora.adapter_bits = {lora.adapter_bits}: a profile needs all three 16, or all 32."
+        )
+    if training.sequence_length > arch.max_positions:
+        raise ScenarioError(
+            f"training.sequence_length = {training.sequence_length} exceeds the "
+            f"{arch.max_positions} positions of {llm}; give at most {arch.max_positions}."
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ScenarioError("accelerator = 'cuda': torch finds no GPU here; choose 'cpu'.")
+
+
+def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[PartName, Task]:
+    """Function and input of each part that trains; only block 1's input needs no gradient."""
+
+    def block(number: int, arrived: Tensor) -> Tensor:
+        output: Tensor = model.blocks[number](arrived, **arguments)
+        return output
+
+    inner = hidden.detach().clone().requires_grad_()
+    last = hidden.detach().clone().requires_grad_()
+    return {
+        "first_block": (partial(block, 0), hidden.detach()),
+        "block": (partial(block, 1), inner),
+        "head": (model.head, last),
+    }
+
+
+def _train(
+    model: Parts, function: Callable[[Tensor], Tensor], arrived: Tensor, device: str | None
+) -> Times:
+    """Forward and backward of a part: their times [s], if a device to wait for is given."""
+    model.forget()
+    arrived.grad = None
+    start = _now(device)
+    output = function(arrived)
+    gradient = torch.ones_like(output)
+    middle = _now(device)
+    torch.autograd.backward(output, gradient)
+    return middle - start, _now(device) - middle
+
+
+def _clocked(function: Callable[[], object], device: str) -> Times:
+    start = _now(device)
+    function()
+    return (_now(device) - start,)
+
+
+def _now(device: str | None) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _repeat(runs: dict[str, Callable[[], Times]], limits: _Limits) -> dict[str, list[Spread]]:
+    """Spread of each time that each run returns, repeated until that of every sum is small.
+
+    The runs take turns, so that whatever else slows the machine down meets all of them alike.
+    """
+    for run in runs.values():
+        run()
+    samples: dict[str, list[Times]] = {name: [] for name in runs}
+    start = time.perf_counter()
+    for done in range(1, limits.most + 1):
+        for name, run in runs.items():
+            samples[name].append(run())
+        sums = [_spread(np.sum(rows, axis=1)) for rows in samples.values()]
+        steady = all(s.upper_s - s.lower_s <= SPREAD * s.median_s for s in sums)
+        late = time.perf_counter() - start > limits.seconds
+        if done >= limits.least and (steady or late):
+            break
+    return {name: [_spread(times) for times in np.array(s).T] for name, s in samples.items()}
+
+
+def _spread(times_s: Any) -> Spread:
+    lower, middle, upper = np.quantile(times_s, [0.25, 0.5, 0.75]).tolist()
+    return Spread(median_s=middle, lower_s=lower, upper_s=upper, repeats=len(times_s))
+
+
+def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:
+    forward_flop, backward_flop, kept = counted
+    return Part(
+        forward=spreads[0],
+        backward=spreads[1] if len(spreads) > 1 else None,
+        forward_flop=forward_flop,
+        backward_flop=backward_flop,
+        saved_bit=kept,
+        moved_bit=moved_bit,
+    )
+
+
+def _predicted_s(parts: dict[PartName, Part], num_blocks: int) -> float:
+    others = sum(parts[name].time_s for name in ("embedding", "first_block", "head"))
+    return others + (num_blocks - 1) * parts["block"].time_s
+
+
+def _whole(
+    llm: str,
+    raw: dict[str, Any],
+    training: Training,
+    lora: Lora,
+    device: str,
+    echo: Callable[[str], None],
+) -> Parts | None:
+    """The whole LLM, if the memory that is free holds it and its training step with margin."""
+    profile = profile_of(architecture_of(llm, raw), training, lora)
+    need, free = MARGIN * int(profile.device_memory_bit[-1]), machine.available_bit(device)
+    if need > free:
+        echo(f"whole step: left out; it needs {need / 8e9:.1f} GB, free are {free / 8e9:.1f} GB")
+        return None
+    return Parts(raw, training, lora, device)

@@ -1,0 +1,177 @@
+"""Monte Carlo over channel states, devices and rounds; every policy sees the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from card.base.arguments import check_whole
+from card.base.arrays import backend_of, check_library
+from card.base.errors import ScenarioError
+from card.base.units import FloatArray
+from card.channel import draw_gains, link_rates, scenario_gain
+from card.costs import System, evaluate
+from card.policies import POLICIES, Draws, Policy, named
+from card.scenario import Scenario
+from card.solver import objective
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+UNITS = {
+    "cut": "1", "frequency_hz": "Hz", "objective": "1", "delay_s": "s", "energy_j": "J",
+    "device_energy_j": "J", "device_compute_s": "s", "uplink_s": "s", "server_compute_s": "s",
+    "downlink_s": "s", "adapter_s": "s", "uplink_bps": "bit/s", "downlink_bps": "bit/s",
+}  # fmt: skip
+PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adapter_s")
+"""What delay adds up from."""
+
+
+def draw(
+    system: System,
+    scenario: Scenario,
+    rounds: int | None = None,
+    seed: int | None = None,
+    library: str = "numpy",
+) -> Draws:
+    """Link rates of every channel state, device and round; shape `(states, devices, rounds)`.
+
+    The same numbers of states, devices and rounds and the same seed give the same random numbers,
+    so scenarios that differ in other parameters are compared on common draws. So do all libraries:
+    NumPy draws the gains, and the library computes what follows from them.
+    """
+    backend = check_library(library)
+    rounds = check_whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
+    seed = check_whole("seed", scenario.simulation.seed if seed is None else seed, 0)
+    gain = scenario_gain(scenario)
+    gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
+    up, down = link_rates(backend.array(gains), scenario.link)
+    device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], tuple(up.shape))
+    return Draws.of(system, device, up, down)
+
+
+def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[str, Any]:
+    """Decision and costs of one policy on given draws, by the names of `UNITS`.
+
+    Arrays of the shape and the library of the draws.
+    """
+    backend = backend_of(draws.uplink_bps)
+
+    def spread(part: Any) -> Any:
+        return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
+
+    choice = policy(system, draws, np.random.default_rng([seed, 1]))
+    cut, frequency = map(spread, choice)
+    costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+    value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
+    return {
+        "cut": cut,
+        "frequency_hz": frequency,
+        "objective": value,
+        "delay_s": costs.delay_s,
+        "energy_j": costs.energy_j,
+        "device_energy_j": costs.device_energy_j,
+        **{part: spread(getattr(costs, part)) for part in PARTS},
+    }
+
+
+def simulate(
+    scenario: Scenario,
+    policies: Sequence[str] | Mapping[str, Policy] | None = None,
+    rounds: int | None = None,
+    seed: int | None = None,
+    library: str = "numpy",
+) -> xr.Dataset:
+    """Decisions and costs of every policy on common draws.
+
+    Parameters
+    ----------
+    scenario
+        What to simulate.
+    policies
+        Names from `card.policies.POLICIES`, or a mapping of names to policies of your own; all
+        shipped ones when None.
+    rounds
+        Rounds per device and channel state; the scenario's when None.
+    seed
+        Seed of every random draw; likewise.
+    library
+        What computes: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the same cuts,
+        and the same numbers but for rounding.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dataset over `(policy, state, device, round)` with units in attributes; link rates have no
+        policy dimension.
+    """
+    import xarray as xr  # xarray brings pandas, which `import card` must not load
+
+    chosen = _chosen(policies)
+    arrays = System.of(scenario)
+    draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
+    number = scenario.simulation.seed if seed is None else seed
+    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
+    dims = ("policy", "state", "device", "round")
+    variables = {
+        name: (
+            dims,
+            np.stack([backend.numpy(result[name]) for result in results]),
+            {"units": UNITS[name]},
+        )
+        for name in results[0]
+    }
+    rates = {"uplink_bps": draws.uplink_bps, "downlink_bps": draws.downlink_bps}
+    return xr.Dataset(
+        {
+            **variables,
+            **{
+                name: (dims[1:], backend.numpy(rate), {"units": UNITS[name]})
+                for name, rate in rates.items()
+            },
+        },
+        coords={
+            "policy": list(chosen),
+            "state": list(scenario.channel_states),
+            "device": list(arrays.device_names),
+            "round": np.arange(draws.device.shape[-1]),
+        },
+        attrs={"title": scenario.title, "seed": number, "delay_weight": arrays.delay_weight},
+    )
+
+
+def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Mean delay [s], server energy [J] and device energy [J] of every policy."""
+    averaged = results[["delay_s", "energy_j", "device_energy_j"]].mean(
+        ("state", "device", "round")
+    )
+    return {
+        policy: {str(name): float(averaged[name].sel(policy=policy)) for name in averaged}
+        for policy in results.policy.values.tolist()
+    }
+
+
+def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
+    """Reduction of a mean against a benchmark's [1]; None where the benchmark spends nothing.
+
+    Notes
+    -----
+    Equation :eq:`eq-reduction` of the book.
+    """
+    spent = float(np.mean(benchmark))
+    return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
+
+
+def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
+    if policies is None:
+        return POLICIES
+    if isinstance(policies, str) or not policies:
+        raise ScenarioError(
+            f"policies = {policies!r} is not allowed; give a list of {', '.join(POLICIES)}."
+        )
+    if isinstance(policies, Mapping):
+        return dict(policies)
+    return named(list(policies))

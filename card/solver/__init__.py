@@ -1,0 +1,29 @@
+"""CARD itself: the cuts that can win, the clock that is best for them, and the optimum."""
+
+from card.solver.clock import best_frequency
+from card.solver.decision import (
+    Decision,
+    compiled,
+    extremes,
+    objective,
+    prices,
+    solve,
+    solve_exhaustive,
+)
+from card.solver.optimum import Extremes
+from card.solver.pareto import pareto_front
+from card.solver.pruning import extreme_cuts
+
+__all__ = [
+    "Decision",
+    "Extremes",
+    "best_frequency",
+    "compiled",
+    "extreme_cuts",
+    "extremes",
+    "objective",
+    "pareto_front",
+    "prices",
+    "solve",
+    "solve_exhaustive",
+]

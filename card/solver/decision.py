@@ -1,0 +1,248 @@
+"""CARD: the jointly optimal cut layer and server frequency of each device and round.
+
+For a fixed cut the objective is convex in the frequency, with a stationary point that does not
+depend on the cut. One cube root and a search over the few cuts that can win give the joint optimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from card.base.arguments import check_index, check_positive, check_shapes, check_share
+from card.base.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows, check_library
+from card.base.errors import ScenarioError, unknown
+from card.base.units import FloatArray, IntArray
+from card.costs import System
+from card.scenario import Scenario
+from card.solver.optimum import Extremes, Lines, bounds_of, decide, unit_prices
+from card.solver.pruning import every_cut, pruned_cuts
+
+Candidates = Callable[[System], IntArray]
+"""What gives the cuts of each device to search, `(devices, cuts)`."""
+
+_DTYPES: list[type] = [np.int64] + [np.float64] * 9
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """CARD's decision; every field is an array of the broadcast shape of the request."""
+
+    cut: IntArray
+    """Blocks on the device."""
+    frequency_hz: FloatArray
+    """Server clock [Hz] (f)."""
+    delay_s: FloatArray
+    """Delay of the round [s]."""
+    energy_j: FloatArray
+    """Server energy of the round [J]."""
+    objective: FloatArray
+    """Weighted sum of normalised delay and energy (U)."""
+    frequency_min_hz: FloatArray
+    """Lowest clock allowed for the device [Hz]."""
+    frequency_max_hz: float
+    """Highest clock of the server [Hz]."""
+    extremes: Extremes
+    """What delay and energy were normalised by."""
+
+    @property
+    def bound(self) -> NDArray[np.int64]:
+        """Which clock limit binds, -1 the lowest, 1 the highest, 0 neither."""
+        xp = backend_of(self.frequency_hz).xp
+        high = self.frequency_hz >= self.frequency_max_hz
+        low = self.frequency_hz <= self.frequency_min_hz
+        sides: NDArray[np.int64] = xp.astype(high, xp.int64) - xp.astype(low & ~high, xp.int64)
+        return sides
+
+
+def extremes(
+    system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
+) -> Extremes:
+    """Smallest and largest delay and energy over each device-round's feasible cuts and clocks.
+
+    Notes
+    -----
+    Equation :eq:`eq-extremes` of the book.
+    """
+    backend = system.backend(device, uplink_bps, downlink_bps)
+    values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
+    function = partial(bounds_of, _lines(system, pruned_cuts, backend))
+    return Extremes(*by_rows(function, _DTYPES[-4:], backend, values))
+
+
+def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained.
+
+    Notes
+    -----
+    Equation :eq:`eq-prices` of the book.
+    """
+    backend = backend_of(*bounds, delay_weight)
+    return unit_prices(backend.xp, bounds, backend.floats(delay_weight))
+
+
+def objective(
+    bounds: Extremes, delay_weight: ArrayLike, delay_s: FloatArray, energy_j: FloatArray
+) -> FloatArray:
+    """Weighted sum of normalised delay and energy (U) [1].
+
+    Notes
+    -----
+    Equation :eq:`eq-problem` of the book.
+    """
+    delay_price, energy_price = prices(bounds, delay_weight)
+    late, spent = delay_s - bounds.delay_min_s, energy_j - bounds.energy_min_j
+    value: FloatArray = delay_price * late + energy_price * spent
+    return value
+
+
+def solve(
+    system: System | Scenario,
+    device: ArrayLike | str,
+    uplink_bps: ArrayLike,
+    downlink_bps: ArrayLike,
+    delay_weight: ArrayLike | None = None,
+) -> Decision:
+    """Optimal cut layer and server clock of each device-round; every argument broadcasts.
+
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones, whose values are checked when they are computed.
+
+    Parameters
+    ----------
+    system
+        A scenario, or its arrays.
+    device
+        Device name, position, or array of positions.
+    uplink_bps, downlink_bps
+        Link rates [bit/s].
+    delay_weight
+        Weight of delay in [0, 1]; the scenario's when None.
+
+    Raises
+    ------
+    ScenarioError
+        If a value is out of its range or not finite.
+
+    Notes
+    -----
+    Equation :eq:`eq-joint` of the book.
+    """
+    return _solve(System.of(system), pruned_cuts, device, uplink_bps, downlink_bps, delay_weight)
+
+
+def solve_exhaustive(
+    system: System | Scenario,
+    device: ArrayLike | str,
+    uplink_bps: ArrayLike,
+    downlink_bps: ArrayLike,
+    delay_weight: ArrayLike | None = None,
+) -> Decision:
+    """`solve` with a search over all feasible cuts, to check the pruning against."""
+    return _solve(System.of(system), every_cut, device, uplink_bps, downlink_bps, delay_weight)
+
+
+def compiled(system: System | Scenario, library: str = "torch") -> Callable[..., Decision]:
+    """`solve` of one system for torch tensors, fused into one kernel by torch's compiler.
+
+    For streams of equal blocks of device-rounds: the first call of a shape compiles, for which
+    torch needs a C++ compiler and some seconds.
+
+    Parameters
+    ----------
+    system
+        A scenario, or its arrays.
+    library
+        `torch`, or `torch:cuda` for tensors on a GPU.
+
+    Returns
+    -------
+    Callable[..., Decision]
+        Function of one-dimensional tensors of one length: device positions, uplink and downlink
+        rates [bit/s], and weights of delay. It does not check their values.
+
+    Raises
+    ------
+    ScenarioError
+        If torch is not installed or has no such device.
+    """
+    backend = check_library(library)
+    if backend is NUMPY:
+        raise ScenarioError("library = 'numpy' is not allowed; give torch or torch:cuda.")
+    import torch  # part of the `lab` extra
+
+    arrays = System.of(system)
+    kernel = torch.compile(partial(decide, Lines.of(arrays, pruned_cuts(arrays), backend)))
+    return lambda *rows: _decision(arrays, kernel(*rows))
+
+
+def _solve(
+    arrays: System,
+    candidates: Candidates,
+    device: ArrayLike | str,
+    uplink_bps: ArrayLike,
+    downlink_bps: ArrayLike,
+    delay_weight: ArrayLike | None,
+) -> Decision:
+    weight = arrays.delay_weight if delay_weight is None else delay_weight
+    values = (_position(arrays, device), uplink_bps, downlink_bps, weight)
+    backend = arrays.backend(*values)
+    if backend.is_lazy:
+        # the library's workers share out the processors
+        blocks = partial(_rows, _lines(arrays, candidates, NUMPY), NUMPY, threads=1)
+        rows = by_blocks(blocks, _DTYPES, *values)
+    else:
+        rows = _rows(_lines(arrays, candidates, backend), backend, *values)
+    return _decision(arrays, rows)
+
+
+def _decision(arrays: System, rows: Sequence[Any]) -> Decision:
+    """What `decide` returns, with names."""
+    cut, frequency, delay, energy, score, lowest, *bounds = rows
+    top = arrays.frequency_max_hz
+    return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*bounds))
+
+
+def _rows(
+    lines: Lines,
+    backend: Backend,
+    device: Any,
+    uplink_bps: Any,
+    downlink_bps: Any,
+    delay_weight: Any,
+    threads: int | None = None,
+) -> tuple[Any, ...]:
+    """What `decide` returns, for values yet to be checked."""
+    index = check_index("device", device, lines.arrays.num_devices, backend)
+    up = check_positive("uplink_bps", uplink_bps, backend)
+    down = check_positive("downlink_bps", downlink_bps, backend)
+    weight = check_share("delay_weight", delay_weight, backend)
+    check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
+    values = (index, up, down, weight)
+    return by_rows(partial(decide, lines), _DTYPES, backend, values, threads)
+
+
+def _lines(arrays: System, candidates: Candidates, backend: Backend) -> Lines:
+    if backend.xp is np:
+        return _numpy_lines(arrays, candidates)
+    return Lines.of(
+        arrays, candidates(arrays), backend
+    )  # not kept, for a gradient's graph is used up
+
+
+@lru_cache(maxsize=16)
+def _numpy_lines(arrays: System, candidates: Candidates) -> Lines:
+    return Lines.of(arrays, candidates(arrays), NUMPY)
+
+
+def _position(arrays: System, device: ArrayLike | str) -> ArrayLike:
+    if not isinstance(device, str):
+        return device
+    if device not in arrays.device_names:
+        raise unknown("device", device, arrays.device_names)
+    return arrays.device_names.index(device)

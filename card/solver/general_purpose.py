@@ -1,0 +1,104 @@
+"""General-purpose optimisers on one device-round, which know nothing of its closed form.
+
+They score with a cost function of their own, written from the book's equations in plain arithmetic,
+so that neither the optimum nor the costs are checked against themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from card.base.units import FloatArray
+from card.costs import System
+from card.solver.optimum import Extremes
+
+Objective = Callable[[int, float], float]
+"""U of one device-round at a cut and a server clock [Hz]."""
+
+
+def plain_objective(
+    system: System, device: int, uplink_bps: float, downlink_bps: float, bounds: Extremes
+) -> Objective:
+    """U of one device-round by :eq:`eq-delay`, :eq:`eq-energy` and :eq:`eq-problem` of the book.
+
+    Parameters
+    ----------
+    system
+        The arrays of a scenario.
+    device
+        Device position.
+    uplink_bps, downlink_bps
+        Link rates [bit/s].
+    bounds
+        What normalises delay and energy; a term that nothing can change is left out.
+    """
+    p, rounds, w = system.profile, system.local_iterations, system.delay_weight
+    rate_flops = system.throughput_flops[device]
+    time_span = float(bounds.delay_max_s - bounds.delay_min_s) or np.inf
+    energy_span = float(bounds.energy_max_j - bounds.energy_min_j) or np.inf
+
+    def value(c: int, hz: float) -> float:
+        busy_s = rounds * p.server_flop[c] / (system.flops_per_hz * hz)
+        sent_s = p.uplink_bit[c] / uplink_bps + p.downlink_bit[c] / downlink_bps
+        adapters_s = p.adapter_bit[c] / uplink_bps + p.adapter_bit[c] / downlink_bps
+        delay_s = rounds * (p.device_flop[c] / rate_flops + sent_s) + busy_s + adapters_s
+        energy_j = busy_s * (system.static_power_w + system.power_coefficient * hz**3)
+        slow, hungry = delay_s - float(bounds.delay_min_s), energy_j - float(bounds.energy_min_j)
+        return float(w * slow / time_span + (1 - w) * hungry / energy_span)
+
+    return value
+
+
+def by_clock(value: Objective, cuts: Sequence[int], low_hz: float, high_hz: float) -> float:
+    """Least objective by a bounded scalar search over the clock for every cut, ends included.
+
+    Parameters
+    ----------
+    value
+        U at a cut and a clock.
+    cuts
+        Cuts to choose from.
+    low_hz
+        Lowest clock [Hz].
+    high_hz
+        Highest clock [Hz].
+    """
+    from scipy.optimize import minimize_scalar  # slow to load, and used in one chapter
+
+    best = [value(cut, hz) for cut in cuts for hz in (low_hz, high_hz)]
+    for cut in cuts:
+        found = minimize_scalar(
+            partial(value, cut), bounds=(low_hz, high_hz), method="bounded", options={"xatol": 1.0}
+        )
+        best.append(found.fun)
+    return float(min(best))
+
+
+def by_evolution(
+    value: Objective, cuts: Sequence[int], low_hz: float, high_hz: float, seed: int
+) -> float:
+    """Least objective by differential evolution over an integer cut and the clock together.
+
+    Parameters
+    ----------
+    value, cuts, low_hz, high_hz
+        As for `by_clock`.
+    seed
+        Seed of the evolution.
+    """
+    from scipy.optimize import Bounds, differential_evolution  # as above
+
+    def at(x: FloatArray) -> float:
+        return value(cuts[int(x[0])], x[1])
+
+    found = differential_evolution(
+        at,
+        bounds=Bounds([0, low_hz], [len(cuts) - 1, high_hz]),
+        integrality=[True, False],
+        tol=1e-10,
+        rng=seed,
+    )
+    return float(found.fun)

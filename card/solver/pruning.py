@@ -1,0 +1,72 @@
+"""Which cuts can win at all: the candidates that the optimum is searched among."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from card.base.units import IntArray
+from card.costs import System
+from card.llm import CutProfile
+
+
+def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
+    """Feasible cuts that can win or set an extreme: the ends of straight runs of the cost vectors.
+
+    Delay and energy are linear in the cost vector, so a cut strictly between two others
+    on a straight line is never better than both. Compared exactly, in whole numbers.
+
+    Parameters
+    ----------
+    profile
+        Costs per cut.
+    feasible
+        Cuts allowed, shape `(I + 1,)`.
+
+    Notes
+    -----
+    The cost vector is :eq:`eq-vector` of the book, which proves the rule.
+    """
+    names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit")
+    columns = [getattr(profile, name).tolist() for name in names]
+    points = {c: [column[c] for column in columns] for c in _listed(feasible)}
+
+    def between(cut: int, left: int, right: int) -> bool:
+        before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
+        after = [b - a for a, b in zip(points[cut], points[right], strict=True)]
+        straight = all(
+            before[i] * after[j] == before[j] * after[i] for i in range(5) for j in range(i)
+        )
+        return straight and sum(b * a for b, a in zip(before, after, strict=True)) > 0
+
+    kept: list[int] = []
+    order = list(points)
+    for position, cut in enumerate(order):
+        inner = kept and position + 1 < len(order)
+        if not (inner and between(cut, kept[-1], order[position + 1])):
+            kept.append(cut)
+    return kept
+
+
+@lru_cache(maxsize=16)
+def pruned_cuts(arrays: System) -> IntArray:
+    """Cuts of each device that can win or set an extreme, `(devices, cuts)`."""
+    return _padded([extreme_cuts(arrays.profile, row) for row in arrays.feasible])
+
+
+def every_cut(arrays: System) -> IntArray:
+    """Feasible cuts of each device, `(devices, cuts)`."""
+    return _padded([_listed(row) for row in arrays.feasible])
+
+
+def _listed(feasible: Any) -> list[int]:
+    return [cut for cut, fits in enumerate(feasible.tolist()) if fits]
+
+
+def _padded(rows: list[list[int]]) -> IntArray:
+    """Candidate cuts as a table `(devices, candidates)`; short rows repeat their last cut."""
+    width = max(map(len, rows))
+    return np.array([row + [row[-1]] * (width - len(row)) for row in rows])

@@ -1,0 +1,162 @@
+"""Two scenario values solved for so that two targets hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from card.base.errors import ScenarioError
+from card.base.units import FloatArray
+from card.policies import named
+from card.scenario import Scenario
+from card.simulation import reduction
+from card.studies.sweep_grid import round_means
+
+
+class CalibrationError(ScenarioError):
+    """The targets cannot be met within the ranges given."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reduction of CARD against a benchmark that a calibration shall reach."""
+
+    quantity: str
+    """`delay_s` or `energy_j`."""
+    benchmark: str
+    """Name of the benchmark policy."""
+    value: float
+    """Reduction of the mean [1]."""
+
+    def reached(self, means: Mapping[str, FloatArray]) -> float:
+        """Reduction in a table of means per quantity, CARD's row first, the benchmark's second."""
+        value = reduction(means[self.quantity][0], means[self.quantity][1])
+        return float("nan") if value is None else value
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Two scenario values at which two targets hold."""
+
+    values: dict[str, float]
+    """Solved value per scenario path."""
+    reached: tuple[float, float]
+    """Reductions at the solution, on the draws used for solving."""
+    evaluations: int
+    """Simulations run."""
+
+
+def calibrate(
+    scenario: Scenario,
+    targets: tuple[Target, Target],
+    over: Mapping[str, tuple[float, float]],
+    rounds: int = 2000,
+    seed: int = 1,
+    steps: int = 9,
+    tolerance: float = 5e-4,
+) -> Calibration:
+    """Solve for two scenario values so that two targets hold together.
+
+    For each value of the second path a root in the first path meets the first target; along that
+    curve a root in the second path meets the second target. Both are bracketed on a grid and closed
+    by Brent's method; all simulations share their draws.
+
+    Parameters
+    ----------
+    scenario
+        The scenario to start from.
+    targets
+        The two reductions to meet.
+    over
+        Range per scenario path, exactly two of them.
+    rounds
+        Rounds used for solving.
+    seed
+        Seed of their draws.
+    steps
+        Grid points per range that brackets are looked for on, at least 2.
+    tolerance
+        Largest error accepted in either reduction [1].
+
+    Raises
+    ------
+    CalibrationError
+        If no pair of values within the ranges meets both targets; says how close they come.
+    """
+    if len(over) != 2:
+        raise ScenarioError(f"over = {list(over)} is not allowed; give exactly two scenario paths.")
+    (first, (low, high)), (second, (bottom, top)) = over.items()
+    count = 0
+
+    def reach(x: float, y: float) -> tuple[float, float]:
+        nonlocal count
+        count += 1
+        return reached(scenario.updated({first: x, second: y}), targets, rounds, seed)
+
+    def on_first(y: float) -> float | None:
+        """Value of the first path that meets the first target at `y`."""
+        return _root(lambda x: reach(x, y)[0] - targets[0].value, _ladder(low, high, steps))
+
+    def miss(y: float) -> float | None:
+        x = on_first(y)
+        return None if x is None else reach(x, y)[1] - targets[1].value
+
+    y = _root(miss, _ladder(bottom, top, steps))
+    x = None if y is None else on_first(y)
+    if x is None or y is None:
+        met = [
+            (float(v), gap)
+            for v in _ladder(bottom, top, steps)
+            if (gap := miss(float(v))) is not None
+        ]
+        ends = ", ".join(f"{targets[1].value + gap:.4f} at {second} = {v:.4g}" for v, gap in met)
+        along = f"the second target then takes {ends}" if met else "the first target is never met"
+        raise CalibrationError(
+            f"no {first} in [{low:g}, {high:g}] and {second} in [{bottom:g}, {top:g}] meet both "
+            f"{targets[0].value:g} and {targets[1].value:g}; {along}. Widen the ranges."
+        )
+    result = reach(x, y)
+    errors = [abs(r - t.value) for r, t in zip(result, targets, strict=True)]
+    if max(errors) > tolerance:
+        raise CalibrationError(
+            f"the reductions jump across the targets near {first} = {x:.6g}, {second} = {y:.6g} "
+            f"(errors {errors[0]:.2g}, {errors[1]:.2g}); raise rounds."
+        )
+    return Calibration({first: x, second: y}, result, count)
+
+
+def reached(
+    scenario: Scenario, targets: tuple[Target, Target], rounds: int, seed: int
+) -> tuple[float, float]:
+    """Reductions that a scenario reaches for two targets."""
+    names = list(dict.fromkeys(["card", *(target.benchmark for target in targets)]))
+    table = round_means(scenario, named(names), rounds, seed)
+
+    def pair(target: Target) -> float:
+        row = names.index(target.benchmark)
+        return target.reached({name: values[[0, row]] for name, values in table.items()})
+
+    return pair(targets[0]), pair(targets[1])
+
+
+def _ladder(low: float, high: float, steps: int) -> FloatArray:
+    """Grid over a range, geometric where it spans more than a factor of ten."""
+    wide = low > 0 and high > 10 * low
+    return np.geomspace(low, high, steps) if wide else np.linspace(low, high, steps)
+
+
+def _root(function: Callable[[float], float | None], grid: FloatArray) -> float | None:
+    """Root of a function between the first two grid points where it is known and changes sign."""
+    from scipy.optimize import brentq  # scipy.optimize would double the import time of card
+
+    known = [(float(x), function(float(x))) for x in grid]
+    points = [(x, value) for x, value in known if value is not None and np.isfinite(value)]
+    for (left, before), (right, after) in pairwise(points):
+        if np.sign(before) != np.sign(after):
+            tolerance = 1e-6 * max(abs(left), abs(right))
+            root = brentq(lambda x: function(x) or 0.0, left, right, xtol=tolerance, rtol=1e-9)
+            return float(root)
+    return None

@@ -1,0 +1,154 @@
+"""The letter's published claims against what this artifact reproduces, guarded against drift."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from card.base.data import DATA
+from card.base.yaml_files import read_yaml
+from card.costs import system
+from card.scenario import Scenario, load_scenario
+from card.simulation import simulate
+from card.studies.bootstrap import reductions
+
+# What each benchmark needs of every device: a cut, and that in words
+_BENCHMARKS = {
+    "device_only": (-1, "hold all blocks"),
+    "server_only": (0, "leave all blocks to the server"),
+}
+
+Status = Literal["holds when calibrated", "does not hold", "drifted"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published claim and its reproduction; reductions as fractions."""
+
+    id: str
+    """C1 or C2."""
+    text: str
+    """What the abstract says."""
+    quantity: str
+    """`delay` or `energy`."""
+    benchmark: str
+    """Policy that the claim is read against (`assumed`)."""
+    published: float
+    """The abstract's number."""
+    nominal: float | None
+    """What the untuned scenario gives."""
+    calibrated: float | None
+    """What the calibrated scenario gives, on draws not used for solving."""
+    low: float | None
+    """Lower end of the calibrated value's 95 % interval."""
+    high: float | None
+    """Upper end of the calibrated value's 95 % interval."""
+    status: Status
+    """`drifted` when a value is not what was last recorded in `data/claims.yml`."""
+    drift: str
+    """What differs from the record; empty when nothing does."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `card claims --json` prints them."""
+        return asdict(self)
+
+
+def claims() -> list[Claim]:
+    """Recompute every claim and compare it with the abstract and with the record."""
+    record = read_yaml(DATA / "claims.yml")
+    settings = record["simulation"]
+    found = {
+        name: reductions(
+            simulate(
+                load_scenario(name),
+                ["card", "device_only", "server_only"],
+                rounds=settings["rounds"],
+                seed=settings["seed"],
+            )
+        )
+        for name in ("nominal", "calibrated")
+    }
+    return [_claim(name, entry, found) for name, entry in record["claims"].items()]
+
+
+@dataclass(frozen=True)
+class Application:
+    """A published claim, read off another scenario: reductions as fractions."""
+
+    id: str
+    """C1 or C2."""
+    published: float
+    """The abstract's number."""
+    value: float | None
+    """The scenario's own reduction; None where the claim does not apply."""
+    low: float | None
+    """Lower end of its 95 % interval."""
+    high: float | None
+    """Upper end of its 95 % interval."""
+    reason: str
+    """Why the claim does not apply to the scenario; empty when it does."""
+
+
+def applied(
+    scenario: Scenario, rounds: int | None = None, seed: int | None = None
+) -> list[Application]:
+    """Each claim's reduction in any scenario, where the benchmark that it is read against exists.
+
+    A claim applies when every device can do what its benchmark says: keep all blocks
+    (`device_only`), or keep none (`server_only`).
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    rounds
+        Rounds of the simulation; the scenario's when None.
+    seed
+        Its seed; likewise.
+    """
+    record = read_yaml(DATA / "claims.yml")["claims"]
+    arrays = system(scenario)
+    found = reductions(simulate(scenario, ["card", *_BENCHMARKS], rounds=rounds, seed=seed))
+    applications = []
+    for name, entry in record.items():
+        benchmark = entry["benchmark"]
+        cut, need = _BENCHMARKS[benchmark]
+        lacking = [
+            device
+            for device, fits in zip(arrays.device_names, arrays.feasible[:, cut], strict=True)
+            if not fits
+        ]
+        value = found[benchmark][entry["quantity"]]
+        reason = f"{', '.join(lacking)} cannot {need}" if lacking else ""
+        if not lacking and value["value"] is None:
+            reason = f"{benchmark} spends nothing that could be saved"
+        values = dict.fromkeys(value) if reason else value
+        applications.append(
+            Application(id=name, published=entry["published"], **values, reason=reason)
+        )
+    return applications
+
+
+def _claim(name: str, entry: dict[str, Any], found: dict[str, Any]) -> Claim:
+    here = {key: found[key][entry["benchmark"]][entry["quantity"]] for key in found}
+    drifts = [
+        f"{key} is {here[key]['value']:.5f}, recorded {recorded:.5f} ± {entry['tolerance']:g}"
+        for key, recorded in entry["reproduced"].items()
+        if not abs(here[key]["value"] - recorded) <= entry["tolerance"]
+    ]
+    calibrated = here["calibrated"]
+    holds = abs(calibrated["value"] - entry["published"]) <= entry["agreement"]
+    status: Status = "holds when calibrated" if holds else "does not hold"
+    return Claim(
+        id=name,
+        text=entry["text"],
+        quantity=entry["quantity"],
+        benchmark=entry["benchmark"],
+        published=entry["published"],
+        nominal=here["nominal"]["value"],
+        calibrated=calibrated["value"],
+        low=calibrated["low"],
+        high=calibrated["high"],
+        status="drifted" if drifts else status,
+        drift="; ".join(drifts),
+    )

@@ -1,0 +1,124 @@
+"""Two studies side by side: which values differ, and what that does to delay and energy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from card.policies import POLICIES
+from card.scenario import Scenario
+from card.simulation import simulate
+from card.studies.bootstrap import RESAMPLES, reductions, resampled_means
+from card.studies.scenario_values import Difference, differences
+
+QUANTITIES = ("delay_s", "energy_j", "device_energy_j")
+"""Quantities whose means are compared."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Mean of one quantity under one policy in two scenarios, and how far it moves."""
+
+    policy: str
+    """Name of the policy."""
+    quantity: str
+    """One of `QUANTITIES`."""
+    first: float
+    """Mean in the first scenario [s or J]."""
+    second: float
+    """Mean in the second scenario [s or J]."""
+    change: float
+    """Second mean less first mean [s or J]."""
+    low: float | None
+    """Lower end of the change's bootstrap 95 % interval; None for a single round."""
+    high: float | None
+    """Upper end of that interval."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two scenarios, in what they are given and in what comes out."""
+
+    titles: tuple[str, str]
+    """Titles of both."""
+    rounds: int
+    """Rounds simulated."""
+    seed: int
+    """Seed of both simulations."""
+    parameters: tuple[Difference, ...]
+    """Values that differ."""
+    changes: tuple[Change, ...]
+    """Means of every policy in both."""
+    reductions: tuple[dict[str, Any], dict[str, Any]]
+    """CARD's reductions in each, as `card.studies.bootstrap.reductions` gives them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `card compare --json` prints them."""
+        return asdict(self) | {"parameters": [item._asdict() for item in self.parameters]}
+
+
+def compare(
+    first: Scenario, second: Scenario, rounds: int | None = None, seed: int | None = None
+) -> Comparison:
+    """Compare two scenarios on the same random numbers.
+
+    Parameters
+    ----------
+    first
+        The scenario that changes are counted from.
+    second
+        The scenario that they lead to.
+    rounds
+        Rounds of both simulations; the first scenario's when None.
+    seed
+        Seed of both simulations; likewise.
+
+    Returns
+    -------
+    Comparison
+        Its intervals come from resampling rounds, the same in both scenarios, since a round of one
+        and the round of that number in the other share their random numbers.
+
+    Raises
+    ------
+    ScenarioError
+        If a scenario has a device that no cut fits, or rounds or seed are refused.
+    """
+    rounds = first.simulation.rounds if rounds is None else rounds
+    seed = first.simulation.seed if seed is None else seed
+    runs = [simulate(scenario, None, rounds, seed) for scenario in (first, second)]
+    tables = [
+        run[list(QUANTITIES)]
+        .mean(("state", "device"))
+        .to_dataarray()
+        .transpose(..., "round")
+        .values
+        for run in runs
+    ]
+    means = np.stack([table.mean(axis=-1) for table in tables])
+    drawn = resampled_means(np.random.default_rng([seed, 4]), np.stack(tables), RESAMPLES)
+    low, high = np.quantile(drawn[:, 1] - drawn[:, 0], [0.025, 0.975], axis=0)
+    known = rounds > 1
+    changes = [
+        Change(
+            policy,
+            quantity,
+            first=float(means[0, row, column]),
+            second=float(means[1, row, column]),
+            change=float(means[1, row, column] - means[0, row, column]),
+            low=float(low[row, column]) if known else None,
+            high=float(high[row, column]) if known else None,
+        )
+        for column, policy in enumerate(POLICIES)
+        for row, quantity in enumerate(QUANTITIES)
+    ]
+    return Comparison(
+        titles=(first.title, second.title),
+        rounds=rounds,
+        seed=seed,
+        parameters=tuple(differences(first, second)),
+        changes=tuple(changes),
+        reductions=(reductions(runs[0]), reductions(runs[1])),
+    )

@@ -1,0 +1,141 @@
+"""Every value of a scenario under the path that addresses it, and what differs between two."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from card.base.provenance import Source
+from card.scenario import Scenario
+
+_FEW = 2
+"""Changed items of a list up to which each is named; more are shown beside each other."""
+
+
+class Parameter(NamedTuple):
+    """One value of a scenario and where it comes from."""
+
+    path: str
+    """What addresses it, as in `devices.device-1.distance_m`."""
+    shared: str
+    """The path without the name of a list item, as in `devices.distance_m`."""
+    value: Any
+    """The value itself."""
+    unit: str
+    """Its unit; empty where it has none."""
+    source: Source | None
+    """Where it comes from; None where nothing is said."""
+
+
+class Difference(NamedTuple):
+    """One value that two scenarios do not share, or the values of one key in all list items."""
+
+    path: str
+    """What addresses it in both."""
+    first: Any
+    """Value in the first scenario; a list over items where the path names none."""
+    second: Any
+    """Value in the second scenario; likewise."""
+    unit: str
+    """Its unit; empty where it has none."""
+
+
+def parameters(scenario: Scenario) -> Iterator[Parameter]:
+    """Every value of a scenario, under the path that addresses it."""
+    for path, shared, value, unit in _leaves(scenario, "", ""):
+        yield Parameter(path, shared, value, unit, scenario.source_of(path))
+
+
+def _leaves(part: BaseModel, prefix: str, shared: str) -> Iterator[tuple[str, str, Any, str]]:
+    for key, field in type(part).model_fields.items():
+        value, path, common = getattr(part, key), f"{prefix}{key}", f"{shared}{key}"
+        if key in ("title", "name", "sources"):
+            continue
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{path}.", f"{common}.")
+        elif isinstance(value, Mapping):
+            for name, item in value.items():
+                yield from _leaves(item, f"{path}.{name}.", f"{common}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for item in value:
+                yield from _leaves(item, f"{path}.{item.name}.", f"{common}.")
+        else:
+            yield path, common, value, unit_in(field.description)
+
+
+def joined(items: Iterable[Parameter]) -> Iterator[Parameter]:
+    """One entry for the values of all list items, where they have one source."""
+    groups: dict[str, list[Parameter]] = {}
+    for item in items:
+        groups.setdefault(item.shared, []).append(item)
+    for shared, group in groups.items():
+        if len(group) > 1 and all(item.source == group[0].source for item in group):
+            yield group[0]._replace(path=shared, value=[item.value for item in group])
+        else:
+            yield from group
+
+
+def differences(first: Scenario, second: Scenario) -> list[Difference]:
+    """Values that differ between two scenarios, in the order of their keys.
+
+    A list whose items have other names in the second scenario, or many other values, is one entry
+    with the values of all its items, unless one value is that of every item in both.
+    """
+    before, after = _grouped(first), _grouped(second)
+    found = []
+    for shared, ours in before.items():
+        theirs = after[shared]
+        changed = [path for path in ours if path in theirs and ours[path] != theirs[path]]
+        unit = next(iter(ours.values())).unit
+        if ours.keys() == theirs.keys() and len(changed) <= _FEW:
+            found += [
+                Difference(path, ours[path].value, theirs[path].value, unit) for path in changed
+            ]
+            continue
+        old, new = ([item.value for item in side.values()] for side in (ours, theirs))
+        if old != new and len({repr(value) for value in (*old, *new)}) > 1:
+            found.append(Difference(shared, old, new, unit))
+    devices = [[device.name for device in one.devices] for one in (first, second)]
+    states = [list(one.channel_states) for one in (first, second)]
+    for path, (old, new) in {"devices": devices, "channel_states": states}.items():
+        if old != new:
+            at = next((i for i, d in enumerate(found) if d.path.startswith(path)), len(found))
+            found.insert(at, Difference(path, old, new, ""))
+    return found
+
+
+def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
+    """Values by shared path and path, without sources, which are no values of the model."""
+    groups: dict[str, dict[str, Parameter]] = {}
+    for item in parameters(scenario):
+        groups.setdefault(item.shared, {})[item.path] = item._replace(source=None)
+    return groups
+
+
+def unit_in(description: str | None) -> str:
+    """Unit that a field's description carries in brackets."""
+    found = re.search(r"\[(.+?)\]", description or "")
+    return found[1] if found else ""
+
+
+def show(value: Any) -> str:
+    """Value as a reader writes it: 10,000,000 rather than 1e+07; repeats in a list are counted."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        runs = [(key, len(list(group))) for key, group in groupby(map(show, value))]
+        return ", ".join(f"{count} × {key}" if count > 1 else key for key, count in runs)
+    if isinstance(value, (int, float)):
+        return f"{value:,.10g}".replace("-", "−")
+    return str(value)
+
+
+def with_unit(value: Any, unit: str) -> str:
+    """Value as a reader writes it, with its unit."""
+    return show(value) if value is None else f"{show(value)} {unit}".strip()

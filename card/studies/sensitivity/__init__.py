@@ -1,0 +1,28 @@
+"""How results depend on what was assumed: by finite variations, and by slopes."""
+
+from card.studies.sensitivity.slopes import CONTINUOUS, REDUCTIONS, gradients, tangents
+from card.studies.sensitivity.variations import (
+    ALTERNATIVES,
+    VARIED_KINDS,
+    Effect,
+    Variation,
+    alternatives,
+    effects,
+    side_by_side,
+    variations,
+)
+
+__all__ = [
+    "ALTERNATIVES",
+    "CONTINUOUS",
+    "REDUCTIONS",
+    "VARIED_KINDS",
+    "Effect",
+    "Variation",
+    "alternatives",
+    "effects",
+    "gradients",
+    "side_by_side",
+    "tangents",
+    "variations",
+]

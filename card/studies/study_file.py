@@ -1,0 +1,191 @@
+"""Study files: what one starts from and what it sweeps; and a commented one to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from card.base.errors import ScenarioError, from_validation
+from card.base.schema import Count, Name, Record
+from card.base.yaml_files import read_yaml
+from card.costs import system
+from card.hardware import catalogue
+from card.scenario import (
+    Scenario,
+    llm_names,
+    load_scenario,
+    scenario_file,
+    scenario_names,
+    study_names,
+)
+from card.studies.sweep_grid import Grid, label
+
+
+class Sweep(Record):
+    """Which scenarios a study sweeps over, and what it scores on each."""
+
+    over: Annotated[
+        dict[Name, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)
+    ]
+    """Values per dotted path, e.g. `objective.delay_weight`."""
+    policies: Annotated[tuple[Name, ...], Field(min_length=1)] = (
+        "card",
+        "device_only",
+        "server_only",
+    )
+    """Names of the policies to score."""
+    rounds: Count | None = None
+    """Rounds of every point; null for the study's own."""
+    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """Seed of every point; null for the study's own."""
+
+
+class _File(Record):
+    """The part of a study file that is no scenario."""
+
+    sweep: Sweep
+
+
+@dataclass(frozen=True)
+class Study:
+    """A scenario together with what it was made from."""
+
+    name: str
+    """Name of the file, without its ending."""
+    scenario: Scenario
+    """The study's scenario, whole."""
+    base_name: str
+    """What it differs from; `nominal` for a file that names no base."""
+    base: Scenario
+    """That base, whole."""
+    sweep: Sweep | None
+    """What it sweeps, if anything."""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether a scenario or study of this name comes with the package."""
+        return self.name in (*scenario_names(), *study_names())
+
+
+def load_study(name_or_path: str | Path) -> Study:
+    """Load a study with its base and its sweep, and refuse whatever is wrong in any of them.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped scenario or study, or path of a scenario or study file.
+
+    Raises
+    ------
+    ScenarioError
+        If the file, its base or its sweep is malformed, a key unknown, or a value out of range.
+    """
+    path = scenario_file(name_or_path)
+    scenario, raw = load_scenario(path), read_yaml(path)
+    system(scenario)  # refuses what only the LLM's dimensions can tell, such as memory
+    base_name = raw.get("base", "nominal")
+    base = load_scenario(scenario_file(base_name, path.parent if "base" in raw else None))
+    return Study(path.stem, scenario, Path(base_name).stem, base, _sweep(scenario, raw))
+
+
+def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:
+    part = {"sweep": raw.get("sweep")}
+    if part["sweep"] is None:
+        return None
+    try:
+        plan = _File.model_validate(part).sweep
+    except ValidationError as error:
+        raise from_validation(error, _File, part) from None
+    try:
+        Grid.checked(scenario, plan.over, plan.policies, plan.rounds, plan.seed)
+    except ScenarioError as error:
+        raise ScenarioError(f"sweep.{error}") from None
+    return plan
+
+
+def new_study(name: str, base: str = "nominal") -> str:
+    """Text of a study that changes nothing yet: every key of its base, commented out.
+
+    Parameters
+    ----------
+    name
+        Name of the study.
+    base
+        Name of a shipped scenario or study, or path of a file, beside which the study will lie.
+
+    Raises
+    ------
+    ScenarioError
+        If the base is refused.
+    """
+    scenario = load_scenario(base)
+    lines = [
+        "# A study: whatever it does not name is taken from its base. Remove a `#` and change the",
+        "# value behind it; `card schema` prints a schema from which editors complete.",
+        *_catalogue("LLMs", llm_names()),
+        *_catalogue("Hardware", catalogue()),
+        "",
+        f"base: {label(base)}",
+        f"title: {label(f'{name}, a study of what changes when …')}",
+        "",
+        *(f"#{line}" if line else line for line in _keys(scenario, "", set())),
+        "",
+        "# Where your values come from. Kinds: datasheet, config, derived, assumed, measured.",
+        "#sources:",
+        '#  link.bandwidth_hz: {kind: assumed, source: "The reason for this value."}',
+        "",
+        f"# Values to compare: `card sweep {name}.yml` computes every combination.",
+        "#sweep:",
+        "#  over:",
+        "#    objective.delay_weight: [0.2, 0.5, 0.8]",
+        "#  policies: [card, device_only, server_only]",
+    ]
+    return "\n".join(lines)
+
+
+def _catalogue(what: str, names: Iterable[str]) -> list[str]:
+    listed = f"# {what}: {', '.join(names)}."
+    return wrap(listed, 99, subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _keys(part: BaseModel, indent: str, told: set[str]) -> Iterator[str]:
+    """Lines of YAML for every value of a part of a scenario; the first of a kind is explained."""
+    for key, field in type(part).model_fields.items():
+        value = getattr(part, key)
+        if key in ("title", "name", "sources"):
+            continue
+        if isinstance(value, BaseModel):
+            yield f"{indent}{key}:"
+            yield from _keys(value, f"{indent}  ", told)
+            yield ""
+        elif isinstance(value, dict):
+            yield f"{indent}{key}:  # another name adds one, null removes one"
+            for name, item in value.items():
+                yield f"{indent}  {name}:"
+                yield from _keys(item, f"{indent}    ", told)
+            yield ""
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            yield f"{indent}{key}:  # by name; null removes one; a list replaces all of them"
+            for item in value:
+                yield f"{indent}  {item.name}:"
+                yield from _keys(item, f"{indent}    ", told)
+            yield ""
+        else:
+            plain = list(value) if isinstance(value, tuple) else value
+            meaning = f"{type(part).__name__}.{key}"
+            note = "" if meaning in told else f"  # {_meaning(field)}"
+            told.add(meaning)
+            yield f"{indent}{key}: {label(plain)}{note}"
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What a value means, and the choices it has."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    listed = f" One of {', '.join(map(str, choices))}." if choices else ""
+    return " ".join(str(field.description).replace("`", "").split()) + listed

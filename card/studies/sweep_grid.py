@@ -1,0 +1,274 @@
+"""Grids of scenario values: checked first, cut into blocks, computed point by point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import combinations, product
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from card.base.arguments import check_whole
+from card.base.arrays import check_library, one_thread
+from card.base.errors import ScenarioError
+from card.base.units import FloatArray
+from card.costs import System
+from card.policies import Policy, named
+from card.scenario import Scenario
+from card.simulation import UNITS, draw, outcomes
+from card.studies.scenario_values import parameters
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Block = tuple[slice, ...]
+"""Part of a grid, one slice per path."""
+Arrays = dict[str, FloatArray]
+"""Means per quantity, dims `(*paths, policy, state, device)`."""
+
+BLOCKS = 64
+"""Blocks that a grid is cut into, until a block holds `POINTS`."""
+POINTS = 256
+"""Points of a block at most, so that a minute's work is never lost."""
+BLOCK_BYTES = 2**24
+"""Size of a block's means at most [byte], so that a few in flight keep memory bounded."""
+
+
+def round_means(
+    scenario: Scenario,
+    chosen: Mapping[str, Policy],
+    rounds: int | None,
+    seed: int | None,
+    library: str = "numpy",
+) -> Arrays:
+    """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`."""
+    arrays = System.of(scenario)
+    draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
+    number = scenario.simulation.seed if seed is None else seed
+    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
+
+    def mean(values: Any) -> FloatArray:
+        return backend.numpy(backend.xp.mean(backend.floats(values), axis=-1))
+
+    return {name: np.stack([mean(result[name]) for result in results]) for name in results[0]}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Scenarios that differ in the values of some paths, and the policies to score on each."""
+
+    scenario: Scenario
+    """What the paths vary."""
+    over: dict[str, list[Any]]
+    """Values per dotted path."""
+    policies: tuple[str, ...]
+    """Names of the policies."""
+    rounds: int | None
+    """Rounds of every point; the scenario's when None."""
+    seed: int | None
+    """Seed of every point; the scenario's when None."""
+    library: str = "numpy"
+    """What computes, one of `card.base.arrays.LIBRARIES`."""
+
+    @classmethod
+    def checked(
+        cls,
+        scenario: Scenario,
+        over: Mapping[str, Sequence[Any]],
+        policies: Sequence[str],
+        rounds: int | None = None,
+        seed: int | None = None,
+        library: str = "numpy",
+    ) -> Grid:
+        """Grid of which every value has been tried, the other paths at their first.
+
+        Raises
+        ------
+        ScenarioError
+            If a path is unknown or given twice, a value refused, or a list empty.
+        """
+        if not isinstance(over, Mapping) or not over:
+            raise ScenarioError(
+                f"over = {over!r:.40} is not allowed; give values per path, e.g. "
+                "objective.delay_weight: [0.2, 0.8]."
+            )
+        if isinstance(policies, str) or not isinstance(policies, Sequence) or not policies:
+            raise ScenarioError(
+                f"policies = {policies!r:.40} is not allowed; give a list of names, e.g. [card]."
+            )
+        named(list(policies))
+        _once("policies", list(policies))
+        for name, number, least in (("rounds", rounds, 1), ("seed", seed, 0)):
+            if number is not None:
+                check_whole(name, number, least)
+        check_library(library)
+        grid = cls(
+            scenario,
+            {str(path): _listed(path, values) for path, values in over.items()},
+            tuple(policies),
+            rounds,
+            seed,
+            library,
+        )
+        grid._check_paths()
+        return grid
+
+    def _check_paths(self) -> None:
+        for path in self.over:
+            if path.split(".")[0] in ("title", "sources"):
+                raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
+        for one, other in combinations(sorted(self.over), 2):
+            if other.startswith(f"{one}."):
+                raise ScenarioError(f"over: {other} is a part of {one}; sweep one of them.")
+        first = {path: values[0] for path, values in self.over.items()}
+        if len(first) > 1:
+            self._check_point(f"over, at {_where(first)}", first)
+        for path, values in self.over.items():
+            for value in values[len(first) > 1 :]:
+                what = f"over.{path}, value {label(value)}"
+                self._check_point(what, {**first, path: value})
+
+    def _check_point(self, what: str, values: Mapping[str, Any]) -> None:
+        try:
+            point = self.scenario.updated(values)
+            System.of(point)
+        except ScenarioError as error:
+            raise ScenarioError(f"{what}: {error}") from None
+        for part, ours, theirs in (
+            ("devices", _names(self.scenario), _names(point)),
+            ("channel_states", list(self.scenario.channel_states), list(point.channel_states)),
+        ):
+            if ours != theirs:
+                raise ScenarioError(
+                    f"{what}: {part} are then {', '.join(theirs)}; all points need the same, "
+                    f"{', '.join(ours)}. Compare two studies instead."
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Values per path."""
+        return tuple(len(values) for values in self.over.values())
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of the means."""
+        return (*self.over, "policy", "state", "device")
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Values per path in a block, whole last paths, so that a block is a run of points."""
+        inner = (len(self.policies), len(self.scenario.channel_states), len(self.scenario.devices))
+        point_bytes = 8 * len(UNITS) * prod(inner)
+        points = min(max(1, ceil(prod(self.shape) / BLOCKS)), POINTS, BLOCK_BYTES // point_bytes)
+        shape = []
+        for size in reversed(self.shape):
+            shape.append(max(1, min(size, points)))
+            points //= size
+        return tuple(reversed(shape))
+
+    def blocks(self) -> Iterator[Block]:
+        """The blocks, in the order of their points."""
+        starts = (
+            range(0, size, step) for size, step in zip(self.shape, self.block_shape, strict=True)
+        )
+        for corner in product(*starts):
+            yield tuple(
+                slice(start, min(start + step, size))
+                for start, step, size in zip(corner, self.block_shape, self.shape, strict=True)
+            )
+
+    def compute(self, block: Block) -> Arrays:
+        """Means of a block's points."""
+        chosen = named(self.policies)
+        values = [items[part] for items, part in zip(self.over.values(), block, strict=True)]
+        points = []
+        for combination in product(*values):
+            point = dict(zip(self.over, combination, strict=True))
+            try:
+                changed = self.scenario.updated(point)
+                with one_thread():  # other threads or processes compute other blocks meanwhile
+                    found = round_means(changed, chosen, self.rounds, self.seed, self.library)
+                points.append(found)
+            except ScenarioError as error:
+                raise ScenarioError(f"at {_where(point)}: {error}") from None
+        sizes = tuple(map(len, values))
+        stacked = {name: np.stack([point[name] for point in points]) for name in points[0]}
+        return {name: item.reshape(*sizes, *item.shape[1:]) for name, item in stacked.items()}
+
+    def dataset(self, arrays: Mapping[str, Any]) -> xr.Dataset:
+        """Means with coordinates, units and provenance."""
+        import xarray as xr  # xarray brings pandas, which `import card` must not load
+
+        units = {item.path: item.unit for item in parameters(self.scenario)}
+        axes = {
+            path: (path, _coordinate(values), {"units": units[path]} if units.get(path) else {})
+            for path, values in self.over.items()
+        }
+        return xr.Dataset(
+            {name: (self.dims, array, {"units": UNITS[name]}) for name, array in arrays.items()},
+            coords={
+                **axes,
+                "policy": list(self.policies),
+                "state": list(self.scenario.channel_states),
+                "device": _names(self.scenario),
+            },
+            attrs=self.provenance(),
+        )
+
+    def provenance(self) -> dict[str, str | int]:
+        """What the means were computed from: the whole scenario with its sources, and the sweep."""
+        simulation = self.scenario.simulation
+        return {
+            "title": self.scenario.title,
+            "scenario": json.dumps(self.scenario.model_dump(mode="json")),
+            "sweep": json.dumps(self.over),
+            "rounds": simulation.rounds if self.rounds is None else self.rounds,
+            "seed": simulation.seed if self.seed is None else self.seed,
+            "library": self.library,
+            "source": f"card {metadata.version('card')}",
+        }
+
+
+def label(value: Any) -> str:
+    """A value as a study file writes it on one line."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _where(point: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path} = {label(value)}" for path, value in point.items())
+
+
+def _coordinate(values: Sequence[Any]) -> list[Any]:
+    """Values as an axis: numbers or words as they are, anything else as a study file writes it."""
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    return list(values) if numbers else [v if isinstance(v, str) else label(v) for v in values]
+
+
+def _listed(path: str, values: Any) -> list[Any]:
+    """Values of a path, as plain numbers, words, lists and mappings."""
+    plain = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(plain, (str, Mapping)) or not isinstance(plain, Sequence) or not plain:
+        raise ScenarioError(
+            f"over.{path} = {plain!r:.40} is not allowed; give a list of values, e.g. [1, 2]."
+        )
+    items = [item.item() if isinstance(item, np.generic) else item for item in plain]
+    _once(f"over.{path}", [json.dumps(item, default=str) for item in items])
+    return [list(item) if isinstance(item, tuple) else item for item in items]
+
+
+def _once(what: str, items: Sequence[str]) -> None:
+    twice = [item for item in items if items.count(item) > 1]
+    if twice:
+        raise ScenarioError(f"{what}: {twice[0]} is given twice; give each value once.")
+
+
+def _names(scenario: Scenario) -> list[str]:
+    return [device.name for device in scenario.devices]

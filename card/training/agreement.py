@@ -1,0 +1,198 @@
+"""What the edge server and a device must hold alike before they train one LLM together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from card.base.data import DATA
+from card.base.errors import ScenarioError
+from card.costs import System, system
+from card.llm import Architecture, architecture, public_config
+from card.scenario import Scenario
+from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
+from card.training.llm.text import TOKENIZER, read_tokenizer
+from card.training.wire.limits import frame_bytes
+from card.training.wire.link_rates import LARGEST_PROBE_BYTES
+from card.training.wire.tensors import TensorSpec
+from card.training.wire.transport import VERSION
+from card.training.wire.wire_pb2 import Hello
+
+DTYPES = {16: torch.bfloat16, 32: torch.float32}
+"""Number formats that cross the link, by bits per element."""
+
+_SLACK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One LLM to fine-tune over one scenario."""
+
+    scenario: Scenario
+    """Devices, training, adapters and the hardware that decisions are made for."""
+    llm: AdaptedLlm
+    """The LLM with its adapters, identical at every end."""
+    tokenizer: Tokenizer
+    """What makes text into token ids."""
+    tokenizer_hash: str
+    """SHA-256 of its file."""
+
+    @classmethod
+    def open(cls, scenario: Scenario, weights: Path | None = None) -> Job:
+        """Load a scenario's LLM, and the tokenizer that belongs to it.
+
+        Parameters
+        ----------
+        scenario
+            Names the LLM.
+        weights
+            Folder of a checkpoint, with its `tokenizer.json` if it has one. If not given, the
+            checkpoint in `data/checkpoints` is taken, or random weights where there is none.
+
+        Raises
+        ------
+        ScenarioError
+            If the runtime has no such number format, or the checkpoint is not the scenario's LLM.
+        """
+        training, lora = scenario.training, scenario.lora
+        for key, bits in {
+            "training.activation_bits": training.activation_bits,
+            "training.weight_bits": training.weight_bits,
+            "lora.adapter_bits": lora.adapter_bits,
+        }.items():
+            if bits not in DTYPES:
+                raise ScenarioError(
+                    f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
+                )
+        system(scenario)  # refuses what CARD could not decide
+        shipped = DATA / "checkpoints" / scenario.llm
+        folder = weights or (shipped if shipped.is_dir() else None)
+        dtype = DTYPES[training.weight_bits]
+        if folder is None:
+            llm = AdaptedLlm.build(public_config(scenario.llm), lora, dtype)
+        else:
+            llm = AdaptedLlm.load(folder, lora, dtype)
+            _check_same(llm.architecture, architecture(scenario.llm), folder)
+        own = folder / "tokenizer.json" if folder else TOKENIZER
+        path = own if own.is_file() else TOKENIZER
+        tokenizer, tokenizer_hash = read_tokenizer(path)
+        if tokenizer.get_vocab_size() > llm.vocabulary:
+            raise ScenarioError(
+                f"{path} has {tokenizer.get_vocab_size()} entries, {scenario.llm} only "
+                f"{llm.vocabulary}; put the LLM's own tokenizer.json beside its weights."
+            )
+        return cls(scenario, llm, tokenizer, tokenizer_hash)
+
+    @cached_property
+    def system(self) -> System:
+        """The arrays that decisions are made on."""
+        return system(self.scenario)
+
+    @cached_property
+    def scenario_hash(self) -> str:
+        """SHA-256 of all that the scenario says, but for titles and sources."""
+        said = self.scenario.model_dump(mode="json", exclude={"title", "sources"})
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def llm_fingerprint(self) -> str:
+        """SHA-256 of the LLM's configuration and frozen weights."""
+        return self.llm.fingerprint()
+
+    @property
+    def activation_dtype(self) -> torch.dtype:
+        """Number format of activations and their gradients on the link."""
+        return DTYPES[self.scenario.training.activation_bits]
+
+    def hello(self, device: str) -> Hello:
+        """What a device says of itself when it joins."""
+        lora = self.scenario.lora
+        return Hello(
+            version=VERSION,
+            device=device,
+            scenario_hash=self.scenario_hash,
+            llm_fingerprint=self.llm_fingerprint,
+            lora_rank=lora.rank,
+            lora_targets=lora.targets,
+            activation_dtype=str(self.activation_dtype),
+            tokenizer_hash=self.tokenizer_hash,
+        )
+
+    def objection(self, hello: Hello) -> str | None:
+        """Why a device cannot take part, in words that name what differs; None if it can."""
+        names = [device.name for device in self.scenario.devices]
+        if hello.device not in names:
+            return f"{hello.device!r} is no device of the scenario; it has {', '.join(names)}"
+        own = self.hello(hello.device)
+        for field, what in {
+            "version": "version of the conversation",
+            "lora_rank": "rank of the adapters",
+            "lora_targets": "projections with adapters",
+            "activation_dtype": "number format of activations",
+            "tokenizer_hash": "tokenizer",
+            "llm_fingerprint": "LLM (configuration and frozen weights)",
+            "scenario_hash": "scenario",
+        }.items():
+            theirs, ours = getattr(hello, field), getattr(own, field)
+            if theirs != ours:
+                return f"the {what} differs: {_short(theirs)} there, {_short(ours)} at the server"
+        return None
+
+    @cached_property
+    def activations(self) -> dict[str, TensorSpec]:
+        """What activations of one mini-batch, or their gradients, are on the link."""
+        training = self.scenario.training
+        shape = (training.batch_size, training.sequence_length, self.llm.hidden)
+        return {"hidden": TensorSpec(self.activation_dtype, shape)}
+
+    @cached_property
+    def smashed(self) -> dict[str, TensorSpec]:
+        """What the smashed data of one mini-batch are on the link."""
+        training = self.scenario.training
+        if training.topology == "u-shaped":
+            return self.activations
+        tokens = (training.batch_size, training.sequence_length)
+        return {**self.activations, "labels": TensorSpec(torch.int32, tokens)}
+
+    def device_side(self, cut: int) -> DeviceSide:
+        """The device's part of the LLM."""
+        return DeviceSide(self.llm, cut, self.scenario.training.topology, self.activation_dtype)
+
+    def server_side(self, cut: int) -> ServerSide:
+        """The server's part of the LLM."""
+        return ServerSide(self.llm, cut, self.scenario.training.topology, self.activation_dtype)
+
+    def adapters(self, cut: int) -> dict[str, TensorSpec]:
+        """Tensors of the adapters of blocks 1 to `cut`."""
+        return {
+            name: TensorSpec(tensor.dtype, tuple(tensor.shape))
+            for name, tensor in self.llm.adapters(0, cut).items()
+        }
+
+    @property
+    def largest_frame_bytes(self) -> int:
+        """Size that no message of this job exceeds [byte]."""
+        every = self.adapters(self.llm.num_blocks)
+        return max(frame_bytes(self.smashed, every), LARGEST_PROBE_BYTES + _SLACK_BYTES)
+
+
+def _check_same(found: Architecture, expected: Architecture, folder: Path) -> None:
+    """Refuse a checkpoint whose dimensions are not those of the scenario's LLM."""
+    for field in fields(Architecture):
+        theirs, ours = getattr(found, field.name), getattr(expected, field.name)
+        if theirs != ours and field.name not in ("name", "title"):
+            raise ScenarioError(
+                f"the checkpoint in {folder} is not {expected.name}: its {field.name} is {theirs}, "
+                f"not {ours}; give a checkpoint of {expected.name}, or name its LLM with --set llm."
+            )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text

@@ -1,0 +1,177 @@
+"""A device's end of split fine-tuning: its data stays here, the server names its blocks.
+
+The device remembers nothing between rounds: adapters come with each round, and the mini-batches of
+a round follow from seed, device and round. So it may leave and come back whenever it likes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import Any
+
+import grpc
+import numpy as np
+from torch.optim import Optimizer
+
+from card.base.errors import ScenarioError
+from card.training.agreement import Job
+from card.training.llm.split import Batch, DeviceSide, optimiser
+from card.training.llm.text import Tokens, mini_batch
+from card.training.wire.limits import Limits
+from card.training.wire.rounds import Exchange
+from card.training.wire.stream import PeerFinished, PeerRefused, Stream
+from card.training.wire.tensors import WireError
+from card.training.wire.transport import connect
+from card.training.wire.wire_pb2 import Assignment, Tensors
+
+Report = Callable[[str, Mapping[str, Any]], None]
+"""Takes the name of what happened, and its particulars."""
+
+PAUSE_S = 1.0
+"""Time between two attempts to reach the server [s]."""
+
+
+class ServerMissingError(Exception):
+    """The server could not be reached for longer than the device waits."""
+
+
+class Device:
+    """One device.
+
+    Parameters
+    ----------
+    job
+        LLM and scenario, the same as the server's.
+    name
+        Name of the device in the scenario.
+    tokens
+        Its data, token ids of shape `(tokens,)`.
+    report
+        Called with `joined`, `assigned`, `received`, `iteration`, `round`, `lost` or `finished`,
+        and what there is to say.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has no such device.
+    """
+
+    def __init__(self, job: Job, name: str, tokens: Tokens, report: Report) -> None:
+        index = job.scenario.device_index(name)
+        self._job, self._name, self._tokens, self._report = job, name, tokens, report
+        self._limits = Limits(job.largest_frame_bytes)
+        deepest = int(np.flatnonzero(job.system.feasible[index])[-1])
+        whole = deepest == job.llm.num_blocks
+        head = whole or job.scenario.training.topology == "u-shaped"
+        job.llm.keep(0, deepest, embedding=True, head=head)
+
+    def run(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        *,
+        patience_s: float = 600.0,
+    ) -> None:
+        """Take part until the server ends the run; come back whenever the connection is lost.
+
+        Parameters
+        ----------
+        address
+            The server's, as `host:port`.
+        credentials
+            This device's; None on a loopback address.
+        patience_s
+            How long to go on without reaching the server [s].
+
+        Raises
+        ------
+        ScenarioError
+            If the server turns the device away, with its reason.
+        ServerMissingError
+            If the server is out of reach for too long.
+        """
+        heard_s = time.monotonic()
+        while True:
+            try:
+                with connect(address, credentials, self._limits) as stream:
+                    stream.send(self._job.hello(self._name))
+                    timeout_s = stream.receive(
+                        "welcome", timeout_s=self._limits.silence_s
+                    ).timeout_s
+                    self._report("joined", {"device": self._name})
+                    while True:
+                        heard_s = time.monotonic()
+                        task = stream.receive("assignment", timeout_s=patience_s)
+                        self._round(stream, task, timeout_s)
+            except PeerFinished as end:
+                self._report("finished", {"reason": str(end)})
+                return
+            except PeerRefused as refusal:
+                raise ScenarioError(f"the server turned {self._name} away: {refusal}.") from None
+            except WireError as error:
+                self._report("lost", {"reason": str(error)})
+                if time.monotonic() - heard_s > patience_s:
+                    raise ServerMissingError(
+                        f"{address} was out of reach for {patience_s:g} s: {error}."
+                    ) from None
+                time.sleep(PAUSE_S)
+
+    def _round(self, stream: Stream, task: Assignment, timeout_s: float) -> None:
+        """Adapters down, mini-batches, adapters up."""
+        job, cut, training = self._job, task.cut, self._job.scenario.training
+        self._report("assigned", {"round": task.round, "cut": cut, "iterations": task.iterations})
+        exchange = Exchange(stream, task.round, timeout_s)
+        if cut:
+            job.llm.load_adapters(exchange.receive(Tensors.ADAPTERS, job.adapters(cut)))
+        side = job.device_side(cut)
+        update = optimiser(job.llm.trained(0, cut), task.learning_rate)
+        update.zero_grad()  # a lost round may have left some
+        losses = []
+        for exchange.iteration in range(1, task.iterations + 1):
+            self._report("iterating", {"round": task.round, "iteration": exchange.iteration})
+            key = (task.seed, self._name, task.round, exchange.iteration)
+            batch = mini_batch(self._tokens, training.batch_size, training.sequence_length, *key)
+            losses.append(self._mini_batch(exchange, side, batch, update))
+            self._report(
+                "iteration",
+                {"round": task.round, "iteration": exchange.iteration, "loss": losses[-1]},
+            )
+        if cut:
+            exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
+        self._report("round", {"round": task.round, "cut": cut, "loss": fmean(losses)})
+
+    def _mini_batch(
+        self, exchange: Exchange, side: DeviceSide, batch: Batch, update: Optimizer
+    ) -> float:
+        """Train one mini-batch; its loss. Whoever computes the loss tells it first."""
+        job, cut = self._job, side.cut
+        with exchange.computing():
+            smashed = side.forward(batch)
+        if cut == job.llm.num_blocks:
+            with exchange.computing():
+                loss = side.finish()
+                _step(update)
+            exchange.tell(loss)
+            return loss
+        exchange.send(Tensors.SMASHED, smashed)
+        if job.scenario.training.topology == "vanilla":
+            loss = exchange.told()
+        else:
+            final = exchange.receive(Tensors.HIDDEN, job.activations)["hidden"]
+            with exchange.computing():
+                loss, gradient_up = side.head(final)
+            exchange.tell(loss)
+            exchange.send(Tensors.HIDDEN_GRADIENT, {"hidden": gradient_up})
+        if cut:
+            gradient = exchange.receive(Tensors.GRADIENT, job.activations)["hidden"]
+            with exchange.computing():
+                side.backward(gradient)
+                _step(update)
+        return loss
+
+
+def _step(update: Optimizer) -> None:
+    update.step()
+    update.zero_grad()

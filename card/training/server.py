@@ -1,0 +1,320 @@
+"""The edge server's end of split fine-tuning: devices take turns, CARD chooses each round's cut.
+
+A round that fails changes nothing: the adapters of the last completed round come back, and the next
+device has its turn. Every completed round is a checkpoint, from which a killed server goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from card.base.errors import ScenarioError
+from card.costs import evaluate
+from card.solver import solve
+from card.training import checkpoint
+from card.training.agreement import Job
+from card.training.llm.split import SplitError, optimiser
+from card.training.roster import Roster
+from card.training.wire.limits import Limits
+from card.training.wire.link_rates import measure_link
+from card.training.wire.rounds import Exchange
+from card.training.wire.stream import PeerGone, PeerStalled, Stream
+from card.training.wire.tensors import WireError
+from card.training.wire.transport import listen
+from card.training.wire.wire_pb2 import Assignment, Tensors, Welcome
+
+Report = Callable[[str, Mapping[str, Any]], None]
+"""Takes the name of what happened, and its particulars."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a run is, and what it puts up with."""
+
+    rounds: int
+    """Rounds in all; a round is one device's turn."""
+    learning_rate: float
+    """Step size of AdamW, whose moments start anew in every round."""
+    timeout_s: float = 60.0
+    """Longest silence of a device within its round [s]."""
+    patience_s: float = 600.0
+    """Longest wait for a device to connect [s]."""
+    wait_for: int = 1
+    """Devices that must be connected before the first round."""
+    cuts: tuple[int, ...] = ()
+    """Cuts to go through, round by round, in place of CARD's; none lets CARD decide."""
+
+
+class DevicesMissingError(Exception):
+    """No device connected in time; the run can go on from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is decided for one round."""
+
+    round: int
+    device: str
+    cut: int
+    frequency_hz: float
+    predicted_delay_s: float
+    predicted_energy_j: float
+    uplink_bps: float
+    downlink_bps: float
+    round_trip_s: float
+
+
+class Server:
+    """One run of split fine-tuning.
+
+    Parameters
+    ----------
+    job
+        LLM and scenario.
+    terms
+        Length and limits of the run.
+    folder
+        Where checkpoints are kept; a run that is there goes on.
+    report
+        Called with `joined`, `refused`, `planned`, `iteration`, `round`, `lost` or `finished`, and
+        what there is to say.
+
+    Raises
+    ------
+    ScenarioError
+        If the cut is not one of the LLM's, or the folder holds another run.
+    """
+
+    def __init__(self, job: Job, terms: Terms, folder: Path, report: Report) -> None:
+        self._job, self._terms, self._folder, self._report = job, terms, folder, report
+        self._roster = Roster([device.name for device in job.scenario.devices])
+        self._identity = {"scenario": job.scenario_hash, "llm": job.llm_fingerprint}
+        self._done = 0
+        self._last: str | None = None
+        allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
+        for cut in terms.cuts:
+            if cut not in allowed:
+                raise ScenarioError(
+                    f"cut = {cut} is not allowed; give one that fits all devices, of "
+                    f"{', '.join(map(str, allowed))}."
+                )
+
+    def resume(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        ScenarioError
+            If it is of another scenario or LLM.
+        """
+        for what, own in self._identity.items():
+            if found.state.get(what) != own:
+                raise ScenarioError(
+                    f"{self._folder} holds a run of another {what}; choose another folder."
+                )
+        self._job.llm.load_adapters(found.adapters)
+        self._done, self._last = found.round, found.state["last"]
+
+    def run(self, address: str, credentials: grpc.ServerCredentials | None) -> None:
+        """Serve devices until all rounds are completed.
+
+        Raises
+        ------
+        ScenarioError
+            If the address cannot be listened on.
+        DevicesMissingError
+            If no device connects for longer than the terms allow.
+        """
+        limits = Limits(self._job.largest_frame_bytes)
+        with listen(address, credentials, limits, self._welcome) as listener:
+            self._report("listening", {"address": listener.address, "round": self._done})
+            at_least = self._terms.wait_for
+            while self._done < self._terms.rounds:
+                turn = self._roster.next(
+                    self._last, patience_s=self._terms.patience_s, at_least=at_least
+                )
+                if turn is None:
+                    raise DevicesMissingError(
+                        f"no device connected for {self._terms.patience_s:g} s; start one with "
+                        f"card join, and card serve again: it goes on after round {self._done}."
+                    )
+                at_least = 1
+                self._turn(*turn)
+            self._report("finished", {"rounds": self._done})
+            self._roster.dismiss("all rounds are completed")
+
+    def _welcome(self, stream: Stream, peer_name: str | None) -> None:
+        """Runs on a thread of its own for each connection, as long as it lasts."""
+        hello = stream.receive("hello", timeout_s=self._terms.timeout_s)
+        reason = self._job.objection(hello)
+        if peer_name not in (None, hello.device):
+            reason = f"the certificate is that of {peer_name}, not of {hello.device}"
+        if reason:
+            self._report("refused", {"device": hello.device, "reason": reason})
+            stream.refuse(reason)
+            return
+        stream.send(Welcome(timeout_s=self._terms.timeout_s))
+        self._report("joined", {"device": hello.device})
+        self._roster.enter(hello.device, stream)
+        stream.wait_closed()
+        self._roster.leave(hello.device, stream)
+
+    def _turn(self, device: str, stream: Stream) -> None:
+        """One round of one device, or nothing at all."""
+        before = self._job.llm.adapters(0, self._job.llm.num_blocks)
+        before = {name: tensor.clone() for name, tensor in before.items()}
+        try:
+            plan = self._decide(device, stream)
+            self._report("planned", asdict(plan))
+            outcome = _Round(self._job, self._terms, plan, stream, self._report).play()
+        except (WireError, SplitError) as error:
+            self._job.llm.load_adapters(before)
+            self._roster.leave(device, stream)
+            if isinstance(error, PeerGone | PeerStalled):
+                stream.close()
+            else:
+                stream.refuse(str(error))
+            lost = {"round": self._done + 1, "device": device, "reason": str(error)}
+            self._report("lost", lost)
+            self._last = device
+            return
+        self._report("round", {**asdict(plan), **outcome})
+        self._done, self._last = plan.round, device
+        state = {"last": device, **self._identity}
+        adapters = self._job.llm.adapters(0, self._job.llm.num_blocks)
+        path = checkpoint.save(self._folder, plan.round, adapters, state)
+        self._report("saved", {"round": plan.round, "path": str(path)})
+
+    def _decide(self, device: str, stream: Stream) -> _Plan:
+        rates = measure_link(stream, self._terms.timeout_s)
+        arrays = self._job.system
+        index = arrays.device_names.index(device)
+        up, down = rates.uplink_bps, rates.downlink_bps
+        decision = solve(arrays, index, up, down)
+        cuts = self._terms.cuts
+        cut = cuts[self._done % len(cuts)] if cuts else int(decision.cut)
+        clock = float(decision.frequency_hz)
+        costs = evaluate(arrays, index, cut, clock, up, down)
+        return _Plan(
+            round=self._done + 1,
+            device=device,
+            cut=cut,
+            frequency_hz=clock,
+            predicted_delay_s=float(costs.delay_s),
+            predicted_energy_j=float(costs.energy_j),
+            uplink_bps=up,
+            downlink_bps=down,
+            round_trip_s=rates.round_trip_s,
+        )
+
+
+class _Round:
+    """The server's part in one round."""
+
+    def __init__(self, job: Job, terms: Terms, plan: _Plan, stream: Stream, report: Report) -> None:
+        self._job, self._terms, self._plan = job, terms, plan
+        self._stream, self._report = stream, report
+        self._exchange = Exchange(stream, plan.round, terms.timeout_s)
+        self._side = job.server_side(plan.cut)
+        trained = job.llm.trained(plan.cut, job.llm.num_blocks)
+        self._optimiser = optimiser(trained, terms.learning_rate)
+        self._optimiser.zero_grad()  # a lost round may have left some
+        self._start_s = time.perf_counter()
+
+    def play(self) -> dict[str, float]:
+        """Adapters down, mini-batches, adapters up; returns what was measured."""
+        job, cut, exchange = self._job, self._plan.cut, self._exchange
+        iterations = job.scenario.training.local_iterations
+        before = _traffic(self._stream)
+        self._stream.send(
+            Assignment(
+                round=self._plan.round,
+                cut=cut,
+                frequency_hz=self._plan.frequency_hz,
+                iterations=iterations,
+                learning_rate=self._terms.learning_rate,
+                seed=job.scenario.simulation.seed,
+            )
+        )
+        if cut:
+            exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
+        losses = [self._mini_batch(iteration) for iteration in range(1, iterations + 1)]
+        if cut:
+            job.llm.load_adapters(exchange.receive(Tensors.ADAPTERS, job.adapters(cut)))
+        return {
+            "loss": sum(losses) / iterations,
+            "delay_s": time.perf_counter() - self._start_s,
+            "device_compute_s": exchange.peer_compute_s,
+            "server_compute_s": exchange.compute_s,
+            **{name: after - before[name] for name, after in _traffic(self._stream).items()},
+        }
+
+    def _mini_batch(self, iteration: int) -> float:
+        """Train one mini-batch; its loss. Whoever computes the loss tells it first."""
+        exchange, job, cut = self._exchange, self._job, self._plan.cut
+        exchange.iteration = iteration
+        if cut == job.llm.num_blocks:
+            loss = exchange.told()
+        elif job.scenario.training.topology == "vanilla":
+            loss = self._train_to_the_loss()
+        else:
+            loss = self._train_without_labels()
+        self._report(
+            "iteration",
+            {
+                "round": self._plan.round,
+                "device": self._plan.device,
+                "cut": cut,
+                "frequency_hz": self._plan.frequency_hz,
+                "iteration": iteration,
+                "loss": loss,
+                "elapsed_s": time.perf_counter() - self._start_s,
+            },
+        )
+        return loss
+
+    def _train_to_the_loss(self) -> float:
+        """With labels: forward, loss and backward in one go."""
+        exchange, job = self._exchange, self._job
+        arrived = exchange.receive(Tensors.SMASHED, job.smashed)
+        with exchange.computing():
+            loss, gradient = self._side.train(arrived)
+            self._step()
+        exchange.tell(loss)
+        if gradient is not None:
+            exchange.send(Tensors.GRADIENT, {"hidden": gradient})
+        return loss
+
+    def _train_without_labels(self) -> float:
+        """The loss is the device's: final hidden states down, their gradients up."""
+        exchange, job = self._exchange, self._job
+        arrived = exchange.receive(Tensors.SMASHED, job.smashed)
+        with exchange.computing():
+            final = self._side.forward(arrived)
+        exchange.send(Tensors.HIDDEN, {"hidden": final})
+        loss = exchange.told()
+        arrived = exchange.receive(Tensors.HIDDEN_GRADIENT, job.activations)
+        with exchange.computing():
+            gradient = self._side.backward(arrived["hidden"])
+            self._step()
+        if gradient is not None:
+            exchange.send(Tensors.GRADIENT, {"hidden": gradient})
+        return loss
+
+    def _step(self) -> None:
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+
+def _traffic(stream: Stream) -> dict[str, int]:
+    """What has crossed so far [bit]: tensors up and down, and all the rest of the frames."""
+    up, down = stream.payload_bytes_received, stream.payload_bytes_sent
+    frames = stream.bytes_received + stream.bytes_sent
+    return {"up_bit": 8 * up, "down_bit": 8 * down, "framing_bit": 8 * (frames - up - down)}

@@ -1,0 +1,103 @@
+"""One round's tensors and losses on a stream, checked and timed alike at both ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from card.training.wire.stream import Stream
+from card.training.wire.tensors import TensorSpec, WireError
+from card.training.wire.wire_pb2 import Report, Tensors
+
+
+class Exchange:
+    """One round's part of a conversation.
+
+    Parameters
+    ----------
+    stream
+        Either end of the conversation.
+    number
+        Round; a message of another one breaks the agreement.
+    timeout_s
+        Longest wait for a message [s].
+    """
+
+    def __init__(self, stream: Stream, number: int, timeout_s: float) -> None:
+        self._stream, self._round, self._timeout_s = stream, number, timeout_s
+        self.iteration = 0
+        """Mini-batch that messages belong to, from 1; 0 before the first."""
+        self.compute_s = 0.0
+        """Time spent computing at this end [s]."""
+        self.peer_compute_s = 0.0
+        """Time spent computing at the other end, as it says [s]."""
+        self._told_s = 0.0
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Count the time spent inside as computing."""
+        start = time.perf_counter()
+        yield
+        self.compute_s += time.perf_counter() - start
+
+    def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:
+        """Send tensors, one of `Tensors.Kind`; raises what `Stream.send` does."""
+        untold_s = self._untold_s()
+        self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s)
+
+    def receive(self, kind: Tensors.Kind, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+        """Tensors of the kind and shapes expected.
+
+        Raises
+        ------
+        WireError
+            If the other end is gone or silent, sends anything else, or numbers that are not finite.
+        """
+        tensors, peer_s = self._stream.receive_tensors(
+            kind, self._round, self.iteration, expected, self._timeout_s
+        )
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise WireError(f"tensor {name!r} holds numbers that are not finite")
+        self.peer_compute_s += peer_s
+        return tensors
+
+    def tell(self, loss: float) -> None:
+        """Tell the other end the loss of this mini-batch; raises what `Stream.send` does."""
+        self._stream.send(
+            Report(
+                round=self._round,
+                iteration=self.iteration,
+                loss=loss,
+                compute_s=self._untold_s(),
+            )
+        )
+
+    def told(self) -> float:
+        """Loss of this mini-batch, from the other end.
+
+        Raises
+        ------
+        WireError
+            As `receive` does.
+        """
+        message = self._stream.receive("report", timeout_s=self._timeout_s)
+        if (message.round, message.iteration) != (self._round, self.iteration):
+            raise WireError(
+                f"a loss of round {message.round}, iteration {message.iteration} came in round "
+                f"{self._round}, iteration {self.iteration}"
+            )
+        if not math.isfinite(message.loss):
+            raise WireError(f"the loss of iteration {self.iteration} is {message.loss}")
+        self.peer_compute_s += message.compute_s
+        loss: float = message.loss
+        return loss
+
+    def _untold_s(self) -> float:
+        untold_s = self.compute_s - self._told_s
+        self._told_s = self.compute_s
+        return untold_s

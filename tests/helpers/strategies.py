@@ -1,0 +1,218 @@
+"""Random systems, far beyond any real hardware, and the model once more in plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from hypothesis import strategies as st
+
+from card.costs import System
+from card.llm import CutProfile
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Costs of the blocks, from which the costs of every cut add up."""
+
+    block_flop: list[int]
+    block_adapter_bit: list[int]
+    head_flop: int
+    hidden_bit: int
+    label_bit: int
+    ushaped: bool
+
+    def profile(self) -> CutProfile:
+        """Costs per cut, as section 2 of the book adds them up."""
+        count = len(self.block_flop)
+        device = np.array([0, *accumulate(self.block_flop)])
+        adapters = np.array([0, *accumulate(self.block_adapter_bit)])
+        cut = np.arange(count + 1)
+        split, trains = cut < count, cut > 0
+        head_below = np.full(count + 1, True) if self.ushaped else ~split
+        back = self.hidden_bit if self.ushaped else 0
+        labels = 0 if self.ushaped else self.label_bit
+        return CutProfile(
+            cut=cut,
+            device_flop=device + head_below * self.head_flop,
+            server_flop=device[-1] - device + ~head_below * self.head_flop,
+            uplink_bit=split * (self.hidden_bit + back + labels),
+            downlink_bit=split * (trains * self.hidden_bit + back),
+            adapter_bit=adapters,
+            device_memory_bit=adapters + split,
+        )
+
+
+def make_system(
+    layers: Layers,
+    *,
+    throughput_flops: list[float],
+    flops_per_hz: float,
+    gpu_clock_hz: float,
+    peak_power_w: float,
+    static_share: float = 0.0,
+    minimum_share: float = 0.0,
+    clock_shares: list[float] | None = None,
+    feasible: list[list[bool]] | None = None,
+    local_iterations: int = 1,
+    delay_weight: float = 0.5,
+) -> System:
+    """A system whose clock limits and power law follow from the hardware, as the book says."""
+    profile, throughput = layers.profile(), np.array(throughput_flops)
+    clocks = None
+    if clock_shares is not None:
+        clocks = np.unique(np.array(clock_shares)) * gpu_clock_hz
+    top = gpu_clock_hz if clocks is None else float(clocks[-1])
+    lowest = np.minimum(np.maximum(minimum_share * top, throughput / flops_per_hz), top)
+    if clocks is not None:
+        lowest = np.array([clocks[clocks >= low].min() for low in lowest])
+    static = static_share * peak_power_w
+    allowed = np.full((len(throughput), len(profile.cut)), True)
+    return System(
+        device_names=tuple(f"device-{i + 1}" for i in range(len(throughput))),
+        profile=profile,
+        feasible=allowed if feasible is None else np.array(feasible),
+        throughput_flops=throughput,
+        device_power_w=np.full(len(throughput), 15.0),
+        uplink_power_w=0.2,
+        flops_per_hz=flops_per_hz,
+        static_power_w=static,
+        power_coefficient=(peak_power_w - static) / gpu_clock_hz**3,
+        frequency_min_hz=lowest,
+        frequency_max_hz=top,
+        clocks_hz=clocks,
+        local_iterations=local_iterations,
+        delay_weight=delay_weight,
+    )
+
+
+def powers(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers between 10^low and 10^high, evenly spread over the orders of magnitude."""
+    return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+def amounts(low: float, high: float) -> st.SearchStrategy[int]:
+    """Whole numbers between 10^low and 10^high."""
+    return powers(low, high).map(int)
+
+
+def scattered(low: float, high: float, size: int) -> st.SearchStrategy[list[float]]:
+    """Unlike numbers between 10^low and 10^high; one seed stands for them all, which is quick."""
+    seeds = st.integers(0, 2**32 - 1)
+    return seeds.map(
+        lambda seed: (10.0 ** np.random.default_rng(seed).uniform(low, high, size)).tolist()
+    )
+
+
+def subsets(size: int) -> st.SearchStrategy[list[bool]]:
+    """Not empty subsets of a range, as flags."""
+    return st.integers(1, 2**size - 1).map(lambda bits: [bool(bits >> i & 1) for i in range(size)])
+
+
+weights = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.001, 0.999))
+
+
+@st.composite
+def layer_stacks(draw: st.DrawFn, *, equal: bool | None = None) -> Layers:
+    """Blocks that are all alike but the first, or all different."""
+    count = draw(st.integers(1, 12))
+    if draw(st.booleans()) if equal is None else equal:
+        first, other = draw(amounts(9, 13)), draw(amounts(9, 13))
+        flop = [first] + [other] * (count - 1)
+        adapters = [draw(amounts(4, 8))] * count
+    else:
+        flop = list(map(int, draw(scattered(9, 13, count))))
+        adapters = list(map(int, draw(scattered(4, 8, count))))
+    return Layers(
+        block_flop=flop,
+        block_adapter_bit=adapters,
+        head_flop=draw(amounts(8, 13)),
+        hidden_bit=draw(amounts(5, 9)),
+        label_bit=draw(amounts(3, 6)),
+        ushaped=draw(st.booleans()),
+    )
+
+
+@st.composite
+def systems(draw: st.DrawFn, *, equal: bool | None = None, clocks: bool | None = None) -> System:
+    """Systems with fast and slow devices, poor and ample memory, any power law and clock list."""
+    layers = draw(layer_stacks(equal=equal))
+    cuts, devices = len(layers.block_flop) + 1, draw(st.integers(1, 3))
+    listed = draw(st.booleans()) if clocks is None else clocks
+    runs = st.tuples(st.integers(0, cuts - 1), st.integers(0, cuts - 1)).map(
+        lambda ends: [min(ends) <= cut <= max(ends) for cut in range(cuts)]
+    )
+    row = st.one_of(st.just([True] * cuts), runs, subsets(cuts))
+    shares = st.one_of(
+        st.integers(1, 8).flatmap(lambda size: scattered(-1.3, 0, size)),
+        st.integers(1, 60).map(lambda steps: [step / steps for step in range(1, steps + 1)]),
+    )
+    return make_system(
+        layers,
+        throughput_flops=draw(scattered(10, 15, devices)),
+        flops_per_hz=draw(powers(2, 5)),
+        gpu_clock_hz=draw(powers(8, 10)),
+        peak_power_w=draw(powers(0.5, 3)),
+        static_share=draw(st.sampled_from([0.0, 0.1, 0.5, 0.95])),
+        minimum_share=draw(st.sampled_from([0.0, 0.2, 1.0])),
+        clock_shares=draw(shares) if listed else None,
+        feasible=[draw(row) for _ in range(devices)],
+        local_iterations=draw(st.integers(1, 50)),
+        delay_weight=draw(weights),
+    )
+
+
+@st.composite
+def rounds(draw: st.DrawFn, system: System, size: int = 20) -> tuple[np.ndarray, ...]:
+    """Devices, uplink and downlink rates of some rounds, from 1 kbit/s to 10 Gbit/s."""
+    devices = np.arange(size) % system.num_devices
+    return devices, *(np.array(draw(scattered(3, 10, size))) for _ in range(2))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Equations (delay), (power) and (energy) for one device-round, without numpy or `card`.
+
+    The delay is that beyond what the cut `origin` spends off the server. Taken off in whole
+    numbers, this keeps small differences of long delays exact.
+    """
+
+    device_s: list[float]
+    cycles: list[float]
+    static_power_w: float
+    power_coefficient: float
+
+    @classmethod
+    def of(cls, system: System, device: int, up: float, down: float, origin: int) -> Plain:
+        profile, count = system.profile, system.local_iterations
+        throughput = float(system.throughput_flops[device])
+        columns = [
+            [value - column.tolist()[origin] for value in column.tolist()]
+            for column in (
+                profile.device_flop,
+                profile.uplink_bit,
+                profile.downlink_bit,
+                profile.adapter_bit,
+            )
+        ]
+        return cls(
+            device_s=[
+                count * (work / throughput + above / up + below / down)
+                + adapter / down
+                + adapter / up
+                for work, above, below, adapter in zip(*columns, strict=True)
+            ],
+            cycles=[count * work / system.flops_per_hz for work in profile.server_flop.tolist()],
+            static_power_w=system.static_power_w,
+            power_coefficient=system.power_coefficient,
+        )
+
+    def delay_s(self, cut: int, frequency: float) -> float:
+        return self.device_s[cut] + self.cycles[cut] / frequency
+
+    def joule_per_cycle(self, frequency: float) -> float:
+        return (self.static_power_w + self.power_coefficient * frequency**3) / frequency
+
+    def energy_j(self, cut: int, frequency: float) -> float:
+        return self.cycles[cut] * self.joule_per_cycle(frequency)

@@ -1,0 +1,163 @@
+"""Reading YAML and merging overrides into it."""
+
+import math
+
+import pytest
+
+from card.base.errors import ScenarioError
+from card.base.overrides import merge_recorded
+from card.base.yaml_files import parse_value, read_yaml
+
+BASE = {
+    "title": "Base",
+    "link": {"bandwidth_hz": 1e7, "fading": "none"},
+    "devices": [{"name": "near", "distance_m": 10}, {"name": "far", "distance_m": 90}],
+    "cut_range": [0, None],
+    "sources": {"link.bandwidth_hz": {"kind": "assumed", "source": "base"}},
+}
+
+
+def merged(**changes):
+    """BASE with overrides, without provenance."""
+    result = merge_recorded(BASE, changes, "a test")
+    return {key: value for key, value in result.items() if key != "sources"}
+
+
+class TestMerge:
+    def test_dotted_and_nested_overrides_are_the_same(self):
+        dotted = merge_recorded(BASE, {"link.fading": "block"}, "a test")
+        assert dotted == merge_recorded(BASE, {"link": {"fading": "block"}}, "a test")
+        assert dotted["link"] == {"bandwidth_hz": 1e7, "fading": "block"}
+
+    def test_dots_work_inside_nested_overrides(self):
+        assert merged(**{"a": {"b.c": 1}})["a"] == {"b": {"c": 1}}
+
+    def test_two_dotted_overrides_of_one_part_both_hold(self):
+        changes = {"link.fading": "block", "link.bandwidth_hz": 5}
+        assert merged(**changes)["link"] == {"bandwidth_hz": 5, "fading": "block"}
+
+    def test_later_override_wins(self):
+        changes = {"link": {"fading": "block"}, "link.fading": "ergodic"}
+        assert merged(**changes)["link"]["fading"] == "ergodic"
+
+    def test_null_removes_a_key(self):
+        assert merged(**{"link.fading": None})["link"] == {"bandwidth_hz": 1e7}
+
+    def test_base_is_left_as_it_was(self):
+        merged(**{"link.fading": "block", "devices.near.distance_m": 1, "devices.far": None})
+        assert BASE["link"]["fading"] == "none"
+        assert [device["distance_m"] for device in BASE["devices"]] == [10, 90]
+
+    def test_plain_list_replaces_a_list(self):
+        assert merged(devices=[{"name": "only"}])["devices"] == [{"name": "only"}]
+
+
+class TestLists:
+    @pytest.mark.parametrize("key", ["far", "1", 1])
+    def test_item_is_patched_by_name_or_position(self, key):
+        devices = merged(devices={key: {"distance_m": 50}})["devices"]
+        assert devices == [BASE["devices"][0], {"name": "far", "distance_m": 50}]
+
+    @pytest.mark.parametrize("key", ["near", "0"])
+    def test_null_removes_a_named_item(self, key):
+        assert merged(**{f"devices.{key}": None})["devices"] == [BASE["devices"][1]]
+
+    def test_item_of_a_plain_list_is_set_even_to_null(self):
+        assert merged(**{"cut_range.1": 8})["cut_range"] == [0, 8]
+        assert merged(**{"cut_range.0": None})["cut_range"] == [None, None]
+
+    def test_unknown_item_is_refused_with_the_known_ones(self):
+        with pytest.raises(ScenarioError) as refusal:
+            merged(**{"devices.middle.distance_m": 5})
+        assert str(refusal.value) == "devices.middle is not in the list; choose one of near, far."
+
+    def test_position_beyond_the_end_is_refused(self):
+        with pytest.raises(ScenarioError, match=r"cut_range\.2 is not in the list; choose .* 0, 1"):
+            merged(**{"cut_range.2": 5})
+
+
+class TestProvenance:
+    def sources(self, **changes):
+        return merge_recorded(BASE, changes, "a test")["sources"]
+
+    def test_changed_value_gets_a_source_that_says_who_set_it(self):
+        changed = self.sources(**{"link.bandwidth_hz": 5, "devices.far.distance_m": 7})
+        note = {"kind": "assumed", "source": "a test"}
+        assert changed == {"link.bandwidth_hz": note, "devices.far.distance_m": note}
+
+    def test_unchanged_value_keeps_its_source(self):
+        assert self.sources(**{"link.fading": "block"})["link.bandwidth_hz"]["source"] == "base"
+
+    def test_value_that_brings_its_source_keeps_it(self):
+        own = {"kind": "datasheet", "source": "a data sheet"}
+        changed = self.sources(**{"link.fading": "block", "sources": {"link.fading": own}})
+        assert changed["link.fading"] == own
+
+    def test_title_needs_no_source(self):
+        assert "title" not in self.sources(title="Another")
+
+
+class TestNumbers:
+    """YAML 1.1, as PyYAML reads it, takes 10e6 and 1e-3 for text."""
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("10e6", 1e7), ("1e-3", 1e-3), ("2.5E+9", 2.5e9), (".5", 0.5), ("-174", -174), ("7", 7)],
+    )
+    def test_are_read_as_people_write_them(self, text, value):
+        assert parse_value(text) == value
+        assert type(parse_value(text)) is type(value)
+
+    def test_infinite_and_undefined(self):
+        assert parse_value(".inf") == math.inf
+        assert parse_value("-.inf") == -math.inf
+        assert math.isnan(parse_value(".nan"))
+
+    @pytest.mark.parametrize("text", ["e6", "1e", "10 MHz", "1.2.3", "device-1"])
+    def test_near_numbers_stay_text(self, text):
+        assert parse_value(text) == text
+
+    def test_settings_may_be_lists_mappings_and_null(self):
+        assert parse_value("[0, null]") == [0, None]
+        assert parse_value("{rank: 4}") == {"rank": 4}
+        assert parse_value("null") is None
+
+    def test_setting_that_is_no_yaml_is_refused(self):
+        with pytest.raises(ScenarioError) as refusal:
+            parse_value("[1, 2")
+        assert str(refusal.value) == "'[1, 2' is not a YAML value; quote it."
+
+
+class TestRead:
+    def test_same_key_in_two_parts_is_fine(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("a: {x: 1}\nb: {x: 2}\n")
+        assert read_yaml(path) == {"a": {"x": 1}, "b": {"x": 2}}
+
+    def test_merge_keys_may_be_overridden(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n")
+        assert read_yaml(path)["b"] == {"x": 1, "y": 3}
+
+    def test_unreadable_file_is_refused(self, tmp_path):
+        with pytest.raises(ScenarioError) as refusal:
+            read_yaml(tmp_path / "none.yml")
+        assert str(refusal.value) == (
+            f"{tmp_path / 'none.yml'} cannot be read: No such file or directory."
+        )
+
+
+def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():
+    base = {
+        "devices": [{"name": "a", "distance_m": 1}],
+        "sources": {
+            "devices.distance_m": {"kind": "assumed", "source": "old"},
+            "devices.hardware": {"kind": "assumed", "source": "old"},
+        },
+    }
+    own = {"kind": "assumed", "source": "new"}
+    changes = {"devices": [{"name": "b", "distance_m": 2}], "sources": {"devices.distance_m": own}}
+    assert merge_recorded(base, changes, "set here")["sources"] == {
+        "devices": {"kind": "assumed", "source": "set here"},
+        "devices.distance_m": own,
+    }

@@ -1,0 +1,29 @@
+"""Conversions, against values that are exact by definition."""
+
+import numpy as np
+import pytest
+
+from card.base.units import db_to_linear, dbm_to_w, gb_to_bit, linear_to_db, w_to_dbm
+
+
+@pytest.mark.parametrize(("level", "ratio"), [(0, 1), (10, 10), (-30, 1e-3), (3, 10**0.3)])
+def test_decibel_is_ten_times_the_decimal_logarithm(level, ratio):
+    assert db_to_linear(level) == pytest.approx(ratio, rel=1e-15)
+    assert linear_to_db(ratio) == pytest.approx(level, abs=1e-14)
+
+
+@pytest.mark.parametrize(("level", "power"), [(30, 1.0), (0, 1e-3), (23, 10**2.3 * 1e-3)])
+def test_dbm_counts_from_a_milliwatt(level, power):
+    assert dbm_to_w(level) == pytest.approx(power, rel=1e-14)
+    assert w_to_dbm(power) == pytest.approx(level, abs=1e-13)
+
+
+def test_conversions_broadcast():
+    levels = np.array([[0.0, 10.0], [20.0, -10.0]])
+    assert db_to_linear(levels).shape == (2, 2)
+    assert linear_to_db(db_to_linear(levels)) == pytest.approx(levels)
+
+
+def test_gigabyte_is_a_billion_bytes_of_eight_bits():
+    assert gb_to_bit(1) == 8e9
+    assert gb_to_bit(0.5) == 4e9

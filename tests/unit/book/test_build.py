@@ -1,0 +1,208 @@
+"""`card.book.build`: the pipeline, on a book of two tiny notebooks and one page."""
+
+import filecmp
+import json
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from card.base.errors import ScenarioError
+from card.book.build import BookError, Place, build_book, make
+from card.book.output import save_figure, save_result
+
+PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
+GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
+SAVE = """
+import os
+from card.book.output import save_result
+save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
+"""
+
+
+def notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> None:
+    cells = [new_markdown_cell(f"# {path.stem}")]
+    cells += [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    cells += [new_code_cell(source.strip()) for source in sources]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A book whose first notebook saves its seed; the page quotes a computed number."""
+    notebook(tmp_path / "notebooks/first.ipynb", SAVE, "seed + 1")
+    notebook(tmp_path / "notebooks/second.ipynb", "print('quick' if quick else 'full')")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/index.md").write_text("# Tiny\n\nThe number is {{ number }}.\n")
+    chapters = [{"file": "notebooks/first"}, {"file": "notebooks/second"}]
+    toc = {"format": "jb-book", "root": "index", "chapters": chapters}
+    config = {
+        "title": "Tiny",
+        "only_build_toc_files": True,
+        "execute": {"execute_notebooks": "off"},
+        "parse": {"myst_enable_extensions": ["substitution"]},
+    }
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    return Place.of(tmp_path, "tiny")
+
+
+def build(place: Place, parameters: dict[str, object] = GIVEN, **options: object) -> Path:
+    def conclude() -> dict[str, dict[str, object]]:
+        saved = json.loads((place.results / "first.json").read_text())
+        return {"parse": {"myst_substitutions": {"number": saved["seed"] * 6}}}
+
+    return make(place, parameters, conclude=conclude, **options)  # type: ignore[arg-type]
+
+
+def differing(left: Path, right: Path) -> list[str]:
+    names = {path.relative_to(root) for root in (left, right) for path in root.rglob("*.*")}
+    files = sorted(str(name) for name in names if not (left / name).is_dir())
+    _, mismatch, missing = filecmp.cmpfiles(left, right, files, shallow=False)
+    return mismatch + missing
+
+
+@pytest.mark.slow
+def test_a_book_is_executed_rendered_and_repeatable(place: Place, tmp_path: Path) -> None:
+    lines: list[str] = []
+    index = build(place, echo=lines.append)
+
+    assert index == tmp_path / "_build/tiny/html/index.html"
+    assert "The number is 42." in index.read_text()
+    assert {"first executed", "second executed", "Rendering the pages"} == set(lines)
+    assert "full" in (place.html / "notebooks/second.html").read_text()
+    saved = json.loads((place.html / "results/first.json").read_text())
+    assert saved == {"seed": 7, "threads": "1"}
+
+    executed = (place.source / "notebooks/first.ipynb").read_text()
+    assert "seed = 7" in executed, "a changed parameter is injected"
+    assert 'scenario = "nominal"' not in executed, "an unchanged one is not"
+    assert str(tmp_path) not in executed, "no machine path in what readers download"
+    assert "papermill" not in json.loads(executed)["metadata"]
+
+    kept = tmp_path / "kept"
+    place.html.rename(kept)
+    build(place, jobs=1)
+    assert differing(kept, place.html) == []
+
+
+@pytest.mark.slow
+def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/card")
+    monkeypatch.setenv("GITHUB_SHA", "0123abc")
+    build(place, jobs=1)
+    for name in ("first", "second"):
+        page = (place.html / f"notebooks/{name}.html").read_text()
+        file = f"notebooks/{name}.ipynb"
+        colab = f"https://colab.research.google.com/github/someone/card/blob/0123abc/{file}"
+        binder = f"https://mybinder.org/v2/gh/someone/card/0123abc?urlpath=lab/tree/{file}"
+        assert f'href="{colab}"' in page
+        assert f'href="{binder}"' in page
+        assert 'href="https://github.com/someone/card"' in page
+        assert (place.root / file).is_file(), "what the buttons open"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {**GIVEN, "rounds": 3},
+            "first.ipynb does not declare parameter 'rounds'; it has scenario",
+        ),
+        ({**GIVEN, "seed": "7"}, "first.ipynb: parameter seed = '7' must be of type int"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(
+    place: Place, parameters: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BookError, match=message):
+        build(place, parameters)
+    assert not place.build.exists()
+
+
+@pytest.mark.slow
+def test_a_failing_cell_names_itself_and_leaves_no_book(place: Place) -> None:
+    notebook(place.root / "notebooks/second.ipynb", "1 + 1", "{}['missing key']")
+    with pytest.raises(BookError) as failure:
+        build(place)
+    message = str(failure.value)
+    assert "second.ipynb failed in code cell 4" in message, "the injected parameters are cell 2"
+    assert "KeyError: 'missing key'" in message
+    assert len(message.splitlines()) < 10, "the traceback stays in the log"
+    assert "Traceback" in (place.logs / "second.log").read_text()
+    assert not place.html.exists()
+
+
+@pytest.mark.slow
+def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> None:
+    (place.root / "book/index.md").write_text("# Tiny\n\nSee {ref}`nowhere`.\n")
+    with pytest.raises(BookError, match=r"index\.md:3: WARNING: undefined label: 'nowhere'"):
+        build(place)
+    assert not place.html.exists()
+
+
+def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="nominal"):
+        build_book("nominel")
+    impostor = tmp_path / "nominal.yml"
+    impostor.write_text("base: nominal\nobjective: {delay_weight: 0.1}\n")
+    with pytest.raises(BookError, match="rename it"):
+        build_book(impostor)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CARD_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+TABLE = pd.DataFrame({"cut": [0, 16], "delay_s": [0.1, 1 / 3]})
+DATASET = xr.Dataset({"delay_s": ("cut", [0.1, 1 / 3], {"units": "s"})}, {"cut": [0, 16]})
+
+
+def test_results_are_saved_by_kind_without_loss(results: Path) -> None:
+    save_result("plain", {"b": np.float64(1 / 3), "a": np.arange(2), "c": None})
+    save_result("table", TABLE)
+    save_result("indexed", TABLE.set_index("cut")["delay_s"])
+    save_result("dataset", DATASET)
+
+    text = (results / "plain.json").read_text()
+    assert json.loads(text) == {"a": [0, 1], "b": 1 / 3, "c": None}
+    assert text.index('"a"') < text.index('"b"')
+    pd.testing.assert_frame_equal(pd.read_csv(results / "table.csv"), TABLE)
+    assert (results / "indexed.csv").read_text().startswith("cut,delay_s\n0,0.1\n")
+    with xr.open_dataset(results / "dataset.nc", engine="scipy") as loaded:
+        xr.testing.assert_identical(loaded.load(), DATASET)
+
+
+def test_equal_results_give_equal_bytes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib.use("agg")
+    for folder in ("one", "two"):
+        monkeypatch.setenv("CARD_RESULTS", str(results / folder))
+        save_result("plain", {"x": [0.1, 0.2]})
+        save_result("table", TABLE)
+        save_result("dataset", DATASET)
+        figure = Figure()
+        figure.subplots().fill_between([0, 1], [1, 2])
+        save_figure("picture", figure)
+    assert differing(results / "one", results / "two") == []
+    assert "<dc:date>" not in (results / "one/picture.svg").read_text()
+
+
+def test_a_result_that_json_cannot_hold_is_refused(results: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_result("plain", {"delay_s": float("nan")})
+    with pytest.raises(TypeError, match="give plain values"):
+        save_result("plain", {"when": object()})

@@ -1,0 +1,77 @@
+"""`card.book.tables`: numbers are shown in the unit and with the digits that suit them."""
+
+import pytest
+
+import card
+from card.book import tables
+from card.book.markdown import scientific
+from card.simulation import means
+from card.studies.speed import BASELINE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (99.94, "99.9 s"),
+        (119.4, "119 s"),
+        (120.0, "2.0 min"),
+        (7200.0, "2.0 h"),
+        (86400.0, "24.0 h"),
+        (172800.0, "2.0 days"),
+        (1e11, "3,169 years"),
+    ],
+)
+def test_a_duration_has_the_largest_unit_that_it_fills_twice(seconds, text):
+    assert tables.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (72710779.0, "72,700,000"),
+        (1234.5, "1,230"),
+        (10.0, "10"),
+        (9.96, "10"),
+        (0.03149, "0.031"),
+        (3.0, "3.0"),
+        (0.2, "0.20"),
+    ],
+)
+def test_a_number_has_as_many_digits_as_it_deserves(value, text):
+    assert tables.digits(value) == text
+
+
+@pytest.mark.parametrize(
+    ("reduction", "text"),
+    [
+        (0.5764, "falls by 57.6 %"),
+        (-0.2518, "rises by 25.2 %"),
+        (0.0, "falls by 0.0 %"),
+        (None, "has nothing to be compared with"),
+    ],
+)
+def test_a_negative_reduction_is_a_rise(reduction, text):
+    assert tables.moves(reduction) == text
+
+
+def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
+    rates, gaps = {"fast": 2e6, BASELINE: 500.0}, {"fast": None, BASELINE: 3.2e-12}
+    fast, slow = tables.rates_table(rates, gaps).splitlines()[2:]
+    assert fast == "| fast | 2,000,000 | 0.50 | 4,000 | – |"
+    assert slow == f"| {BASELINE} | 500 | 2,000 | 1.0 | {scientific(3.2e-12)} |"
+
+
+class TestOperation:
+    def test_has_a_column_per_run_with_its_means(self):
+        run = card.simulate(card.load_scenario("nominal"), rounds=5, seed=0)
+        mean = means(run)["card"]
+        head, _, delay, *_ = tables.operation_table({"one": run, "two": run}, 16).splitlines()
+        assert head == "| CARD | one | two |"
+        assert delay == f"| delay per round | {mean['delay_s']:.1f} s | {mean['delay_s']:.1f} s |"
+
+    def test_a_server_that_never_works_has_no_clock(self):
+        alone = card.load_scenario("nominal", **{"training.cut_range": [16, 16]})
+        text = tables.operation_table({"alone": card.simulate(alone, rounds=2, seed=0)}, 16)
+        assert "| device-rounds with all blocks on the device | 100.0 % |" in text
+        assert "| mean server clock while it works | – |" in text

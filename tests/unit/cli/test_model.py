@@ -1,0 +1,215 @@
+"""The command line: one JSON document on stdout, one readable message on stderr, exit codes."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import card
+from card.base.yaml_files import read_yaml
+from card.cli import app, study_schema
+from card.scenario import scenario_file, study_names
+
+RATES = ["--uplink-bps", "20e6", "--downlink-bps", "60e6"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def document(*arguments):
+    """The one JSON document that a command prints."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
+def test_show_prints_the_whole_scenario_and_the_catalogue_entries_it_names():
+    shown = document("show", "nominal", "--set", "objective.delay_weight=0.8")
+    assert shown["objective"] == {"delay_weight": 0.8}
+    assert shown["sources"]["objective.delay_weight"]["source"] == "set by the user"
+    assert shown["catalogue"]["rtx-4060-ti"]["cores"] == 4352
+    assert shown["llm_config"]["model_type"] == "llama"
+    reloaded = {key: shown[key] for key in shown if key not in ("catalogue", "llm_config")}
+    assert card.Scenario.model_validate(reloaded).objective.delay_weight == 0.8
+
+
+def test_costs_prints_arrays_over_all_cuts():
+    table = document("costs", "nominal")
+    profile = card.cut_profile(card.load_scenario("nominal"))
+    assert list(table) == [
+        "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit",
+        "device_memory_bit",
+    ]  # fmt: skip
+    assert table["cut"] == list(range(17))
+    assert table["device_flop"] == profile.device_flop.tolist()
+
+
+def test_solve_prints_the_decision_and_every_feasible_cut():
+    found = document("solve", "nominal", "--device", "device-3", *RATES)
+    decision = card.solve(card.load_scenario("nominal"), "device-3", 20e6, 60e6)
+    assert set(found) == {
+        "device", "cut", "frequency_hz", "frequency_min_hz", "frequency_max_hz",
+        "throughput_flops", "flops_per_hz", "static_power_w", "power_coefficient", "delay_weight",
+        "uplink_bps", "downlink_bps", "delay_s", "energy_j", "device_energy_j", "objective",
+        "table",
+    }  # fmt: skip
+    assert found["cut"] == decision.cut
+    assert found["objective"] == decision.objective
+    rows = {row["cut"]: row for row in found["table"]}
+    assert list(rows) == list(range(17))
+    assert rows[found["cut"]]["objective"] == pytest.approx(found["objective"], abs=1e-15)
+    assert min(row["objective"] for row in rows.values()) == rows[found["cut"]]["objective"]
+    assert found["throughput_flops"] == 1024 * 2 * 918e6
+
+
+def test_solve_takes_rates_from_a_channel_state_when_none_are_given():
+    good = document("solve", "nominal", "--device", "device-1", "--state", "good")
+    poor = document("solve", "nominal", "--device", "device-1", "--state", "poor")
+    assert good["uplink_bps"] > poor["uplink_bps"]
+    given = document("solve", "nominal", "--device", "device-1", "--uplink-bps", "1e6")
+    assert given["uplink_bps"] == 1e6
+    assert given["downlink_bps"] > 1e6
+
+
+def test_simulate_prints_means_and_reductions_of_every_policy():
+    found = document("simulate", "nominal", "--rounds", 10, "--seed", 3)
+    results = card.simulate(card.load_scenario("nominal"), rounds=10, seed=3)
+    ours = results.delay_s.sel(policy="card").mean().item()
+    assert found["policies"]["card"]["delay_s"] == pytest.approx(ours, rel=1e-12)
+    assert set(found["reductions"]) == set(found["policies"]) - {"card"}
+    assert set(found["reductions"]["server_only"]["energy"]) == {"value", "low", "high"}
+    assert found["reductions"]["device_only"]["energy"]["value"] is None
+
+
+@pytest.mark.parametrize("command", ["show", "costs", "simulate"])
+def test_without_json_a_table_is_printed(command):
+    more = ["--rounds", 5] if command == "simulate" else []
+    result = run(command, "nominal", *more)
+    assert result.exit_code == 0
+    assert "Five Jetson devices" in result.stdout
+
+
+def test_solve_without_json_names_the_decision():
+    result = run("solve", "nominal", "--device", "device-1", *RATES)
+    assert "device-1: cut 16 of 16" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "nominl"], "did you mean 'nominal'?"),
+        (["show", "missing.yml"], "missing.yml does not exist"),
+        (["costs", "nominal", "--set", "lora.rnk=4"], "did you mean 'lora.rank'?"),
+        (["costs", "nominal", "--set", "lora.rank"], "write PATH=VALUE"),
+        (["costs", "nominal", "--set", "lora.rank=0"], "lora.rank = 0 is not allowed"),
+        (["solve", "nominal", "--device", "device-9", *RATES], "device = 'device-9' is unknown"),
+        (
+            ["solve", "nominal", "--device", "device-1", "--uplink-bps", "0"],
+            "uplink_bps = 0 is not allowed",
+        ),
+        (
+            ["solve", "nominal", "--device", "device-1", "--state", "god"],
+            "did you mean 'good'?",
+        ),
+        (["simulate", "nominal", "--rounds", "0"], "rounds = 0 is not allowed"),
+        (["profile", "--compare", "cpu-epyc"], "did you mean 'cpu-epyc-2-cores'?"),
+        (["profile", "--clocks"], "add --accelerator cuda"),
+        (["profile", "--hardware", "rtx-4060ti"], "did you mean 'rtx-4060-ti'?"),
+    ],
+)
+def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_warning_of_the_model_is_one_line_on_stderr():
+    result = run(
+        "simulate", "nominal", "--rounds", 5, "--set", "link.fading=block", "--json"
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)
+    assert result.stderr.count("no finite mean delay") == 1
+
+
+def test_claims_exit_0_while_they_match_the_record_and_1_when_one_drifts(monkeypatch):
+    found = document("claims")
+    assert [claim["id"] for claim in found] == ["C1", "C2"]
+    assert all(
+        {"published", "nominal", "calibrated", "low", "high", "status"} <= set(c) for c in found
+    )
+
+    drifted = [card.Claim(**{**claim, "status": "drifted", "drift": "moved"}) for claim in found]
+    monkeypatch.setattr("card.cli.model.recompute_claims", lambda: drifted)
+    result = run("claims")
+    assert result.exit_code == 1
+    assert "C1 drifted: moved" in result.stderr
+
+
+def test_a_shipped_profile_is_compared_and_stands_in_for_hardware():
+    found = document("profile", "--compare", "cpu-epyc-2-cores")
+    assert found["datasheet_flops"] is None
+    assert abs(found["whole_step_error"]) < 0.15
+    setting = ["--set", "devices.device-5.hardware=cpu-epyc-2-cores"]
+    decision = document("solve", "nominal", "--device", "device-5", *RATES, *setting)
+    assert decision["throughput_flops"] == pytest.approx(found["block_flops"])
+    table = run("profile", "--compare", "cpu-epyc-2-cores").stdout
+    assert "block_flops" in table
+
+
+def test_schema_accepts_the_shipped_scenarios_and_a_study_and_refuses_a_wrong_key():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = study_schema()
+    printed = json.loads(run("schema").stdout)
+    assert printed == json.loads(json.dumps(schema))
+    nominal = card.load_scenario("nominal").model_dump(mode="json")
+    jsonschema.validate(nominal, schema)
+    study = {"base": "nominal", "title": "t", "devices": {"device-1": {"distance_m": 50}}}
+    jsonschema.validate(study, schema)
+    for name in study_names():
+        jsonschema.validate(read_yaml(scenario_file(name)), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"objective": {"delay_wight": 0.5}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"sweep": {"ovr": {}}}, schema)
+
+
+def test_help_names_every_command():
+    text = run("--help").stdout
+    for command in (
+        "show",
+        "costs",
+        "solve",
+        "simulate",
+        "claims",
+        "profile",
+        "book",
+        "schema",
+        "new",
+        "compare",
+        "sweep",
+    ):
+        assert command in text
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_prints_whole_what_each_option_says(command):
+    printed = " ".join(re.sub("[│╭╮╰╯─]", " ", run(command, "--help").stdout).split())
+    for parameter in COMMANDS[command].params:
+        for word in (parameter.help or "").split():  # columns of a table break the sentence
+            assert word in printed
+
+
+def test_printed_numbers_are_plain_python_numbers():
+    found = document("solve", "nominal", "--device", "device-1", *RATES)
+    assert not any(isinstance(value, np.generic) for value in found.values())

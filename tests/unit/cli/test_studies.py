@@ -1,0 +1,134 @@
+"""Commands on studies: new, compare and sweep, for studies that ship and for one's own."""
+
+import json
+
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import card
+from card.cli import app
+from card.scenario import study_names
+from card.studies.comparison import compare
+
+WEIGHTS = "objective.delay_weight=[0.2, 0.8]"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def done(*arguments):
+    """What a command prints that ends well."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("base", ["nominal", *study_names()])
+def test_a_new_study_is_a_file_that_every_command_takes(folder, base):
+    assert done("new", "mine", "--base", base).strip() == "mine.yml"
+    shown = json.loads(done("show", "mine.yml", "--json"))
+    assert shown["llm"] == card.load_scenario(base).llm
+    found = json.loads(done("compare", base, "mine.yml", "--rounds", 2, "--json"))
+    assert found["parameters"] == []
+    assert {item["change"] for item in found["changes"]} == {0.0}
+
+
+def test_a_new_study_overwrites_nothing_and_takes_no_shipped_name(folder):
+    (folder / "mine.yml").write_text("base: nominal\n")
+    for name, words in (
+        ("mine", "mine.yml exists already; choose another name"),
+        ("bigger-llm", "'bigger-llm' is that of a shipped study"),
+        ("nowhere/mine", "cannot be written"),
+    ):
+        result = run("new", name)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert words in result.stderr
+    assert (folder / "mine.yml").read_text() == "base: nominal\n"
+    assert "did you mean 'nominal'?" in run("new", "other", "--base", "nominl").stderr
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_compare_prints_the_document_of_the_function(name):
+    found = json.loads(done("compare", "nominal", name, "--rounds", 5, "--seed", 2, "--json"))
+    expected = compare(card.load_scenario("nominal"), card.load_scenario(name), 5, 2)
+    assert found == json.loads(json.dumps(expected.as_dict()))
+    assert found["parameters"]
+
+
+def test_compare_prints_tables_with_units_and_writes_a_page(folder):
+    text = done("compare", "nominal", "bigger-llm", "--rounds", 5, "--html", "page.html")
+    for words in ("llama-3.1-8b", "Mean delay of a round [s], 5 rounds", "[J]", "95 % interval"):
+        assert words in text
+    assert (folder / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_sweep_prints_every_point_and_keeps_the_dataset(folder):
+    options = ["--policies", "card,server_only", "--rounds", 3, "--output", "weights.nc"]
+    found = json.loads(done("sweep", "nominal", "--over", WEIGHTS, *options, "--json"))
+    assert [(p["objective.delay_weight"], p["policy"]) for p in found["points"]] == [
+        (0.2, "card"), (0.2, "server_only"), (0.8, "card"), (0.8, "server_only"),
+    ]  # fmt: skip
+    with xr.open_dataset(folder / "weights.nc", engine="netcdf4") as kept:
+        means = kept.delay_s.mean(("state", "device"))
+        assert [p["delay_s"] for p in found["points"]] == pytest.approx(means.values.ravel())
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_the_sweep_of_a_study_is_in_its_file(folder, name):
+    text = done("sweep", name, "--rounds", 2, "--output", "own.zarr", "--figure", "own.svg")
+    assert text.splitlines()[-1] == "own.zarr"
+    assert (folder / "own.svg").read_text().startswith("<?xml")
+    assert xr.open_zarr(folder / "own.zarr").sizes["objective.delay_weight"] == 3
+
+
+def test_settings_apply_before_a_sweep():
+    arguments = ["sweep", "nominal", "--over", WEIGHTS, "--rounds", 2, "--json"]
+    plain = json.loads(done(*arguments))
+    wider = json.loads(done(*arguments, "--set", "link.bandwidth_hz=1e8"))
+    assert wider["points"][0]["delay_s"] < plain["points"][0]["delay_s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nominal"], "nominal has no sweep; give it one"),
+        (["sweep", "nominal", "--over", "link.bandwidth_hz"], "write PATH=[VALUE, …]"),
+        (["sweep", "nominal", "--over", "link.bandwidth_hz=1e6"], "give a list of values"),
+        (["sweep", "nominal", "--over", "link.bandwith_hz=[1e6]"], "'link.bandwidth_hz'?"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--policies", "crad"], "did you mean 'card'?"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--rounds", "0"], "rounds = 0 is not allowed"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.csv"], "end it in .nc"),
+        (
+            ["sweep", "nominal", "--over", WEIGHTS, "--rounds", "1", "--figure", "x.csv"],
+            "--figure 'x.csv' cannot be written",
+        ),
+        (["compare", "nominal", "biger-llm"], "did you mean 'bigger-llm'?"),
+        (["compare", "nominal", "bigger-llm", "--rounds", "0"], "rounds = 0 is not allowed"),
+        (
+            ["sweep", "nominal", "--over", WEIGHTS, "--dask", "nonsense://x"],
+            "--dask 'nonsense://x' does not answer",
+        ),
+    ],
+)
+def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_cluster_that_does_not_answer_leaves_nothing_behind():
+    """A client that is left as the process's own would break whatever uses Dask next."""
+    distributed = pytest.importorskip("distributed")
+    assert run("sweep", "nominal", "--over", WEIGHTS, "--dask", "nonsense://x").exit_code == 2
+    with pytest.raises(ValueError, match="No global client"):
+        distributed.get_client()

@@ -1,0 +1,120 @@
+"""`card.figures.hardware`: the data drawn are the data given."""
+
+import numpy as np
+import pytest
+from drawing import contains, drawn
+
+from card.figures import hardware as pictures
+from card.hardware import load_profile
+from card.hardware.profile import Ceilings
+
+CEILINGS = Ceilings(peak_flops=2e11, memory_byte_per_s=2e10, repeats=7)
+"""Ridge at 10 FLOP/byte."""
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return load_profile("profile", "cpu-epyc-2-cores")
+
+
+def widths(axes):
+    return [patch.get_width() for patch in axes.patches]
+
+
+class TestPartTimes:
+    def test_draws_every_pass_and_its_rate(self, profile):
+        times, rates = pictures.part_times(profile).axes
+        parts = [profile.parts[name] for name in pictures.NAMES]
+        passes = [part.forward for part in parts]
+        passes += [part.backward for part in parts if part.backward]
+        assert widths(times) == pytest.approx([1e3 * spread.median_s for spread in passes])
+        trained = [part for part in parts if part.flop]
+        speeds = [p.forward_flop / p.forward.median_s / 1e9 for p in trained]
+        speeds += [p.backward_flop / p.backward.median_s / 1e9 for p in trained]
+        assert widths(rates) == pytest.approx(speeds)
+        assert times.get_xlabel().endswith("[ms]")
+        assert rates.get_xlabel().endswith("[GFLOP/s]")
+
+    def test_whiskers_are_the_quartiles(self, profile):
+        times = pictures.part_times(profile).axes[0]
+        ends = np.concatenate([c.get_segments() for c in times.collections])[:, :, 0]
+        quartiles = [
+            (1e3 * spread.lower_s, 1e3 * spread.upper_s)
+            for part in profile.parts.values()
+            for spread in (part.forward, part.backward)
+            if spread
+        ]
+        assert np.sort(ends, axis=0) == pytest.approx(np.sort(quartiles, axis=0))
+
+
+class TestRoofline:
+    def test_roof_is_the_lower_of_both_ceilings_and_bends_at_the_ridge(self, profile):
+        whole = pictures.roofline(profile, CEILINGS).axes[0]
+        intensity, roof = drawn(whole)[0].T
+        assert roof == pytest.approx(np.minimum(200, 20 * intensity))
+        assert intensity[0] < 10 < intensity[-1]
+
+    def test_parts_stand_at_their_intensity_and_rate(self, profile):
+        whole, near = pictures.roofline(profile, CEILINGS).axes
+        for name in ("first_block", "block", "head"):
+            part = profile.parts[name]
+            point = [part.intensity_flop_per_byte], [part.flop / part.time_s / 1e9]
+            assert contains(drawn(whole), *point)
+            assert contains(drawn(near), *point)
+
+    def test_faster_quartiles_are_higher_rates(self, profile):
+        middle, slow, fast = pictures.rate_flops(profile.parts["head"])
+        assert slow < middle < fast
+
+    def test_parts_without_counted_traffic_are_left_out(self, profile):
+        bare = {n: p.model_copy(update={"moved_bit": None}) for n, p in profile.parts.items()}
+        whole = pictures.roofline(profile.model_copy(update={"parts": bare}), CEILINGS).axes[0]
+        assert [len(points) for points in drawn(whole)] == [200, 2]
+
+
+class TestWholeStep:
+    def test_stacks_the_parts_to_the_prediction_below_the_measured_step(self, profile):
+        (axes,) = pictures.whole_step(profile, 16).axes
+        measured, *parts = axes.patches
+        assert measured.get_width() == profile.whole_step.measured.median_s
+        assert len(parts) == 1 + 16 + 1
+        assert parts[-1].get_x() + parts[-1].get_width() == pytest.approx(
+            profile.whole_step.predicted_s
+        )
+
+    def test_a_profile_without_the_step_is_refused(self, profile):
+        with pytest.raises(ValueError, match="has no whole step"):
+            pictures.whole_step(profile.model_copy(update={"whole_step": None}), 16)
+
+
+class TestClockTradeoff:
+    def test_draws_energy_over_time_and_splits_it_at_the_least(self):
+        clocks = np.array([1e9, 2e9, 4e9])
+        time = np.array([4.0, 2.0, 1.0])
+        energy = {"0 W": np.array([1.0, 2.0, 8.0]), "9 W": np.array([9.0, 5.0, 8.0])}
+        (axes,) = pictures.clock_tradeoff(time, energy, clocks).axes
+        lines = drawn(axes)
+        assert contains(lines, 1e3 * time, energy["0 W"])
+        assert contains(lines, 1e3 * time[1:], energy["9 W"][1:])
+        assert contains(lines, 1e3 * time[:2], energy["9 W"][:2])
+        assert [text.get_text() for text in axes.texts] == ["2.00 GHz"]
+        (mark,) = (line for line in axes.lines if line.get_marker() == "v")
+        assert mark.get_ydata() == [5.0]
+
+
+class TestAlongUtilisation:
+    def test_draws_each_quantity_per_state_and_marks_the_measured_machine(self):
+        share = np.array([0.1, 1.0])
+        row = {
+            "cut": np.array([0, 16]),
+            "frequency_hz": np.array([1e9, 2e9]),
+            "delay_s": np.array([20.0, 10.0]),
+            "energy_j": np.array([30.0, 0.0]),
+        }
+        point = {"cut": 0, "frequency_hz": 0.5e9, "delay_s": 25.0, "energy_j": 9.0}
+        figure = pictures.along_utilisation(share, {"good": row}, 0.05, {"good": point})
+        for axes, key, unit in zip(figure.axes, row, (1, 1e9, 1, 1), strict=True):
+            assert contains(drawn(axes), share, row[key] / unit)
+            assert contains(drawn(axes), [0.05], [point[key] / unit])
+        labels = [axes.get_ylabel() for axes in figure.axes]
+        assert labels == ["cut", "server clock [GHz]", "delay [s]", "server energy [J]"]

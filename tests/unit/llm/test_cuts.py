@@ -1,0 +1,68 @@
+"""`card.llm.cuts`: work, traffic, adapters and memory of every cut, added up from blocks."""
+
+import numpy as np
+
+import card
+from card.llm import architecture, block_cost, head_cost
+from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES
+
+NOMINAL = card.load_scenario("nominal")
+TOKENS, HIDDEN, BITS = 512, 2048, 16
+
+
+def parts(scenario):
+    arch = architecture(scenario.llm)
+    first, other = (
+        block_cost(arch, scenario.training, scenario.lora, first=flag) for flag in (True, False)
+    )
+    return arch, first, other, head_cost(arch, scenario.training)
+
+
+def test_profile_of_the_vanilla_topology_adds_up_from_blocks():
+    profile = card.cut_profile(NOMINAL)
+    arch, first, other, head = parts(NOMINAL)
+    smashed, labels = TOKENS * HIDDEN * BITS, TOKENS * LABEL_BITS
+    np.testing.assert_array_equal(profile.cut, np.arange(17))
+    assert profile.device_flop[[0, 1, 3]].tolist() == [0, first.flop, first.flop + 2 * other.flop]
+    whole = first.flop + 15 * other.flop + head.flop
+    assert profile.device_flop[16] == whole
+    assert (profile.device_flop + profile.server_flop == whole).all()
+    assert profile.server_flop[16] == 0
+    assert profile.uplink_bit.tolist() == [smashed + labels] * 16 + [0]
+    assert profile.downlink_bit.tolist() == [0] + [smashed] * 15 + [0]
+    # rank 8 on q (2048 to 2048) and v (2048 to 512), 16 bit each
+    adapter = 8 * (2048 + 2048 + 2048 + 512) * 16
+    assert profile.adapter_bit.tolist() == [adapter * cut for cut in range(17)]
+    embedding = 16 * arch.embedding_parameters
+    assert profile.device_memory_bit[0] == embedding
+    assert profile.device_memory_bit[2] == (
+        embedding
+        + 16 * (first.parameters + other.parameters)
+        + OPTIMISER_COPIES * 2 * adapter
+        + first.saved_bit
+        + other.saved_bit
+    )
+
+
+def test_u_shaped_topology_keeps_head_and_labels_on_the_device():
+    scenario = NOMINAL.updated({"training.topology": "u-shaped"})
+    vanilla, ushaped = card.cut_profile(NOMINAL), card.cut_profile(scenario)
+    *_, head = parts(scenario)
+    smashed = TOKENS * HIDDEN * BITS
+    assert (ushaped.device_flop[:16] == vanilla.device_flop[:16] + head.flop).all()
+    assert ushaped.device_flop[16] == vanilla.device_flop[16]
+    assert (ushaped.server_flop[:16] == vanilla.server_flop[:16] - head.flop).all()
+    # activations up, final hidden states down, their gradients up, the cut's gradients down
+    assert ushaped.uplink_bit.tolist() == [2 * smashed] * 16 + [0]
+    assert ushaped.downlink_bit.tolist() == [smashed] + [2 * smashed] * 15 + [0]
+    np.testing.assert_array_equal(ushaped.adapter_bit, vanilla.adapter_bit)
+    head_bit = 16 * head.parameters + head.saved_bit
+    assert (ushaped.device_memory_bit[:16] == vanilla.device_memory_bit[:16] + head_bit).all()
+    assert ushaped.device_memory_bit[16] == vanilla.device_memory_bit[16]
+
+
+def test_profile_as_plain_lists():
+    plain = card.cut_profile(NOMINAL).as_dict()
+    names = "cut device_flop server_flop uplink_bit downlink_bit adapter_bit device_memory_bit"
+    assert list(plain) == names.split()
+    assert all(type(value) is int for column in plain.values() for value in column)

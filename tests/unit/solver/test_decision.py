@@ -1,0 +1,213 @@
+"""`card.solver.decision`: decisions by hand, at the bounds, and where nothing can be gained."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from handmade import DOWN, UP, handmade
+
+import card
+from card.base.errors import ScenarioError
+from card.solver import best_frequency, extreme_cuts, extremes, objective, prices
+from card.solver.decision import Extremes
+
+SLOW = 1
+# Slow device, f in [5, 20] Hz, 80 bit/s up, 40 bit/s down:
+#   cut 0: D = 2 + 60/f          E = 60/f (1 + f³/1000)
+#   cut 1: D = 4 + 2 + 2 + 0.225 + 40/f   E = 40/f (1 + f³/1000)
+#   cut 2: D = 12 + 0.45         E = 0
+DELAY_MIN, DELAY_MAX = 2 + 60 / 20, 8.225 + 40 / 5
+ENERGY_MIN, ENERGY_MAX = 0.0, 60 / 20 * 9
+DELAY_SPAN, ENERGY_SPAN = DELAY_MAX - DELAY_MIN, ENERGY_MAX - ENERGY_MIN
+
+
+def weight_for(frequency: float) -> float:
+    """Weight at which the clock is stationary: w ΔE / ((1 - w) ΔD) + P_0 = 2 ξ f³."""
+    ratio = (2 * 0.001 * frequency**3 - 1.0) * DELAY_SPAN / ENERGY_SPAN
+    return ratio / (1 + ratio)
+
+
+def test_interior_decision_by_hand():
+    """At 15 Hz cut 0 takes 2 + 4 s and 4 s x 4.375 W."""
+    weight = weight_for(15.0)
+    decision = card.solve(handmade(), "slow", UP, DOWN, weight)
+    assert decision.frequency_hz == pytest.approx(15.0)
+    assert decision.cut == 0
+    assert decision.delay_s == pytest.approx(6.0)
+    assert decision.energy_j == pytest.approx(17.5)
+    assert decision.objective == pytest.approx(
+        weight * (6 - DELAY_MIN) / DELAY_SPAN + (1 - weight) * 17.5 / ENERGY_SPAN
+    )
+    assert (decision.frequency_min_hz, decision.frequency_max_hz) == (5.0, 20.0)
+    assert decision.bound == 0
+    assert decision.extremes == pytest.approx((DELAY_MIN, DELAY_MAX, ENERGY_MIN, ENERGY_MAX))
+
+
+@pytest.mark.parametrize(
+    ("weight", "cut", "frequency", "bound"),
+    [
+        # all for delay: full clock, everything on the server
+        (1.0, 0, 20.0, 1),
+        # all for energy: nothing on the server; the clock is where P(f)/f is least, cbrt(1/0.002)
+        (0.0, 2, 500 ** (1 / 3), 0),
+        # beyond the weight at which 20 Hz is stationary
+        (weight_for(20.0) + 0.01, 0, 20.0, 1),
+    ],
+)
+def test_end_weights_and_upper_bound(weight, cut, frequency, bound):
+    decision = card.solve(handmade(), SLOW, UP, DOWN, weight)
+    assert decision.cut == cut
+    assert decision.frequency_hz == pytest.approx(frequency)
+    assert decision.bound == bound
+
+
+def test_lower_bound_binds_without_static_power():
+    """P = ξ f³: the least energy is at the lowest clock."""
+    decision = card.solve(handmade(static_power_w=0.0), SLOW, UP, DOWN, 0.0)
+    assert decision.frequency_hz == 5.0
+    assert decision.bound == -1
+
+
+def test_a_cut_that_fits_alone_still_has_its_best_clock():
+    """Cut 1 alone: D = 8.225 + 40/f, so ΔD = 6; E from 8 W·s at 5 Hz ... to 18 at 20 Hz."""
+    system = handmade(feasible=np.array([[False, True, False]] * 2))
+    energy = {f: 40 / f * (1 + f**3 / 1000) for f in (5.0, 500 ** (1 / 3), 20.0)}
+    decision = card.solve(system, SLOW, UP, DOWN, 0.3)
+    span = energy[20.0] - energy[500 ** (1 / 3)]
+    assert decision.cut == 1
+    assert decision.extremes.energy_min_j == pytest.approx(energy[500 ** (1 / 3)])
+    assert decision.frequency_hz == pytest.approx(((0.3 / 0.7 * span / 6 + 1) / 0.002) ** (1 / 3))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_nothing_to_gain_gives_objective_zero(weight):
+    """Everything on the device: one delay, no server energy, whatever the clock."""
+    system = handmade(feasible=np.array([[False, False, True]] * 2))
+    decision = card.solve(system, SLOW, UP, DOWN, weight)
+    assert (decision.cut, decision.objective, decision.energy_j) == (2, 0, 0)
+    assert decision.frequency_hz == 20.0
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_single_clock_leaves_only_the_cut(weight):
+    """At 20 Hz: cut 0 (5 s, 27 J), cut 1 (10.225 s, 18 J), cut 2 (12.45 s, 0 J)."""
+    system = handmade(clocks_hz=np.array([20.0]), frequency_min_hz=np.array([20.0, 20.0]))
+    decision = card.solve(system, SLOW, UP, DOWN, weight)
+    assert decision.frequency_hz == 20.0
+    table = {
+        0: (1 - weight) * 1.0,
+        1: weight * 5.225 / 7.45 + (1 - weight) * 18 / 27,
+        2: weight * 1.0,
+    }
+    assert decision.cut == min(table, key=lambda cut: (round(table[cut], 12), cut))
+    assert decision.objective == pytest.approx(min(table.values()))
+    assert decision.bound == 1
+
+
+def test_pinned_clock_and_single_cut_leave_nothing_to_choose():
+    system = handmade(
+        feasible=np.array([[True, False, False]] * 2), frequency_min_hz=np.array([20.0, 20.0])
+    )
+    decision = card.solve(system, SLOW, UP, DOWN, 0.5)
+    assert (decision.cut, decision.frequency_hz, decision.objective) == (0, 20.0, 0.0)
+    assert decision.extremes == (5.0, 5.0, 27.0, 27.0)
+
+
+def test_clock_list_takes_the_better_neighbour():
+    """Stationary at 15 Hz; per cycle 10 and 19 Hz cost (a + b (1 + f³/1000)) / f."""
+    clocks = np.array([5.0, 10.0, 19.0, 20.0])
+    system = handmade(clocks_hz=clocks)
+    delay_price, energy_price = 5.75, 1.0
+    cost = {f: (delay_price + energy_price * (1 + f**3 / 1000)) / f for f in clocks}
+    assert cost[10.0] > cost[19.0]
+    assert best_frequency(system, np.array([SLOW]), delay_price, energy_price) == 19.0
+    further = replace(system, clocks_hz=np.array([5.0, 14.0, 19.0, 20.0]))
+    assert best_frequency(further, np.array([SLOW]), delay_price, energy_price) == 14.0
+
+
+def test_free_energy_means_full_clock_and_free_time_the_thriftiest():
+    system, device = handmade(), np.array([SLOW])
+    assert best_frequency(system, device, 1.0, 0.0) == 20.0
+    assert best_frequency(system, device, 0.0, 1.0) == pytest.approx(500 ** (1 / 3))
+    assert best_frequency(system, device, 0.0, 0.0) == 20.0
+
+
+def test_prices_are_weights_per_span_and_zero_without_one():
+    bounds = Extremes(*map(np.array, ([1.0, 1.0], [3.0, 1.0], [0.0, 5.0], [10.0, 5.0])))
+    delay_price, energy_price = prices(bounds, 0.25)
+    np.testing.assert_allclose(delay_price, [0.25 / 2, 0])
+    np.testing.assert_allclose(energy_price, [0.75 / 10, 0])
+    np.testing.assert_allclose(objective(bounds, 0.25, [2.0, 1.0], [5.0, 5.0]), [0.5, 0])
+
+
+def test_extremes_swap_on_a_lost_link():
+    """At 1 bit/s the slowest decision is cut 1, the fastest is everything on the device."""
+    bounds = extremes(handmade(), np.array([SLOW]), np.array([1.0]), np.array([1.0]))
+    assert bounds.delay_max_s[0] == pytest.approx(4 + 160 + 80 + 12 + 40 / 5)
+    assert bounds.delay_min_s[0] == pytest.approx(12 + 24)
+
+
+def test_straight_runs_of_cuts_are_pruned_to_their_ends():
+    profile = card.cut_profile(card.load_scenario("nominal"))
+    everything = np.full(17, True)
+    assert extreme_cuts(profile, everything) == [0, 1, 15, 16]
+    some = everything.copy()
+    some[[0, 1, 16]] = False
+    assert extreme_cuts(profile, some) == [2, 15]
+    only = np.arange(17) == 7
+    assert extreme_cuts(profile, only) == [7]
+    # the handmade blocks are unequal, so nothing is on a straight line
+    assert extreme_cuts(handmade().profile, np.full(3, True)) == [0, 1, 2]
+
+
+def test_device_by_name_position_or_array():
+    system = handmade()
+    by_name = card.solve(system, "slow", UP, DOWN)
+    by_array = card.solve(system, np.array([0, 1]), UP, DOWN)
+    assert by_name.delay_s == card.solve(system, 1, UP, DOWN).delay_s == by_array.delay_s[1]
+    assert by_array.frequency_min_hz.tolist() == [10.0, 5.0]
+
+
+def test_scenario_weight_holds_unless_another_is_given():
+    system = handmade(delay_weight=1.0)
+    assert card.solve(system, SLOW, UP, DOWN).frequency_hz == 20.0
+    assert card.solve(system, SLOW, UP, DOWN, 0.0).cut == 2
+
+
+def test_no_request_no_decision():
+    decision = card.solve(handmade(), SLOW, np.array([]), DOWN)
+    assert decision.cut.shape == decision.frequency_hz.shape == (0,)
+
+
+@pytest.mark.parametrize("search", [card.solve, card.solve_exhaustive])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("slwo", UP, DOWN), "device = 'slwo' is unknown; did you mean 'slow'?"),
+        ((2, UP, DOWN), "device = 2 is out of range; give 0 to 1."),
+        ((1, 0.0, DOWN), "uplink_bps = 0 is not allowed; give finite numbers above 0."),
+        ((1, UP, DOWN, 1.5), "delay_weight = 1.5 is not allowed; give numbers from 0 to 1."),
+    ],
+)
+def test_values_out_of_range_are_refused(search, arguments, message):
+    with pytest.raises(ScenarioError) as error:
+        search(handmade(), *arguments)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e15])
+@pytest.mark.parametrize("static", [0.0, 120.0])
+@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
+def test_lost_and_ideal_links(rate, static, topology):
+    """A lost link keeps all on the device; an ideal one leaves compute alone to decide."""
+    scenario = card.load_scenario("nominal").updated(
+        {"server.static_power_w": static, "training.topology": topology}
+    )
+    decision = card.solve(scenario, np.arange(5), rate, rate, np.array([[0.3], [1.0]]))
+    assert np.isfinite(decision.objective).all()
+    if rate < 1:
+        assert (decision.cut[0] == 16).all()
+        # adapters of all blocks cross the lost link too, and there are none at cut 0
+        assert np.isin(decision.cut[1], [0, 16]).all()
+    else:
+        assert (decision.cut[1] == 0).all()

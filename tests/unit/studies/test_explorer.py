@@ -1,0 +1,146 @@
+"""`card.studies.explorer`: what a page shows at a node is what the solver says there."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import card
+from card.base.errors import ScenarioError
+from card.cli import app
+from card.scenario import Scenario, scenario_names, study_names
+from card.studies import explorer
+
+SHIPPED = (*scenario_names(), *study_names())
+
+
+@cache
+def grid_of(name: str) -> tuple[Scenario, xr.Dataset]:
+    scenario = card.load_scenario(name)
+    return scenario, explorer.grid(scenario)
+
+
+@pytest.fixture(params=SHIPPED)
+def shipped(request: pytest.FixtureRequest) -> tuple[Scenario, xr.Dataset]:
+    return grid_of(request.param)
+
+
+def test_decisions_are_the_solvers_to_the_last_bit(shipped: tuple[Scenario, xr.Dataset]) -> None:
+    scenario, found = shipped
+    names = [device.name for device in scenario.devices]
+    device = np.array([names.index(name) for name in found.device.values])[:, None]
+    up, down = found.uplink_bps.values[:, None], found.downlink_bps.values[:, None]
+    solved = card.solve(scenario, device, up, down, found.delay_weight.values)
+    mine = found.sel(policy="card")
+    np.testing.assert_array_equal(mine.cut, solved.cut)
+    np.testing.assert_array_equal(mine.frequency_hz, solved.frequency_hz)
+    # delay and energy are summed in another order in the cost function than in the solver
+    np.testing.assert_allclose(mine.delay_s, solved.delay_s, rtol=1e-14)
+    np.testing.assert_allclose(mine.energy_j, solved.energy_j, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["nominal", "congested-campus"])
+def test_rates_and_decisions_are_those_of_the_command_line(name: str) -> None:
+    _, found = grid_of(name)
+    links = found.sizes["link"]
+    for link, weight in ((0, 0), (links // 3, 20), (links // 2, 10), (links - 1, 7)):
+        point = found.isel(link=link, delay_weight=weight)
+        overrides = {
+            "objective.delay_weight": float(point.delay_weight),
+            "link.bandwidth_hz": float(point.bandwidth_hz),
+            f"devices.{point.device.item()}.distance_m": float(point.distance_m),
+        }
+        words = ["--device", point.device.item(), "--state", point.state.item(), "--json"]
+        words += [word for key, v in overrides.items() for word in ("--set", f"{key}={v!r}")]
+        said = json.loads(CliRunner().invoke(app, ["solve", name, *words]).stdout)
+        mine = point.sel(policy="card")
+        assert said["cut"] == int(mine.cut)
+        assert said["uplink_bps"] == float(point.uplink_bps)
+        assert said["frequency_hz"] == float(mine.frequency_hz)
+        assert said["delay_s"] == pytest.approx(float(mine.delay_s), rel=1e-14)
+        assert said["device_energy_j"] == float(mine.device_energy_j)
+
+
+def test_every_device_stands_on_the_grid(shipped: tuple[Scenario, xr.Dataset]) -> None:
+    scenario, found = shipped
+    assert scenario.objective.delay_weight in found.delay_weight
+    assert scenario.link.bandwidth_hz in found.bandwidth_hz
+    board_of = {n: board for board in explorer.boards(scenario) for n in board.devices}
+    for device in scenario.devices:
+        assert device.distance_m in board_of[device.name].distance_m
+
+
+def test_more_weight_on_delay_never_slows_a_round(shipped: tuple[Scenario, xr.Dataset]) -> None:
+    mine = shipped[1].sel(policy="card")
+    assert mine.delay_weight.values.tolist() == sorted(mine.delay_weight.values)
+    # rounding of sums of six terms
+    slack_s, slack_j = 1e-12 * mine.delay_s.max(), 1e-12 * mine.energy_j.max()
+    assert (mine.delay_s.diff("delay_weight") <= slack_s).all()
+    assert (mine.energy_j.diff("delay_weight") >= -slack_j).all()
+
+
+def test_no_benchmark_beats_card_at_both_ends(shipped: tuple[Scenario, xr.Dataset]) -> None:
+    _, found = shipped
+    fast, thrifty = found.sel(delay_weight=1.0), found.sel(delay_weight=0.0)
+    # rounding, as above
+    assert (fast.delay_s.sel(policy="card") <= (1 + 1e-12) * fast.delay_s.min("policy")).all()
+    least_j = thrifty.energy_j.min("policy")
+    assert (thrifty.energy_j.sel(policy="card") <= (1 + 1e-12) * least_j).all()
+
+
+def test_parts_add_up(shipped: tuple[Scenario, xr.Dataset]) -> None:
+    _, found = shipped
+    parts = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s")
+    total = sum(found[name] for name in (*parts, "adapter_down_s", "adapter_up_s"))
+    # six terms, in another order
+    np.testing.assert_allclose(total, found.delay_s, rtol=1e-14)
+    assert not (found.sending_j > found.device_energy_j).any()
+
+
+def test_boards_of_a_kind_are_computed_once() -> None:
+    scenario, found = grid_of("congested-campus")
+    kinds = explorer.boards(scenario)
+    assert len(kinds) == 6
+    assert [n for kind in kinds for n in kind.devices] == [d.name for d in scenario.devices]
+    assert set(found.device.values) == {kind.devices[0] for kind in kinds}
+
+
+def test_devices_that_differ_in_anything_are_kinds_of_their_own() -> None:
+    alike = card.load_scenario("congested-campus")
+    other = alike.updated({"devices.agx-orin-2.memory_share": 0.5})
+    assert len(explorer.boards(other)) == len(explorer.boards(alike)) + 1
+
+
+def test_block_fading_is_that_of_the_command_line() -> None:
+    scenario = card.load_scenario(
+        "nominal", **{"link.fading": "block", "link.fading_draws": 50, "link.shadowing_db": 8}
+    )
+    at = ["device-1", "device-2"], ["poor", "poor"], [10e6, 10e6], [200.0, 60.0]
+    found = explorer.explore(scenario, *at, [0.5])
+    settings = ["--set", "link.fading=block", "--set", "link.fading_draws=50"]
+    for link, name in enumerate(at[0]):
+        words = ["solve", "nominal", "--device", name, "--state", "poor", "--json", *settings]
+        said = json.loads(CliRunner().invoke(app, words).stdout)
+        # the mean over draws is summed in another order for many links than for one
+        assert said["uplink_bps"] == pytest.approx(float(found.uplink_bps[link]), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ((["device-9"], ["good"], [1e7], [50.0], [0.5]), "device-9"),
+        ((["device-1"], ["godo"], [1e7], [50.0], [0.5]), "godo"),
+        ((["device-1"], ["good"], [0.0], [50.0], [0.5]), "bandwidth_hz"),
+        ((["device-1"], ["good"], [1e7], [0.5], [0.5]), "distance_m"),
+        ((["device-1"], ["good"], [1e7], [50.0], [1.5]), "delay_weight"),
+        ((["device-1"], ["good"], [1e7, 2e7], [50.0], [0.5]), "1, 1, 2, 1"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(at: tuple[list, ...], told: str) -> None:
+    with pytest.raises(ScenarioError, match=told):
+        explorer.explore(card.load_scenario("nominal"), *at)

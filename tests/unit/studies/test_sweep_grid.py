@@ -1,0 +1,136 @@
+"""`card.studies.sweep_grid`: what a grid refuses before anything runs, and its blocks."""
+
+import numpy as np
+import pytest
+
+import card
+from card.base.errors import ScenarioError
+from card.simulation import UNITS
+from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid, label
+
+NOMINAL = card.load_scenario("nominal")
+WEIGHT, BANDWIDTH = "objective.delay_weight", "link.bandwidth_hz"
+
+
+def grid(over, policies=("card",), rounds=1):
+    return Grid.checked(NOMINAL, over, policies, rounds)
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({}, "over = {} is not allowed; give values per path"),
+        ([WEIGHT], "over = ['objective.delay_weight'] is not allowed; give values per path"),
+        ({WEIGHT: []}, "over.objective.delay_weight = [] is not allowed; give a list of values"),
+        ({WEIGHT: 0.5}, "over.objective.delay_weight = 0.5 is not allowed; give a list of values"),
+        ({"llm": "gpt-2"}, "over.llm = 'gpt-2' is not allowed; give a list of values"),
+        ({WEIGHT: {"low": 0}}, "is not allowed; give a list of values, e.g. [1, 2]"),
+        ({WEIGHT: [0.5, 0.2, 0.5]}, "over.objective.delay_weight: 0.5 is given twice"),
+        ({"title": ["a", "b"]}, "over.title is not allowed; sweep a value of the model"),
+        ({"sources.llm": [1]}, "over.sources.llm is not allowed; sweep a value of the model"),
+        (
+            {"link": [{"bandwidth_hz": 1e6}], BANDWIDTH: [1e6]},
+            "over: link.bandwidth_hz is a part of link; sweep one of them",
+        ),
+        (
+            {BANDWIDTH: [1e6, -1.0]},
+            "over.link.bandwidth_hz, value -1.0: link.bandwidth_hz = -1.0 is not allowed; "
+            "give a number above 0.",
+        ),
+        (
+            {"channel_states.foggy.path_loss_exponent": [3.0]},
+            "channel_states are then good, normal, poor, foggy; all points need the same, "
+            "good, normal, poor. Compare two studies instead.",
+        ),
+        (
+            {"devices.device-1": [None, {"distance_m": 10}]},
+            "over.devices.device-1, value null: devices are then device-2, device-3",
+        ),
+        (
+            {"training.cut_range": [[0, 16]], "llm": ["gpt-2", "llama-3.2-1b"]},
+            "over, at training.cut_range = [0, 16], llm = gpt-2: lora.targets = 'q_proj' is no",
+        ),
+        (
+            {"llm": ["llama-3.2-1b", "llama-3.1-8b"], "training.cut_range": [[16, 16], [0, 16]]},
+            "over.llm, value llama-3.1-8b: devices.device-4: no cut fits its memory",
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_grid_can_hold_is_refused(over, message):
+    with pytest.raises(ScenarioError) as refusal:
+        grid(over)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        ("card", "policies = 'card' is not allowed; give a list of names"),
+        ([], "policies = [] is not allowed"),
+        (["card", "crad"], "policies = 'crad' is unknown; did you mean 'card'?"),
+        (["card", "card"], "policies: card is given twice"),
+    ],
+)
+def test_policies_are_a_list_of_known_names(policies, message):
+    with pytest.raises(ScenarioError) as refusal:
+        grid({WEIGHT: [0.5]}, policies)
+    assert message in str(refusal.value)
+
+
+def test_values_that_contradict_each_other_inside_the_grid_name_the_point():
+    """Each value has been tried with the others at their first; this pair meets only inside."""
+    over = {
+        "server.minimum_frequency_hz": [0.0, 2e9],
+        "server.hardware": ["rtx-4060-ti", "a100-sxm-80gb"],
+    }
+    inner = grid(over)
+    with pytest.raises(
+        ScenarioError,
+        match=r"at server\.minimum_frequency_hz = 2000000000\.0, server\.hardware = a",
+    ):
+        inner.compute((slice(0, 2), slice(0, 2)))
+
+
+@pytest.mark.parametrize("sizes", [(1,), (7,), (3, 5, 2), (40, 41), (700, 300)])
+def test_blocks_cover_the_grid_once_in_runs_of_bounded_size(sizes):
+    paths = (BANDWIDTH, "link.shadowing_db", "link.reference_loss_db")
+    over = {path: list(range(1, size + 1)) for path, size in zip(paths, sizes, strict=False)}
+    whole = Grid(NOMINAL, over, ("card",), 1, 0)  # unchecked: a million points cost nothing here
+    numbers = np.arange(np.prod(sizes)).reshape(sizes)
+    parts = [numbers[block].ravel() for block in whole.blocks()]
+    assert np.array_equal(np.sort(np.concatenate(parts)), numbers.ravel())
+    assert max(map(len, parts)) <= POINTS
+    assert max(map(len, parts)) == np.prod(whole.block_shape)
+
+
+def test_a_block_of_many_devices_is_no_larger_in_bytes():
+    devices = [
+        {
+            "name": f"d{i}",
+            "hardware": "jetson-agx-orin-64gb",
+            "utilisation": 1.0,
+            "distance_m": 50.0,
+        }
+        for i in range(1000)
+    ]
+    crowd = NOMINAL.updated({"devices": devices})
+    weights = np.linspace(0, 1, 40_000).tolist()
+    whole = Grid(crowd, {WEIGHT: weights}, ("card", "device_only"), 1, 0)
+    cells = np.prod(whole.block_shape) * 2 * 3 * 1000
+    assert 8 * len(UNITS) * cells <= BLOCK_BYTES
+    assert whole.block_shape[0] < POINTS
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([0, None], "[0, null]"),
+        (["q_proj", "v_proj"], "[q_proj, v_proj]"),
+        ({"bandwidth_hz": 1e6}, "{bandwidth_hz: 1000000.0}"),
+        (None, "null"),
+        ("vanilla", "vanilla"),
+        (0.5, "0.5"),
+    ],
+)
+def test_a_label_is_what_a_study_file_says(value, text):
+    assert label(value) == text

@@ -1,0 +1,191 @@
+"""Sweeps on disk: each finished block is kept, a killed sweep resumes, and nothing is mixed up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import card
+from card.base.errors import ScenarioError
+from card.studies.sweep_grid import Grid
+from card.studies.sweep_store import Store
+
+pytest.importorskip("zarr")
+pytest.importorskip("netCDF4")
+
+NOMINAL = card.load_scenario("nominal")
+OVER = {
+    "objective.delay_weight": [0.2, 0.5, 0.8],
+    "lora.targets": [["q_proj"], ["q_proj", "v_proj"]],
+    "server.clocks_hz": [None, [1.0e9, 2.0e9]],
+}
+ROUNDS = 3
+
+
+def swept(**more):
+    return card.sweep(NOMINAL, OVER, ["card", "server_only"], rounds=ROUNDS, **more)
+
+
+def same(found: xr.Dataset, expected: xr.Dataset) -> bool:
+    """Equal to the last bit in values, coordinates, units and provenance."""
+    loaded = found.load()
+    loaded.attrs.pop("fingerprint")
+    xr.testing.assert_identical(loaded, expected)
+    return True
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_an_output_holds_what_memory_would(tmp_path, suffix):
+    output = tmp_path / f"sweep{suffix}"
+    with swept(output=output) as found:
+        assert same(found, swept())
+    assert list(tmp_path.iterdir()) == [output], "nothing half done is left beside it"
+
+
+def test_values_that_are_lists_are_coordinates_as_a_study_writes_them():
+    found = swept()
+    assert found["lora.targets"].values.tolist() == ["[q_proj]", "[q_proj, v_proj]"]
+    assert found["server.clocks_hz"].values.tolist() == ["null", "[1000000000.0, 2000000000.0]"]
+    alone = NOMINAL.updated({"server.clocks_hz": [1.0e9, 2.0e9], "lora.targets": ["q_proj"]})
+    expected = card.simulate(alone, ["card", "server_only"], ROUNDS).frequency_hz.mean("round")
+    point = found.frequency_hz.isel({"objective.delay_weight": 1, "lora.targets": 0}).sel(
+        {"server.clocks_hz": "[1000000000.0, 2000000000.0]"}
+    )
+    np.testing.assert_array_equal(point.values, expected.values)
+
+
+def test_a_finished_output_is_opened_and_not_computed_again(tmp_path, monkeypatch):
+    output = tmp_path / "sweep.nc"
+    swept(output=output).close()
+    monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("computed again"))
+    with swept(output=output) as found:
+        assert found.sizes["lora.targets"] == 2
+
+
+def test_an_output_of_another_sweep_is_neither_used_nor_overwritten(tmp_path):
+    output = tmp_path / "sweep.nc"
+    swept(output=output).close()
+    before = output.read_bytes()
+    with pytest.raises(ScenarioError, match=r"sweep\.nc is of another sweep"):
+        card.sweep(NOMINAL, OVER, ["card", "server_only"], rounds=ROUNDS + 1, output=output)
+    assert output.read_bytes() == before
+
+
+def test_a_half_done_sweep_of_other_values_is_not_resumed(tmp_path):
+    output = tmp_path / "sweep.zarr"
+    Store(output, Grid.checked(NOMINAL, OVER, ["card"], ROUNDS))
+    with pytest.raises(ScenarioError, match=r"sweep\.zarr\.partial is of another sweep"):
+        swept(output=output)
+
+
+def test_only_missing_blocks_are_computed(tmp_path, monkeypatch):
+    output = tmp_path / "sweep.zarr"
+    grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
+    expected = swept()
+    store = Store(output, grid)
+    for number, block in list(store.missing())[:5]:
+        store.write(number, block, grid.compute(block))
+    done = []
+    compute = Grid.compute
+    monkeypatch.setattr(Grid, "compute", lambda g, block: done.append(block) or compute(g, block))
+    assert same(swept(output=output), expected)
+    assert len(done) == len(list(grid.blocks())) - 5
+
+
+def test_a_block_without_its_mark_is_computed_again(tmp_path):
+    """A sweep that dies between a block's numbers and its mark has not finished that block."""
+    grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
+    store = Store(tmp_path / "sweep.zarr", grid)
+    (number, block), *_ = store.missing()
+    store.write(number, block, {"delay_s": np.full_like(grid.compute(block)["delay_s"], -1.0)})
+    (store.marks / str(number)).unlink()
+    assert same(swept(output=tmp_path / "sweep.zarr"), swept())
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("sweep.csv", r"sweep\.csv' is not allowed; end it in \.nc \(netCDF\) or \.zarr"),
+        ("sweep", r"end it in \.nc"),
+        ("nowhere/sweep.nc", r"there is no folder for it"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, output, message
+):
+    monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
+    with pytest.raises(ScenarioError, match=message):
+        swept(output=tmp_path / output)
+
+
+def count(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir())
+
+
+LONG = """
+import sys, card
+over = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
+card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=4000, output=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_sweep_killed_half_way_resumes_and_equals_an_undisturbed_one(tmp_path, suffix):
+    output = tmp_path / f"killed{suffix}"
+    root = Path(card.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", LONG, str(output)]
+    marks = tmp_path / f"killed{suffix}.partial/finished"
+    process = subprocess.Popen(command, env=environment)
+    patience = time.monotonic() + 120
+    while not marks.is_dir() or count(marks) < 10:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = count(marks)
+    assert 10 <= kept < 64
+    assert not output.exists()
+
+    subprocess.run(command, env=environment, check=True)
+    weights = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
+    with xr.open_dataset(output, engine="zarr" if suffix == ".zarr" else "netcdf4") as resumed:
+        assert same(resumed, card.sweep(NOMINAL, weights, ["card"], rounds=4000))
+    assert not marks.parent.exists()
+
+
+@pytest.mark.slow
+# Dask's own sockets and event loops outlive its cluster by a moment
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_dask_cluster_gives_the_same_bits(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        in_memory = swept(client=client)
+        with swept(client=client, output=tmp_path / "dask.nc") as found:
+            assert same(found, swept())
+        with pytest.raises(ScenarioError, match=r"at server\.minimum_frequency_hz"):
+            card.sweep(
+                NOMINAL,
+                {
+                    "server.minimum_frequency_hz": [0.0, 2e9],
+                    "server.hardware": ["rtx-4060-ti", "a100-sxm-80gb"],
+                },
+                client=client,
+            )
+    xr.testing.assert_identical(in_memory, swept())
+    assert json.loads(in_memory.attrs["sweep"])["lora.targets"][0] == ["q_proj"]

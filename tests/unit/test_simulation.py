@@ -1,0 +1,257 @@
+"""`card.simulation`: common draws, every field, and reductions with their intervals."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import bootstrap
+
+import card
+from card.base.errors import ScenarioError
+from card.policies import POLICIES
+from card.simulation import PARTS, UNITS, draw, means, reduction
+from card.studies.bootstrap import reductions
+
+NOMINAL = card.load_scenario("nominal")
+ROUNDS = 12
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.Dataset:
+    return card.simulate(NOMINAL, rounds=ROUNDS, seed=3)
+
+
+def test_dimensions_coordinates_and_units(results):
+    assert dict(results.sizes) == {"policy": 8, "state": 3, "device": 5, "round": ROUNDS}
+    assert results.policy.values.tolist() == list(POLICIES)
+    assert results.state.values.tolist() == ["good", "normal", "poor"]
+    assert results.device.values.tolist() == [f"device-{i}" for i in range(1, 6)]
+    assert results["round"].values.tolist() == list(range(ROUNDS))
+    assert {name: results[name].attrs["units"] for name in results} == UNITS
+    assert results.uplink_bps.dims == results.downlink_bps.dims == ("state", "device", "round")
+    assert results.attrs == {"title": NOMINAL.title, "seed": 3, "delay_weight": 0.5}
+
+
+def test_every_field_is_what_evaluate_says_of_the_decision(results):
+    device = np.arange(5)[:, None]
+    for policy in results.policy.values:
+        found = results.sel(policy=policy)
+        costs = card.evaluate(
+            NOMINAL,
+            device,
+            found.cut.values,
+            found.frequency_hz.values,
+            found.uplink_bps.values,
+            found.downlink_bps.values,
+        )
+        for name in ("delay_s", "energy_j", "device_energy_j", *PARTS):
+            expected = np.broadcast_to(getattr(costs, name), found[name].shape)
+            np.testing.assert_array_equal(found[name].values, expected)
+
+
+def test_parts_add_up_to_the_delay(results):
+    total = sum(results[part] for part in PARTS)
+    np.testing.assert_allclose(total.values, results.delay_s.values, rtol=1e-13)
+
+
+def test_objective_is_the_solvers_and_lowest_for_card(results):
+    ours = results.sel(policy="card")
+    decision = card.solve(
+        NOMINAL, np.arange(5)[:, None], ours.uplink_bps.values, ours.downlink_bps.values
+    )
+    np.testing.assert_allclose(ours.objective.values, decision.objective, atol=1e-12)
+    assert (results.objective >= ours.objective - 1e-12).all()
+    best = results.sel(policy="exhaustive")
+    np.testing.assert_array_equal(best.cut.values, ours.cut.values)
+    np.testing.assert_array_equal(best.frequency_hz.values, ours.frequency_hz.values)
+
+
+def test_better_states_have_better_links(results):
+    rates = results.uplink_bps.mean("round")
+    assert (rates.sel(state="good") > rates.sel(state="normal")).all()
+    assert (rates.sel(state="normal") > rates.sel(state="poor")).all()
+    # the base station sends 7 dB more
+    assert (results.downlink_bps > results.uplink_bps).all()
+
+
+def test_same_seed_same_numbers(results):
+    assert results.identical(card.simulate(NOMINAL, rounds=ROUNDS, seed=3))
+    other = card.simulate(NOMINAL, ["card"], rounds=ROUNDS, seed=4)
+    assert not np.array_equal(other.uplink_bps.values, results.uplink_bps.values)
+
+
+def test_scenario_gives_rounds_and_seed_unless_told():
+    scenario = NOMINAL.updated({"simulation": {"rounds": 4, "seed": 9}})
+    assert card.simulate(scenario, ["card"]).identical(card.simulate(NOMINAL, ["card"], 4, 9))
+
+
+def test_fewer_policies_give_the_same_numbers(results):
+    some = ["random_cut", "card"]
+    xr.testing.assert_identical(
+        card.simulate(NOMINAL, some, rounds=ROUNDS, seed=3), results.sel(policy=some)
+    )
+
+
+def test_scenarios_that_share_a_channel_share_draws(results):
+    other = NOMINAL.updated({"objective.delay_weight": 0.9, "training.topology": "u-shaped"})
+    found = card.simulate(other, ["card"], rounds=ROUNDS, seed=3)
+    np.testing.assert_array_equal(found.uplink_bps.values, results.uplink_bps.values)
+
+
+def test_policies_of_your_own():
+    """A policy may answer with arrays or with one decision for all."""
+
+    def halfway(system, draws, rng):
+        return np.full(draws.device.shape, 8), np.full(draws.device.shape, 1e9)
+
+    def scalar(system, draws, rng):
+        return 8, 1e9
+
+    chosen = {"card": POLICIES["card"], "halfway": halfway, "scalar": scalar}
+    found = card.simulate(NOMINAL, chosen, rounds=3)
+    assert found.policy.values.tolist() == ["card", "halfway", "scalar"]
+    assert (found.cut.sel(policy="halfway") == 8).all()
+    assert (found.frequency_hz.sel(policy="halfway") == 1e9).all()
+    for name in UNITS.keys() - {"uplink_bps", "downlink_bps"}:
+        one, other = found[name].sel(policy="halfway"), found[name].sel(policy="scalar")
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rounds": 0}, "rounds = 0 is not allowed; give a whole number from 1."),
+        ({"rounds": 2.0}, "rounds = 2.0 is not allowed; give a whole number from 1."),
+        ({"rounds": True}, "rounds = True is not allowed; give a whole number from 1."),
+        ({"seed": -1}, "seed = -1 is not allowed; give a whole number from 0."),
+    ],
+)
+def test_rounds_and_seed_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ScenarioError) as error:
+        card.simulate(NOMINAL, ["card"], **arguments)
+    assert str(error.value) == message
+
+
+def test_draw_is_what_simulate_decides_on(results):
+    draws = draw(card.system(NOMINAL), NOMINAL, rounds=ROUNDS, seed=3)
+    np.testing.assert_array_equal(draws.uplink_bps, results.uplink_bps.values)
+    np.testing.assert_array_equal(draws.downlink_bps, results.downlink_bps.values)
+    assert (draws.device == np.arange(5)[:, None]).all()
+    assert draws.bounds.delay_min_s.shape == (3, 5, ROUNDS)
+
+
+def dataset(**policies: tuple[list[float], list[float]]) -> xr.Dataset:
+    """One state, one device; delays and energies per round and policy."""
+    dims = ("policy", "state", "device", "round")
+    delay, energy = (
+        np.array([pair[i] for pair in policies.values()], dtype=float)[:, None, None, :]
+        for i in (0, 1)
+    )
+    variables = {"delay_s": delay, "energy_j": energy, "device_energy_j": 2 * energy}
+    return xr.Dataset(
+        {name: (dims, values) for name, values in variables.items()},
+        coords={"policy": list(policies)},
+        attrs={"seed": 0},
+    )
+
+
+def test_reductions_are_ratios_of_means():
+    """Delay 1 - 2/8, energy 1 - 3/2; not means of ratios, which would be 1 - 5/12."""
+    found = reductions(
+        dataset(card=([1, 3], [2, 4]), slow=([2, 14], [1, 3]), free=([1, 1], [0, 0]))
+    )
+    assert list(found) == ["slow", "free"]
+    assert found["slow"]["delay"]["value"] == pytest.approx(0.75)
+    assert found["slow"]["energy"]["value"] == pytest.approx(-0.5)
+    assert found["free"]["delay"]["value"] == pytest.approx(-1.0)
+    assert found["free"]["energy"] == {"value": None, "low": None, "high": None}
+
+
+def test_one_round_has_no_interval():
+    found = reductions(dataset(card=([1], [2]), slow=([2], [8])))
+    assert found["slow"]["delay"] == {"value": 0.5, "low": None, "high": None}
+    assert found["slow"]["energy"] == {"value": 0.75, "low": None, "high": None}
+
+
+def test_equal_rounds_have_an_interval_of_no_width():
+    found = reductions(dataset(card=([1] * 5, [2] * 5), slow=([2] * 5, [8] * 5)))["slow"]
+    assert found["delay"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
+
+
+def test_resamples_in_which_the_benchmark_spends_nothing_are_left_out():
+    found = reductions(dataset(card=([1] * 3, [0, 0, 1]), rare=([1] * 3, [0, 0, 4])))["rare"]
+    assert found["energy"] == pytest.approx({"value": 0.75, "low": 0.75, "high": 0.75})
+
+
+def test_interval_agrees_with_scipys_paired_bootstrap():
+    rng = np.random.default_rng(12)
+    theirs = rng.lognormal(0, 0.7, 150)
+    ours = 0.4 * theirs + rng.lognormal(-2, 0.5, 150)
+    found = reductions(dataset(card=(ours, ours), other=(theirs, theirs)), resamples=20_000)
+    expected = bootstrap(
+        (ours, theirs),
+        lambda x, y, axis: 1 - x.mean(axis=axis) / y.mean(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    # the 2.5 % quantile of 20,000 resamples is known to about 2 % of the interval's width
+    slack = 0.03 * (expected.high - expected.low)
+    for quantity in ("delay", "energy"):
+        assert found["other"][quantity]["low"] == pytest.approx(expected.low, abs=slack)
+        assert found["other"][quantity]["high"] == pytest.approx(expected.high, abs=slack)
+
+
+def test_interval_holds_the_value_and_repeats():
+    results = card.simulate(NOMINAL, ["card", "server_only", "device_only"], rounds=40)
+    found = reductions(results)
+    assert found == reductions(results)
+    for benchmark in found.values():
+        for entry in benchmark.values():
+            if entry["value"] is not None:
+                assert entry["low"] <= entry["value"] <= entry["high"]
+    assert found["device_only"]["energy"]["value"] is None
+
+
+def test_reductions_pair_rounds_over_states_and_devices(results):
+    """The value is that of all means, whatever the order of dimensions."""
+    found = reductions(results)["server_only"]
+    table = means(results)
+    for quantity, name in (("delay", "delay_s"), ("energy", "energy_j")):
+        expected = 1 - table["card"][name] / table["server_only"][name]
+        assert found[quantity]["value"] == pytest.approx(expected, rel=1e-12)
+    turned = reductions(results.transpose("round", "device", "state", "policy"))["server_only"]
+    for quantity in found:
+        assert turned[quantity] == pytest.approx(found[quantity])
+
+
+def test_means_by_hand():
+    table = means(dataset(card=([1, 3], [2, 4]), slow=([2, 14], [1, 3])))
+    assert table == {
+        "card": {"delay_s": 2.0, "energy_j": 3.0, "device_energy_j": 6.0},
+        "slow": {"delay_s": 8.0, "energy_j": 2.0, "device_energy_j": 4.0},
+    }
+
+
+def test_reduction_of_nothing_is_undefined():
+    assert reduction(np.array([1.0]), np.array([4.0])) == 0.75
+    assert reduction(np.array([0.0]), np.array([0.0])) is None
+
+
+def test_results_survive_a_file(tmp_path, results):
+    results.to_netcdf(tmp_path / "results.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "results.nc", engine="scipy") as read:
+        assert reductions(read) == reductions(results)
+
+
+def test_policies_see_common_draws():
+    """One object of draws goes to every policy, so none can see others."""
+    seen = []
+
+    def watch(system, draws, rng):
+        seen.append(draws)
+        return POLICIES["card"](system, draws, rng)
+
+    card.simulate(NOMINAL, {"a": watch, "b": watch}, rounds=2)
+    assert seen[0] is seen[1]

@@ -1,0 +1,314 @@
+"""A conversation of frames: it keeps its order and its limits, and every end ends."""
+
+import re
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+grpc = pytest.importorskip("grpc")
+torch = pytest.importorskip("torch")
+
+from streams import ADAPTERS, LIMITS, LOOPBACK, SOON_S, pair, silent
+
+from card.training.wire.limits import frame_bytes
+from card.training.wire.stream import PeerFinished, PeerGone, PeerRefused, PeerStalled
+from card.training.wire.tensors import WireError, encode, payload_bit, specs
+from card.training.wire.transport import (
+    VERSION,
+    connect,
+    listen,
+)
+from card.training.wire.wire_pb2 import (
+    Assignment,
+    Finished,
+    Frame,
+    Hello,
+    Probe,
+    Report,
+    Tensors,
+    Welcome,
+)
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+class TestConversation:
+    def test_messages_arrive_in_order_at_both_ends(self):
+        heard = []
+
+        def on_join(stream, name):
+            heard.append((name, stream.receive("hello", timeout_s=SOON_S).device))
+            stream.send(Welcome(timeout_s=7))
+            stream.send(Assignment(round=3, cut=2, frequency_hz=1.5e9, seed=2**64 - 1))
+            stream.send_tensors(Tensors.ADAPTERS, 3, 0, ADAPTERS)
+            heard.append(stream.receive("report", timeout_s=SOON_S).loss)
+            stream.send(Finished(reason="all rounds done"))
+
+        with pair(on_join) as stream:
+            stream.send(Hello(version=VERSION, device="device-1"))
+            assert stream.receive("welcome", timeout_s=SOON_S).timeout_s == 7
+            assert stream.receive("assignment", timeout_s=SOON_S).seed == 2**64 - 1
+            tensors, compute_s = stream.receive_tensors(
+                Tensors.ADAPTERS, 3, 0, specs(ADAPTERS), timeout_s=SOON_S
+            )
+            assert torch.equal(tensors["labels"], ADAPTERS["labels"])
+            assert compute_s == 0
+            stream.send(Report(round=3, loss=0.1))
+            with pytest.raises(PeerFinished, match=r"^all rounds done$"):
+                stream.receive("assignment", timeout_s=SOON_S)
+            with pytest.raises(PeerGone, match="closed the stream"):
+                stream.receive("assignment", timeout_s=SOON_S)
+        assert heard == [(None, "device-1"), 0.1]
+
+    def test_what_was_sent_before_closing_arrives(self):
+        heard = []
+
+        def on_join(stream, name):
+            heard.extend(stream.receive("report", timeout_s=SOON_S).iteration for _ in range(20))
+            with pytest.raises(PeerGone, match="the device left"):
+                stream.receive("report", timeout_s=SOON_S)
+
+        with pair(on_join) as stream:
+            for iteration in range(20):
+                stream.send(Report(iteration=iteration))
+        assert heard == list(range(20))
+
+    def test_counters_of_both_ends_agree_and_tell_payload_from_framing(self):
+        ends = []
+
+        def on_join(stream, name):
+            stream.receive("tensors", timeout_s=SOON_S)
+            stream.send(Welcome())
+            ends.append(stream)
+
+        with pair(on_join) as stream:
+            stream.send_tensors(Tensors.SMASHED, 1, 1, ADAPTERS, compute_s=0.5)
+            stream.receive("welcome", timeout_s=SOON_S)
+        (other,) = ends
+        assert (stream.bytes_sent, stream.bytes_received) == (
+            other.bytes_received,
+            other.bytes_sent,
+        )
+        assert 8 * stream.payload_bytes_sent == payload_bit(ADAPTERS)
+        assert other.payload_bytes_received == stream.payload_bytes_sent
+        # names, shapes and offsets of three tensors
+        assert 0 < stream.bytes_sent - stream.payload_bytes_sent < 400
+        assert stream.payload_bytes_received == 0
+
+    @pytest.mark.parametrize(
+        ("sent", "said"),
+        [
+            ((Tensors.SMASHED, 1, 3), "sent SMASHED of round 1, iteration 3 where GRADIENT of"),
+            ((Tensors.GRADIENT, 2, 3), "round 2, iteration 3 where GRADIENT of round 1, it"),
+            ((Tensors.GRADIENT, 1, 4), "iteration 4 where"),
+            ((77, 1, 3), "sent 77 of round 1"),
+        ],
+    )
+    def test_tensors_of_another_step_are_refused(self, sent, said):
+        def on_join(stream, name):
+            stream.send_tensors(*sent, {})
+            silent(stream, name)
+
+        with pair(on_join) as stream, pytest.raises(WireError, match=said):
+            stream.receive_tensors(Tensors.GRADIENT, 1, 3, {}, timeout_s=SOON_S)
+
+    def test_another_message_than_agreed_is_refused(self):
+        def on_join(stream, name):
+            stream.send(Welcome())
+            silent(stream, name)
+
+        with (
+            pair(on_join) as stream,
+            pytest.raises(WireError, match="sent welcome where assignment or tensors was"),
+        ):
+            stream.receive("assignment", "tensors", timeout_s=SOON_S)
+
+    def test_reason_of_a_refusal_is_one_harmless_line(self):
+        def on_join(stream, name):
+            stream.refuse("another LLM\n\x1b[2J" + "!" * 5000)
+
+        with pair(on_join) as stream, pytest.raises(PeerRefused) as refused:
+            stream.receive("welcome", timeout_s=SOON_S)
+        assert re.fullmatch(r"another LLM  \[2J!{1,300}", str(refused.value))
+
+    def test_error_of_the_server_reaches_the_device_as_a_refusal(self):
+        def on_join(stream, name):
+            stream.receive("hello", timeout_s=SOON_S)
+
+        with pair(on_join) as stream:
+            stream.send(Report())
+            with pytest.raises(PeerRefused, match="sent report where hello was agreed"):
+                stream.receive("welcome", timeout_s=SOON_S)
+
+    def test_a_sender_learns_why_the_other_end_left(self):
+        def on_join(stream, name):
+            stream.refuse("the turn is over")
+
+        def talk(stream):
+            for _ in range(1000):
+                stream.send(Report())
+                time.sleep(0.01)
+
+        with pair(on_join) as stream, pytest.raises(PeerRefused, match="the turn is over"):
+            talk(stream)
+
+    def test_silence_is_told_from_absence(self):
+        with pair(silent) as stream:
+            begun = time.monotonic()
+            with pytest.raises(PeerStalled, match=r"said nothing for 0\.2 s"):
+                stream.receive("welcome", timeout_s=0.2)
+            assert 0.2 <= time.monotonic() - begun < 2
+
+    def test_own_closed_stream_is_told_from_absence(self):
+        with pair(silent) as stream:
+            stream.close()
+            with pytest.raises(WireError, match="this end has closed"):
+                stream.send(Report())
+            with pytest.raises(WireError, match="this end has closed"):
+                stream.receive("report", timeout_s=SOON_S)
+
+    def test_frame_that_cannot_be_read_is_refused(self):
+        refused = []
+
+        def on_join(stream, name):
+            with pytest.raises(WireError, match="frame cannot be read") as error:
+                stream.receive("hello", timeout_s=SOON_S)
+            refused.append(error)
+
+        with listen(LOOPBACK, None, LIMITS, on_join) as server:
+            talk_raw(server.address, b"\xff\xff\xff")
+        assert refused
+
+    def test_empty_frame_is_refused(self):
+        with listen(LOOPBACK, None, LIMITS, lambda s, _: s.receive("hello", timeout_s=9)) as server:
+            (answer,) = talk_raw(server.address, b"")
+        assert Frame.FromString(answer).refusal.reason == (
+            "the device sent an empty frame where hello was agreed"
+        )
+
+
+def talk_raw(address, *frames):
+    """What the server says to bytes that need not be frames."""
+    done = threading.Event()
+
+    def outgoing():
+        yield from frames
+        done.wait(SOON_S)
+
+    with grpc.insecure_channel(address) as channel:
+        call = channel.stream_stream("/card.v1.SplitFineTuning/Join")(outgoing())
+        heard = list(call)
+        done.set()
+    return heard
+
+
+class TestProbes:
+    def test_are_answered_by_an_end_that_waits_for_something_else(self):
+        took = []
+
+        def on_join(stream, name):
+            took.extend(stream.probe(size, size, SOON_S) for size in (1, 1000, 10**6))
+            stream.send(Welcome())
+
+        with pair(on_join) as stream:
+            stream.receive("welcome", timeout_s=SOON_S)
+            assert stream.bytes_received > 10**6
+            assert stream.bytes_sent > 10**6
+        assert len(took) == 3
+        assert all(0 < time_s < SOON_S for time_s in took)
+
+    def test_that_ask_for_more_than_a_frame_are_refused(self):
+        def on_join(stream, name):
+            with pytest.raises(PeerRefused, match="probe of 1048576 bytes, too many"):
+                stream.probe(0, 2**20, SOON_S)
+
+        with pair(on_join) as stream, pytest.raises(WireError, match="too many") as error:
+            stream.receive("welcome", timeout_s=SOON_S)
+        # pair has not left yet, so the server may still be told
+        assert "the server at" in str(error.value)
+
+    def test_ask_for_at_least_one_byte(self):
+        with pair(silent) as stream, pytest.raises(ValueError, match="answer_bytes = 0"):
+            stream.probe(10, 0, SOON_S)
+
+    def test_answers_to_no_probe_are_refused(self):
+        def on_join(stream, name):
+            with pytest.raises(WireError, match="answered another probe"):
+                stream.probe(0, 10, SOON_S)
+
+        with pair(on_join) as stream:
+            stream.send(Probe(sequence=9, padding=bytes(10)))
+            with pytest.raises(PeerGone):
+                stream.receive("welcome", timeout_s=SOON_S)
+
+
+class TestLimits:
+    def test_largest_frame_holds_any_of_the_tensors_and_little_more(self):
+        limit = frame_bytes({}, specs(ADAPTERS))
+        frame = Frame(
+            tensors=Tensors(
+                kind=Tensors.ADAPTERS,
+                round=2**32 - 1,
+                iteration=2**32 - 1,
+                safetensors=encode(ADAPTERS),
+                compute_s=1e9,
+            )
+        )
+        assert frame.ByteSize() <= limit < frame.ByteSize() + 5000
+        assert frame_bytes() > Frame(welcome=Welcome(timeout_s=1)).ByteSize()
+
+    def test_own_frame_over_the_limit_does_not_leave(self):
+        with pair(silent) as stream:
+            with pytest.raises(WireError, match="is larger than the 1048576 agreed"):
+                stream.send(Tensors(safetensors=bytes(2**20)))
+            assert stream.bytes_sent == 0
+
+    def test_frame_of_a_device_over_the_limit_is_refused_and_the_server_goes_on(self):
+        lost = []
+
+        def on_join(stream, name):
+            with pytest.raises(PeerGone, match="or a frame was over 1048576 bytes") as error:
+                stream.receive("tensors", timeout_s=SOON_S)
+            lost.append(error)
+
+        generous = replace(LIMITS, frame_bytes=2**22)
+        with listen(LOOPBACK, None, LIMITS, on_join) as server:
+            for count in (1, 2):
+                with connect(server.address, None, generous) as stream:
+                    stream.send(Tensors(safetensors=bytes(2**21)))
+                    with pytest.raises(WireError, match=r"frame is larger than .* allows"):
+                        stream.receive("welcome", timeout_s=SOON_S)
+                assert len(lost) == count
+
+    def test_frame_of_a_server_over_the_limit_is_refused(self):
+        def on_join(stream, name):
+            stream.send(Tensors(safetensors=bytes(2**21)))
+            silent(stream, name)
+
+        with (
+            listen(LOOPBACK, None, replace(LIMITS, frame_bytes=2**22), on_join) as server,
+            connect(server.address, None, LIMITS) as stream,
+            pytest.raises(WireError, match=r"frame is larger than .* this end allows"),
+        ):
+            stream.receive("tensors", timeout_s=SOON_S)
+
+    def test_a_peer_that_floods_is_stopped(self):
+        leave = threading.Event()
+
+        def on_join(stream, name):
+            leave.wait(SOON_S)
+
+        def flood(stream):
+            for _ in range(1000):
+                stream.send(Tensors(safetensors=bytes(size)))
+
+        size = 2**18
+        with pair(on_join, replace(LIMITS, silence_s=1.0)) as stream:
+            with pytest.raises(PeerStalled, match="took nothing for 1 s"):
+                flood(stream)
+            # two frames in the inbox, one in hand, one in the outbox; the rest is what gRPC and the
+            # sockets of the system hold at both ends, some MB on loopback
+            assert stream.bytes_sent < 64 * size
+            leave.set()
