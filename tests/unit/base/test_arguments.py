@@ -1,4 +1,4 @@
-"""`card.base.arguments`: which library is asked for. Other checks have tests where they are used."""
+"""`card.base.arguments`: which library is asked for. Others have tests where they are used."""
 
 import sys
 
