@@ -1,1 +1,1 @@
-"""The book: executed, put together, rendered and printed, and what its notebooks hand it."""
+"""The book: what notebooks hand it, how it is executed, put together, rendered and printed."""

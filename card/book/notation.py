@@ -1,4 +1,4 @@
-"""The symbols and the numbered equations of the book, and where the package has them.
+"""The symbols of the book, its numbered equations, and where the package has them.
 
 One table, `data/notation.yml`: the page *Notation* is written from it, the formulas of the book
 link to it, and docstrings name symbols, units and equations as it does.

@@ -1,4 +1,4 @@
-"""The radio link: gains with shadowing and fading, and the rates that follow from them."""
+"""The radio link: gains, what shadowing and fading do to them, the rates that follow."""
 
 from card.channel.fading import expected_growth, running_means
 from card.channel.gains import draw_gains, mean_gain, scenario_gain

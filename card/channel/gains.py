@@ -13,7 +13,7 @@ from card.scenario import Link, Scenario
 
 
 def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: float) -> FloatArray:
-    """Channel power gain without shadowing [1].
+    """Channel power gain without shadowing, g = g₀ d^-γ [1].
 
     Parameters
     ----------
@@ -28,6 +28,11 @@ def mean_gain(distance_m: ArrayLike, path_loss_exponent: ArrayLike, loss_db: flo
     -----
     Log-distance law, :eq:`eq-gain` of the book without X; see Goldsmith, Wireless Communications
     (2005).
+
+    Examples
+    --------
+    >>> mean_gain(100.0, 3.5, loss_db=30.0)  # 30 dB at 1 m, 70 dB more at 100 m
+    np.float64(1e-10)
     """
     backend = backend_of(distance_m, path_loss_exponent, loss_db)
     distance, exponent = backend.floats(distance_m), backend.floats(path_loss_exponent)

@@ -73,6 +73,16 @@ def block_cost(arch: Architecture, training: Training, lora: Lora, *, first: boo
     Notes
     -----
     Equation :eq:`eq-work` of the book, summed over the block's products.
+
+    Examples
+    --------
+    >>> import card
+    >>> from card.llm import architecture
+    >>> study = card.load_scenario("nominal")
+    >>> llm = architecture(study.llm)
+    >>> cost = block_cost(llm, study.training, study.lora, first=False)
+    >>> cost.parameters, cost.adapter_parameters  # two adapters of rank 8, on q and v
+    (60821504, 53248)
     """
     batch, length, bits = training.batch_size, training.sequence_length, training.activation_bits
     tokens, heads = batch * length, arch.heads

@@ -1,4 +1,4 @@
-"""What every cut asks: device and server work, traffic, adapters and memory, in whole numbers."""
+"""What every cut asks of device, server and link: work, traffic, memory, in whole numbers."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     -----
     Equations :eq:`eq-device-work`, :eq:`eq-traffic`, :eq:`eq-adapters` and :eq:`eq-memory` of the
     book.
+
+    Examples
+    --------
+    >>> import card
+    >>> profile = cut_profile(card.load_scenario("nominal"))
+    >>> profile.uplink_bit[0]  # 512 tokens: 2048 numbers of 16 bit each, and a label of 32
+    np.int64(16793600)
     """
     arch = architecture(scenario.llm)
     check_length(arch, scenario)

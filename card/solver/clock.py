@@ -31,8 +31,17 @@ def best_frequency(
 
     Notes
     -----
-    Equation :eq:`eq-frequency` of the book: the stationary point of `cycle_price`, clipped to the
-    allowed range; with a clock list, the better of its two neighbours.
+    Equation :eq:`eq-frequency` of the book: the stationary point of `cycle_price`,
+    f³ = (λ / μ + P₀) / (2 ξ) for prices λ of a second and μ of a joule, clipped to the allowed range;
+    with a clock list, the better of its two neighbours.
+
+    Examples
+    --------
+    >>> import card
+    >>> system = card.system(card.load_scenario("nominal"))
+    >>> clock = best_frequency(system, 3, delay_price=1.0, energy_price=0.1)
+    >>> print(f"{clock / 1e9:.2f} GHz, {server_power_w(system, clock):.1f} W")  # 1 / (2 x 0.1) W
+    0.80 GHz, 5.0 W
     """
     backend = system.backend(device, delay_price, energy_price)
     arrays = system.on(backend)

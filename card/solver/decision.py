@@ -1,4 +1,4 @@
-"""CARD: the jointly optimal cut layer and server frequency of each device and round.
+"""CARD: the jointly optimal cut layer and server frequency of every device-round.
 
 For a fixed cut the objective is convex in the frequency, with a stationary point that does not
 depend on the cut. One cube root and a search over the few cuts that can win give the joint optimum.
@@ -132,6 +132,13 @@ def solve(
     Notes
     -----
     Equation :eq:`eq-joint` of the book.
+
+    Examples
+    --------
+    >>> import card
+    >>> found = solve(card.load_scenario("nominal"), "device-4", 80e6, 200e6)
+    >>> print(found.cut, f"{found.frequency_hz / 1e9:.2f} GHz, {found.delay_s:.1f} s")
+    0 0.78 GHz, 11.9 s
     """
     return _solve(System.of(system), pruned_cuts, device, uplink_bps, downlink_bps, delay_weight)
 

@@ -29,6 +29,13 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
     Notes
     -----
     The cost vector is :eq:`eq-vector` of the book, which proves the rule.
+
+    Examples
+    --------
+    >>> import card
+    >>> system = card.system(card.load_scenario("nominal"))
+    >>> extreme_cuts(system.profile, system.feasible[0])  # of 17 cuts
+    [0, 1, 15, 16]
     """
     names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit")
     columns = [getattr(profile, name).tolist() for name in names]

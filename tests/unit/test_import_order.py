@@ -1,14 +1,12 @@
 """The house: each room imports only from those to its left, and no import leads back."""
 
-import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
+from house import FILES, IMPORTS, NEEDS_TORCH, PICTURE, drawing, room
 
-import card
+from card.figures.picture import themed
 
-PACKAGE = Path(card.__file__).parent
 ORDER = [
     "base",
     "hardware",
@@ -26,35 +24,8 @@ ORDER = [
     "cli",
     "__main__",
 ]
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms.split()}
-NEED_TORCH = {"training", "profiling"}
-USERS_OF_TORCH = NEED_TORCH | {"cli"}
-FILES = {
-    ".".join(("card", *path.relative_to(PACKAGE).with_suffix("").parts)): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-
-
-def room(module):
-    """Top-level part of the package that a module belongs to; empty for the package's own init."""
-    return module.split(".")[1].removesuffix("__init__")
-
-
-def imported(path):
-    """Modules of the package that a file imports anywhere, also inside functions."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    inits = {f"{name}.__init__" for name in names}
-    own = ".".join(("card", *path.relative_to(PACKAGE).with_suffix("").parts))
-    return ((names | inits) & FILES.keys()) - {"card.__init__", own}
-
-
-IMPORTS = {module: imported(path) for module, path in FILES.items()}
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
+WITHOUT_TORCH = [module for module in FILES if room(module) not in NEEDS_TORCH | {"", "cli"}]
 
 
 def test_every_room_has_its_place():
@@ -67,10 +38,15 @@ def test_imports_come_from_rooms_to_the_left(module):
     assert {name for name in others if RANK[name] >= RANK[room(module)]} == set()
 
 
-@pytest.mark.parametrize("module", [m for m in FILES if room(m) and room(m) not in USERS_OF_TORCH])
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_only_the_command_line_imports_what_needs_torch(module):
-    assert {room(name) for name in IMPORTS[module]} & NEED_TORCH == set()
+    assert {room(name) for name in IMPORTS[module]} & NEEDS_TORCH == set()
 
 
 def test_no_import_leads_back():
     TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_picture_of_the_house_is_true():
+    drawn = themed(drawing()) + "\n"
+    assert PICTURE.read_text("utf-8") == drawn, "draw it anew: python tests/helpers/house.py"
