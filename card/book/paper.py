@@ -18,7 +18,7 @@ import yaml
 
 from card.book.build import BookError, Place
 
-LEFT_OUT = frozenset({"api", "command-line", "downloads"})
+LEFT_OUT = frozenset({"api", "architecture", "command-line", "downloads"})
 """Pages, or folders of pages, that serve only on a screen; the title page says so."""
 
 _NUMBER = re.compile(r"notebooks/0*(\d+)_")
@@ -190,7 +190,7 @@ Large Language Models in Edge Networks” by Z. Li, S. Wu, L. Li and S. Zhang, I
 Letters 7(3), 2025, of which only the abstract was at hand.</p>
 <p>Scenario: {html.escape(made["scenario"]["title"])}.</p>
 <p>The edition for the web has more: the Explorer’s sliders, the code of the notebooks, the
-references of the API and the command line, and all files to download.</p>
+references of the API and the command line, how the package is built, and all files to download.</p>
 </header>"""
 
 

@@ -32,8 +32,8 @@ def best_frequency(
     Notes
     -----
     Equation :eq:`eq-frequency` of the book: the stationary point of `cycle_price`,
-    f³ = (λ / μ + P₀) / (2 ξ) for prices λ of a second and μ of a joule, clipped to the allowed range;
-    with a clock list, the better of its two neighbours.
+    f³ = (λ / μ + P₀) / (2 ξ) for prices λ of a second and μ of a joule, clipped to the allowed
+    range; with a clock list, the better of its two neighbours.
 
     Examples
     --------
