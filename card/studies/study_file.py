@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from card.base.errors import ScenarioError, from_validation
 from card.base.schema import Count, Name, Record
-from card.base.yaml_files import read_yaml
+from card.base.yaml_files import label, read_yaml
 from card.costs import system
 from card.hardware import catalogue
 from card.scenario import (
@@ -24,7 +24,7 @@ from card.scenario import (
     scenario_names,
     study_names,
 )
-from card.studies.sweep_grid import Grid, label
+from card.studies.sweep_grid import Grid
 
 
 class Sweep(Record):
