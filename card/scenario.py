@@ -1,7 +1,7 @@
 """Scenarios: everything a study may change, validated once, with the origin of every number.
 
 A scenario is a YAML file of the shape shown in `data/scenarios/nominal.yml`. A file with a `base`
-key overrides another one, as `card.merge` says.
+key overrides another one, as `card.base.overrides` says.
 """
 
 from __future__ import annotations

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 
 DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir())
 """Folder of the shipped data; `data/README.md` says what is in it."""
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """Mapping in a shipped JSON file, such as `runs/speed`."""
+    content: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+    return content

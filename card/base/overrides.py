@@ -1,4 +1,4 @@
-"""Reads YAML and merges overrides into it, before any validation.
+"""Merges overrides into raw values, before any validation.
 
 Mappings merge key by key (null removes a key, as in RFC 7396), a list may be patched by position or
 by the names of its items (null removes a named one), anything else is replaced.
@@ -6,20 +6,10 @@ by the names of its items (null removes a named one), anything else is replaced.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from card.base.errors import ScenarioError
-from card.base.yaml_files import _Loader
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
 
 
 def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from rich.console import Console
 from rich.progress import Progress
 
 from card.base.data import DATA
+from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
 from card.book.command_line import commands_page
 from card.book.downloads import downloads_page, lift_figures, link_figures
@@ -131,7 +131,7 @@ def build_book(
         shutil.copytree(DATA, place.source / "data")
         shutil.copy(ROOT / "CITATION.cff", place.source)
         if not asked.shipped:
-            write(place.source / f"{name}.yml", yaml.safe_dump(values, sort_keys=False))
+            write(place.source / f"{name}.yml", label(values))
 
     def conclude() -> Mapping[str, Any]:
         claims = json.loads((place.results / "claims.json").read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def build_book(
         write(place.results / "provenance.json", to_json(provenance.provenance(values, ROOT)))
         if own is not None:
             write(place.results / "study_claims.json", to_json(own))
-        contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+        contents = read_yaml(ROOT / "_toc.yml")
         found = pictures(place.source, pages_of(contents))
         listed = downloads_page(place.source / "notebooks", place.results, found)
         write(generated / "downloads.md", listed)
@@ -178,10 +178,11 @@ def make(
     execute(place, work, jobs=jobs, echo=echo)
     added = buttons(repository_of(place.root, os.environ)), conclude()
     shutil.copy(place.root / "_toc.yml", place.source)
-    config = yaml.safe_load((place.root / "_config.yml").read_text(encoding="utf-8"))
+    config = read_yaml(place.root / "_config.yml")
     for key, more in (item for settings in added for item in settings.items()):
         config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
-    write(place.source / "_config.yml", yaml.safe_dump(config))
+    # JSON is YAML of any version; Jupyter Book reads 1.1, which takes some words for numbers
+    write(place.source / "_config.yml", to_json(config))
     shutil.copytree(place.results, place.source / "results")
     echo("Rendering the pages")
     render(place)

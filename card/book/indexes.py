@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from card.base.yaml_files import read_yaml
 from card.book.markdown import percent, table, write
 from card.book.notation import Equation, Symbol, notation
 
@@ -43,7 +42,7 @@ def indexes(root: Path, source: Path, claims: Sequence[Mapping[str, Any]]) -> No
     generated = source / "_generated"
     write(generated / "symbols.md", symbols_index())
     write(generated / "equations.md", equations_index())
-    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    contents = read_yaml(root / "_toc.yml")
     write(generated / "figures.md", figures_index(pictures(source, pages_of(contents))))
     write(generated / "claims_index.md", claims_index(claims))
 

@@ -14,8 +14,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
+from card.base.yaml_files import read_yaml
 from card.book.build import BookError, Place
 
 LEFT_OUT = frozenset({"api", "architecture", "command-line", "downloads"})
@@ -72,8 +71,8 @@ def one_document(place: Place) -> str:
     BookError
         If a page is not as Jupyter Book renders them.
     """
-    config = yaml.safe_load((place.source / "_config.yml").read_text(encoding="utf-8"))
-    toc = yaml.safe_load((place.source / "_toc.yml").read_text(encoding="utf-8"))
+    config = read_yaml(place.source / "_config.yml")
+    toc = read_yaml(place.source / "_toc.yml")
     made = json.loads((place.results / "provenance.json").read_text(encoding="utf-8"))
     assets = place.root / "book/_assets"
     sheet = (assets / "print.css").read_text(encoding="utf-8")

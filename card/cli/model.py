@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from card.solver import Decision, objective
 from card.solver import solve as run_solver
 from card.studies.bootstrap import reductions
 from card.studies.claims import claims as recompute_claims
+from card.studies.scenario_values import parameters
 
 app = typer.Typer()
 
@@ -47,10 +47,10 @@ def show(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> 
     if as_json:
         print_json(_resolved(chosen))
         return
-    rows = []
-    for path, value in _leaves(chosen.model_dump(mode="json", exclude={"sources"})):
-        source = chosen.source_of(path)
-        rows.append((path, text(value), *((source.kind, source.source) if source else ("", ""))))
+    rows = [("title", chosen.title, "", "")]
+    for item in parameters(chosen):
+        origin = (item.source.kind, item.source.source) if item.source else ("", "")
+        rows.append((item.path, text(item.value), *origin))
     print_table(chosen.title, ("key", "value", "kind", "source"), rows)
 
 
@@ -249,16 +249,3 @@ def _resolved(scenario: Scenario) -> dict[str, Any]:
         },
         "llm_config": public_config(scenario.llm),
     }
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f"{prefix}{key}.")
-    elif isinstance(node, list) and node and isinstance(node[0], dict):
-        for item in node:
-            yield from _leaves(
-                {k: v for k, v in item.items() if k != "name"}, f"{prefix}{item['name']}."
-            )
-    else:
-        yield prefix.rstrip("."), node

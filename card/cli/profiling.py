@@ -69,12 +69,13 @@ def _measured(
     if listed_as is not None and listed_as not in catalogue():
         raise unknown("hardware", listed_as, catalogue())
     try:
-        from card.profiling import measure as lab  # needs torch, which is in the `lab` extra
+        from card.profiling import energy  # both need torch, which is in the `lab` extra
+        from card.profiling import measure as lab
     except ImportError as error:
         raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
     run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
     work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
-    law = lab.sweep_clocks(work()) if clocks else None
+    law = energy.sweep_clocks(work()) if clocks else None
     found = lab.measure(
         scenario.llm,
         *run,

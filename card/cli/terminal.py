@@ -72,7 +72,7 @@ def progress(line: str) -> None:
 
 def text(value: Any) -> str:
     """A value of a scenario, for a table."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value))
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 

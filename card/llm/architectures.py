@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from card.base.data import DATA
+from card.base.data import read_json
 from card.base.errors import ScenarioError, unknown
 from card.scenario import Scenario, llm_names
 
@@ -204,8 +203,7 @@ def public_config(name: str) -> dict[str, Any]:
     """Public configuration of a shipped LLM, as in `data/llms`."""
     if name not in llm_names():
         raise unknown("llm", name, llm_names())
-    content: dict[str, Any] = json.loads((DATA / "llms" / f"{name}.json").read_text("utf-8"))
-    return content
+    return read_json(f"llms/{name}")
 
 
 @lru_cache

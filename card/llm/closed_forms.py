@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from card.base.data import DATA
+from card.base.data import read_json
 from card.llm.architectures import architecture
 from card.llm.blocks import block_cost, head_cost
 from card.llm.cuts import profile_of
@@ -15,8 +14,7 @@ from card.scenario import Scenario
 
 def recorded() -> dict[str, Any]:
     """The counters' numbers, with date, software and scenario: `data/fidelity.json`."""
-    record: dict[str, Any] = json.loads((DATA / "fidelity.json").read_text("utf-8"))
-    return record
+    return read_json("fidelity")
 
 
 def closed_forms(scenario: Scenario, llm: str, targets: Sequence[str]) -> dict[str, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import torch
 
 from card.hardware.profile import Ceilings
+from card.profiling.timing import clocked
 
 REPEATS = 7
 """Runs of each after warm-up; the best counts, since nothing can make a machine too fast."""
@@ -47,18 +47,5 @@ def ceilings(device: str, dtype: torch.dtype, *, quick: bool = False) -> Ceiling
 @torch.no_grad()
 def _best_s(run: Callable[[], object], device: str) -> float:
     """Shortest time of repeated runs [s]."""
-
-    def timed() -> float:
-        _wait(device)
-        start = time.perf_counter()
-        run()
-        _wait(device)
-        return time.perf_counter() - start
-
-    timed()
-    return min(timed() for _ in range(REPEATS))
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    clocked(run, device)
+    return min(clocked(run, device) for _ in range(REPEATS))[0]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from card.base.units import BITS_PER_BYTE
 from card.hardware.profile import PartName
-from card.profiling.llm_parts import Parts, saved_bit
+from card.profiling.llm_parts import Parts
 
 Task = tuple[Callable[[Tensor], Tensor], Tensor]
 """A part of the LLM and its input."""
@@ -50,4 +51,35 @@ def moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) ->
     function, arrived = task
     output = function(arrived)
     kept = saved_bit(partial(function, arrived), [*shared, arrived])
-    return kept + 8 * sum(t.nbytes for t in (*model.weights(name), arrived, output))
+    return kept + BITS_PER_BYTE * sum(t.nbytes for t in (*model.weights(name), arrived, output))
+
+
+def saved_bit(function: Callable[[], object], shared: Iterable[Tensor]) -> int:
+    """What the graph of `function()` keeps for backward beside shared tensors [bit].
+
+    A storage counts once, however many tensors look into it.
+    """
+    excluded = {tensor.untyped_storage()._cdata for tensor in shared}
+    sizes: dict[int, int] = {}
+    alive: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        alive.append(tensor)  # a freed storage's address could come again
+        storage = tensor.untyped_storage()
+        if storage._cdata not in excluded:
+            sizes[storage._cdata] = BITS_PER_BYTE * storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = function()
+    del result
+    return sum(sizes.values())
+
+
+def tensors_in(node: object) -> Iterator[Tensor]:
+    """All tensors in a nest of lists and mappings."""
+    if isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, dict | list | tuple):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from tensors_in(item)

@@ -1,24 +1,20 @@
-"""What the profiler runs of a real LLM, and what it counts there.
+"""A real LLM taken apart, as the profiler runs it.
 
 Random weights, eager attention and no dropout; a part of the LLM runs alone, or all of it at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from card.hardware.profile import PartName
 from card.scenario import Lora, Training
 from card.training.llm.adapted import AdaptedLlm
-from card.training.llm.models import plain_model
-
-DTYPES = {16: torch.bfloat16, 32: torch.float32}
-"""Number format by bits per element."""
+from card.training.llm.models import DTYPES, plain_model
 
 
 class Parts:
@@ -86,41 +82,3 @@ class Parts:
     def adapters(self, block: int) -> dict[str, Tensor]:
         """Trained weights of a block, by name."""
         return self._llm.adapters(block, block + 1)
-
-
-def serialised_bit(tensors: dict[str, Tensor]) -> int:
-    """Size of tensors as safetensors writes them, without its header [bit]."""
-    data = save({name: value.contiguous() for name, value in tensors.items()})
-    header = 8 + int.from_bytes(data[:8], "little")
-    return 8 * (len(data) - header)
-
-
-def saved_bit(function: Callable[[], object], shared: Iterable[Tensor]) -> int:
-    """What the graph of `function()` keeps for backward beside shared tensors [bit].
-
-    A storage counts once, however many tensors look into it.
-    """
-    excluded = {tensor.untyped_storage()._cdata for tensor in shared}
-    sizes: dict[int, int] = {}
-    alive: list[Tensor] = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        alive.append(tensor)  # a freed storage's address could come again
-        storage = tensor.untyped_storage()
-        if storage._cdata not in excluded:
-            sizes[storage._cdata] = 8 * storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = function()
-    del result
-    return sum(sizes.values())
-
-
-def tensors_in(node: object) -> Iterator[Tensor]:
-    """All tensors in a nest of lists and mappings."""
-    if isinstance(node, Tensor):
-        yield node
-    elif isinstance(node, dict | list | tuple):
-        for item in node.values() if isinstance(node, dict) else node:
-            yield from tensors_in(item)

@@ -13,9 +13,8 @@ from statistics import median
 
 import torch
 
+from card.base.units import BITS_PER_BYTE
 from card.hardware.profile import Machine, Reading
-
-_BITS_PER_BYTE = 8
 
 
 def machine(device: str) -> Machine:
@@ -52,9 +51,9 @@ def software(device: str) -> dict[str, str]:
 def available_bit(device: str) -> int:
     """Memory that is free to use now [bit]."""
     if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0]) * _BITS_PER_BYTE
+        return int(torch.cuda.mem_get_info()[0]) * BITS_PER_BYTE
     free = re.search(r"^MemAvailable:\s*(\d+) kB", _text("/proc/meminfo"), flags=re.MULTILINE)
-    return int(free[1]) * 1024 * _BITS_PER_BYTE if free else 0
+    return int(free[1]) * 1024 * BITS_PER_BYTE if free else 0
 
 
 def clock_hz(device: str, busy: Callable[[], object]) -> Reading:
@@ -94,7 +93,7 @@ def peak_memory_bit(device: str, work: Callable[[], object]) -> Reading:
         torch.cuda.reset_peak_memory_stats()
         work()
         torch.cuda.synchronize()
-        peak = torch.cuda.max_memory_allocated() * _BITS_PER_BYTE
+        peak = torch.cuda.max_memory_allocated() * BITS_PER_BYTE
         return Reading(value=peak, reason="torch's allocator, weights of the parts included")
     try:
         # 5 resets the peak of the resident set, as proc(5) says
@@ -105,7 +104,7 @@ def peak_memory_bit(device: str, work: Callable[[], object]) -> Reading:
     peak_kb = re.search(r"^VmHWM:\s*(\d+) kB", _text("/proc/self/status"), flags=re.MULTILINE)
     if not peak_kb:
         return Reading(reason="the system shows no peak resident set")
-    peak = int(peak_kb[1]) * 1024 * _BITS_PER_BYTE
+    peak = int(peak_kb[1]) * 1024 * BITS_PER_BYTE
     return Reading(value=peak, reason="peak resident set of the process, libraries included")
 
 

@@ -1,20 +1,16 @@
 """Measures what the parts of an LLM cost on the machine at hand, and writes it as a profile.
 
-Warm up, synchronise, repeat until the spread is small, report median and quartiles. A processor and
-a GPU take the same path.
+A processor and a GPU take the same path.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,32 +23,18 @@ from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
 from card.profiling import machine
 from card.profiling.ceilings import ceilings
-from card.profiling.counters import Task, count, moved_bit
-from card.profiling.energy import energy_and_power, fit_power_law, sweep_clocks
-from card.profiling.llm_parts import DTYPES, Parts, serialised_bit, tensors_in
+from card.profiling.counters import Task, count, moved_bit, tensors_in
+from card.profiling.energy import energy_and_power
+from card.profiling.llm_parts import Parts
+from card.profiling.timing import FULL, QUICK, Times, clocked, now, repeat
 from card.scenario import Lora, Training
+from card.training.llm.models import DTYPES
+from card.training.wire.tensors import payload_bit
 
-__all__ = ["block_work", "fit_power_law", "measure", "suited", "sweep_clocks"]
-
-SPREAD = 0.05
-"""Interquartile range over median at which repeating ends."""
 MARGIN = 1.5
 """Free memory that the whole LLM's step needs, over its closed form."""
 
 Accelerator = Literal["cpu", "cuda"]
-Times = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """How often, and how long, a measurement repeats."""
-
-    least: int
-    most: int
-    seconds: float
-
-
-QUICK, FULL = _Limits(5, 15, 40.0), _Limits(9, 60, 150.0)
 
 
 def suited(
@@ -127,7 +109,7 @@ def measure(
         model.embed()
     counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
     with torch.no_grad():
-        smashed_bit = serialised_bit({"hidden": model.blocks[1](hidden, **arguments)})
+        smashed_bit = payload_bit({"hidden": model.blocks[1](hidden, **arguments)})
     work = partial(_train, model, *tasks["block"], accelerator)
     energy_j, power_w = energy_and_power(accelerator, work)
     clock_hz = machine.clock_hz(accelerator, partial(_train, model, *tasks["block"], None))
@@ -136,11 +118,11 @@ def measure(
     runs: dict[str, Callable[[], Times]] = {
         name: partial(_train, model, *task, accelerator) for name, task in tasks.items()
     }
-    runs["embedding"] = partial(_clocked, model.embed, accelerator)
+    runs["embedding"] = partial(clocked, model.embed, accelerator)
     entire = _whole(llm, raw, training, lora, accelerator, echo) if whole else None
     if entire:
-        runs["whole"] = partial(_clocked, entire.step, accelerator)
-    spreads = _repeat(runs, QUICK if quick else FULL)
+        runs["whole"] = partial(clocked, entire.step, accelerator)
+    spreads = repeat(runs, QUICK if quick else FULL)
     limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
     memory = limits.memory_byte_per_s / 1e9
     echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
@@ -172,7 +154,7 @@ def measure(
         ),
         parts=parts,
         smashed_bit=smashed_bit,
-        adapter_bit=serialised_bit(model.adapters(1)),
+        adapter_bit=payload_bit(model.adapters(1)),
         clock_hz=clock_hz,
         peak_memory_bit=peak_bit,
         power_w=power_w,
@@ -238,49 +220,12 @@ def _train(
     """Forward and backward of a part: their times [s], if a device to wait for is given."""
     model.forget()
     arrived.grad = None
-    start = _now(device)
+    start = now(device)
     output = function(arrived)
     gradient = torch.ones_like(output)
-    middle = _now(device)
+    middle = now(device)
     torch.autograd.backward(output, gradient)
-    return middle - start, _now(device) - middle
-
-
-def _clocked(function: Callable[[], object], device: str) -> Times:
-    start = _now(device)
-    function()
-    return (_now(device) - start,)
-
-
-def _now(device: str | None) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _repeat(runs: dict[str, Callable[[], Times]], limits: _Limits) -> dict[str, list[Spread]]:
-    """Spread of each time that each run returns, repeated until that of every sum is small.
-
-    The runs take turns, so that whatever else slows the machine down meets all of them alike.
-    """
-    for run in runs.values():
-        run()
-    samples: dict[str, list[Times]] = {name: [] for name in runs}
-    start = time.perf_counter()
-    for done in range(1, limits.most + 1):
-        for name, run in runs.items():
-            samples[name].append(run())
-        sums = [_spread(np.sum(rows, axis=1)) for rows in samples.values()]
-        steady = all(s.upper_s - s.lower_s <= SPREAD * s.median_s for s in sums)
-        late = time.perf_counter() - start > limits.seconds
-        if done >= limits.least and (steady or late):
-            break
-    return {name: [_spread(times) for times in np.array(s).T] for name, s in samples.items()}
-
-
-def _spread(times_s: Any) -> Spread:
-    lower, middle, upper = np.quantile(times_s, [0.25, 0.5, 0.75]).tolist()
-    return Spread(median_s=middle, lower_s=lower, upper_s=upper, repeats=len(times_s))
+    return middle - start, now(device) - middle
 
 
 def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from card.llm import architecture, public_config
-from card.profiling.counters import count
-from card.profiling.llm_parts import Parts, serialised_bit, tensors_in
+from card.profiling.counters import count, tensors_in
+from card.profiling.llm_parts import Parts
 from card.profiling.machine import software
 from card.scenario import Lora, Training, llm_names, load_scenario
+from card.training.wire.tensors import payload_bit
 
 SCENARIO = "nominal"
 """Scenario whose mini-batch and adapters are counted."""
@@ -59,8 +60,8 @@ def _of(name: str, training: Training, lora: Lora) -> dict[str, Any]:
         "targets": list(adapters.targets),
         "forward_flop": forward,
         "training_flop": forward + backward,
-        "smashed_bit": serialised_bit(_zeros({"hidden": hidden})),
-        "adapter_bit": serialised_bit(_zeros(trained)),
+        "smashed_bit": payload_bit(_zeros({"hidden": hidden})),
+        "adapter_bit": payload_bit(_zeros(trained)),
         "saved_bit": saved,
     }
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from card.base.provenance import Source
 from card.scenario import Scenario
@@ -46,25 +47,32 @@ class Difference(NamedTuple):
 
 def parameters(scenario: Scenario) -> Iterator[Parameter]:
     """Every value of a scenario, under the path that addresses it."""
-    for path, shared, value, unit in _leaves(scenario, "", ""):
-        yield Parameter(path, shared, value, unit, scenario.source_of(path))
+    for keys, shared, value, field in leaves(scenario):
+        path = ".".join(keys)
+        yield Parameter(path, shared, value, unit_in(field.description), scenario.source_of(path))
 
 
-def _leaves(part: BaseModel, prefix: str, shared: str) -> Iterator[tuple[str, str, Any, str]]:
+def leaves(
+    part: BaseModel, keys: tuple[str, ...] = (), shared: str = ""
+) -> Iterator[tuple[tuple[str, ...], str, Any, FieldInfo]]:
+    """Keys that lead to a value, its path without names of list items, the value, and its field.
+
+    Titles, names and sources are no values of the model.
+    """
     for key, field in type(part).model_fields.items():
-        value, path, common = getattr(part, key), f"{prefix}{key}", f"{shared}{key}"
+        value, here, common = getattr(part, key), (*keys, key), f"{shared}.{key}".lstrip(".")
         if key in ("title", "name", "sources"):
             continue
         if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{path}.", f"{common}.")
+            yield from leaves(value, here, common)
         elif isinstance(value, Mapping):
             for name, item in value.items():
-                yield from _leaves(item, f"{path}.{name}.", f"{common}.")
+                yield from leaves(item, (*here, name), common)
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             for item in value:
-                yield from _leaves(item, f"{path}.{item.name}.", f"{common}.")
+                yield from leaves(item, (*here, item.name), common)
         else:
-            yield path, common, value, unit_in(field.description)
+            yield here, common, value, field
 
 
 def joined(items: Iterable[Parameter]) -> Iterator[Parameter]:

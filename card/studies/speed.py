@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from card.base.data import DATA
+from card.base.data import DATA, read_json
 from card.base.errors import ScenarioError, nearest
 from card.scenario import Scenario
 from card.simulation import means, simulate
@@ -56,8 +55,7 @@ def recorded(name: str) -> dict[str, Any]:
             f"no run is recorded as {name!r}; {nearest(name, known)}; take data/runs/{name}.json "
             "from the repository."
         )
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return read_json(f"runs/{name}")
 
 
 def decision_rates(record: Mapping[str, Any]) -> dict[str, float]:

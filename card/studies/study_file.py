@@ -8,12 +8,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from card.base.errors import ScenarioError, from_validation
 from card.base.schema import Count, Name, Record
-from card.base.yaml_files import read_yaml
+from card.base.yaml_files import label, read_yaml
 from card.costs import system
 from card.hardware import catalogue
 from card.scenario import (
@@ -24,7 +24,13 @@ from card.scenario import (
     scenario_names,
     study_names,
 )
-from card.studies.sweep_grid import Grid, label
+from card.studies.scenario_values import leaves
+from card.studies.sweep_grid import Grid
+
+_MAPPINGS = {
+    "devices": "  # by name; null removes one; a list replaces all of them",
+    "channel_states": "  # another name adds one, null removes one",
+}
 
 
 class Sweep(Record):
@@ -134,7 +140,7 @@ def new_study(name: str, base: str = "nominal") -> str:
         f"base: {label(base)}",
         f"title: {label(f'{name}, a study of what changes when …')}",
         "",
-        *(f"#{line}" if line else line for line in _keys(scenario, "", set())),
+        *(f"#{line}" if line else line for line in _keys(scenario)),
         "",
         "# Where your values come from. Kinds: datasheet, config, derived, assumed, measured.",
         "#sources:",
@@ -154,34 +160,22 @@ def _catalogue(what: str, names: Iterable[str]) -> list[str]:
     return wrap(listed, 99, subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _keys(part: BaseModel, indent: str, told: set[str]) -> Iterator[str]:
-    """Lines of YAML for every value of a part of a scenario; the first of a kind is explained."""
-    for key, field in type(part).model_fields.items():
-        value = getattr(part, key)
-        if key in ("title", "name", "sources"):
-            continue
-        if isinstance(value, BaseModel):
-            yield f"{indent}{key}:"
-            yield from _keys(value, f"{indent}  ", told)
+def _keys(scenario: Scenario) -> Iterator[str]:
+    """Lines of YAML for every value of a scenario; the first of a kind is explained."""
+    above: list[str] = []
+    told: set[str] = set()
+    for (*parts, key), shared, value, field in leaves(scenario):
+        if above[:1] and parts[:1] != above[:1]:
             yield ""
-        elif isinstance(value, dict):
-            yield f"{indent}{key}:  # another name adds one, null removes one"
-            for name, item in value.items():
-                yield f"{indent}  {name}:"
-                yield from _keys(item, f"{indent}    ", told)
-            yield ""
-        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            yield f"{indent}{key}:  # by name; null removes one; a list replaces all of them"
-            for item in value:
-                yield f"{indent}  {item.name}:"
-                yield from _keys(item, f"{indent}    ", told)
-            yield ""
-        else:
-            plain = list(value) if isinstance(value, tuple) else value
-            meaning = f"{type(part).__name__}.{key}"
-            note = "" if meaning in told else f"  # {_meaning(field)}"
-            told.add(meaning)
-            yield f"{indent}{key}: {label(plain)}{note}"
+        for depth, part in enumerate(parts):
+            if above[: depth + 1] != parts[: depth + 1]:
+                yield f"{'  ' * depth}{part}:{'' if depth else _MAPPINGS.get(part, '')}"
+        plain = list(value) if isinstance(value, tuple) else value
+        note = "" if shared in told else f"  # {_meaning(field)}"
+        yield f"{'  ' * len(parts)}{key}: {label(plain)}{note}"
+        told.add(shared)
+        above = parts
+    yield ""
 
 
 def _meaning(field: FieldInfo) -> str:

@@ -11,12 +11,12 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from card.base.arguments import check_whole
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray
+from card.base.yaml_files import label
 from card.costs import System
 from card.policies import Policy, named
 from card.scenario import Scenario
@@ -232,14 +232,6 @@ class Grid:
             "library": self.library,
             "source": f"card {metadata.version('card')}",
         }
-
-
-def label(value: Any) -> str:
-    """A value as a study file writes it on one line."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _where(point: Mapping[str, Any]) -> str:

@@ -11,21 +11,18 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from card.base.data import DATA
 from card.base.errors import ScenarioError
 from card.costs import System, system
 from card.llm import Architecture, architecture, public_config
 from card.scenario import Scenario
+from card.training.llm.models import DTYPES, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
 from card.training.wire.link_rates import LARGEST_PROBE_BYTES
-from card.training.wire.tensors import TensorSpec
+from card.training.wire.tensors import TensorSpec, specs
 from card.training.wire.transport import VERSION
 from card.training.wire.wire_pb2 import Hello
-
-DTYPES = {16: torch.bfloat16, 32: torch.float32}
-"""Number formats that cross the link, by bits per element."""
 
 _SLACK_BYTES = 1 << 16
 
@@ -71,8 +68,7 @@ class Job:
                     f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
                 )
         system(scenario)  # refuses what CARD could not decide
-        shipped = DATA / "checkpoints" / scenario.llm
-        folder = weights or (shipped if shipped.is_dir() else None)
+        folder = weights or shipped_checkpoint(scenario.llm)
         dtype = DTYPES[training.weight_bits]
         if folder is None:
             llm = AdaptedLlm.build(public_config(scenario.llm), lora, dtype)
@@ -170,10 +166,7 @@ class Job:
 
     def adapters(self, cut: int) -> dict[str, TensorSpec]:
         """Tensors of the adapters of blocks 1 to `cut`."""
-        return {
-            name: TensorSpec(tensor.dtype, tuple(tensor.shape))
-            for name, tensor in self.llm.adapters(0, cut).items()
-        }
+        return specs(self.llm.adapters(0, cut))
 
     @property
     def largest_frame_bytes(self) -> int:

@@ -7,9 +7,7 @@ a round follow from seed, device and round. So it may leave and come back whenev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from statistics import fmean
-from typing import Any
 
 import grpc
 import numpy as np
@@ -17,6 +15,7 @@ from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
 from card.training.agreement import Job
+from card.training.journal import Report
 from card.training.llm.split import Batch, DeviceSide, optimiser
 from card.training.llm.text import Tokens, mini_batch
 from card.training.wire.limits import Limits
@@ -25,9 +24,6 @@ from card.training.wire.stream import PeerFinished, PeerRefused, Stream
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import connect
 from card.training.wire.wire_pb2 import Assignment, Tensors
-
-Report = Callable[[str, Mapping[str, Any]], None]
-"""Takes the name of what happened, and its particulars."""
 
 PAUSE_S = 1.0
 """Time between two attempts to reach the server [s]."""

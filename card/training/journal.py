@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+Report = Callable[[str, Mapping[str, Any]], None]
+"""Takes the name of what happened, and its particulars, as `Journal.write` does."""
 
 
 class Journal:

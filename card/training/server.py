@@ -7,10 +7,8 @@ device has its turn. Every completed round is a checkpoint, from which a killed 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -20,6 +18,7 @@ from card.costs import evaluate
 from card.solver import solve
 from card.training import checkpoint
 from card.training.agreement import Job
+from card.training.journal import Report
 from card.training.llm.split import SplitError, optimiser
 from card.training.roster import Roster
 from card.training.wire.limits import Limits
@@ -29,9 +28,6 @@ from card.training.wire.stream import PeerGone, PeerStalled, Stream
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import listen
 from card.training.wire.wire_pb2 import Assignment, Tensors, Welcome
-
-Report = Callable[[str, Mapping[str, Any]], None]
-"""Takes the name of what happened, and its particulars."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from card.profiling import (
 from card.profiling import (
     whole_llms as fidelity,
 )
+from card.profiling.timing import Limits
 from card.scenario import Lora, llm_names
 
 
@@ -44,7 +45,7 @@ def settings(name, bits=32, **shape):
 def measured(name, bits=32, whole=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "public_config", narrow_config)
-        patch.setattr(profile, "QUICK", profile._Limits(2, 2, 0.0))
+        patch.setattr(profile, "QUICK", Limits(2, 2, 0.0))
         # a processor without instructions for bfloat16 takes minutes for a large product
         patch.setitem(ceilings.PRODUCT_SIZE, "cpu", 256)
         patch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
@@ -140,7 +141,7 @@ def test_whole_step_is_predicted_from_its_parts():
 def test_whole_step_is_left_out_where_it_does_not_fit(monkeypatch):
     monkeypatch.setattr(profile, "public_config", narrow_config)
     monkeypatch.setattr(machine, "available_bit", lambda device: 1)
-    monkeypatch.setattr(profile, "QUICK", profile._Limits(1, 1, 0.0))
+    monkeypatch.setattr(profile, "QUICK", Limits(1, 1, 0.0))
     lines = []
     found = profile.measure("gpt-2", *settings("gpt-2"), quick=True, echo=lines.append)
     assert found.whole_step is None

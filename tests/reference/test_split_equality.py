@@ -30,8 +30,8 @@ from split_model import training
 
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
-from card.profiling.llm_parts import serialised_bit
 from card.training.llm.split import DeviceSide, ServerSide, SplitError, optimiser
+from card.training.wire.tensors import payload_bit
 
 
 def gradients(*sides):
@@ -154,9 +154,9 @@ class TestCrossing:
         for cut in range(BLOCKS + 1):
             llm = fresh("llama-3.2-1b", torch.float32)
             sent = DeviceSide(llm, cut, "vanilla").forward(batch())
-            assert serialised_bit(sent) == costs.uplink_bit[cut] if sent else cut == BLOCKS
+            assert payload_bit(sent) == costs.uplink_bit[cut] if sent else cut == BLOCKS
             moved = llm.adapters(0, cut)
-            assert serialised_bit(moved) == costs.adapter_bit[cut] if moved else cut == 0
+            assert payload_bit(moved) == costs.adapter_bit[cut] if moved else cut == 0
 
     def test_wire_format_is_its_own(self):
         """Smashed data in bfloat16 for a float32 LLM: both ways, and nothing else changes."""

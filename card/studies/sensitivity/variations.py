@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from card.base.errors import ScenarioError
 from card.scenario import Scenario
 from card.studies.calibration import Target, reached
+from card.studies.scenario_values import parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,21 +160,9 @@ def side_by_side(
 
 def numbers(scenario: Scenario) -> Iterator[tuple[str, str, float]]:
     """Path without names of devices and states, full path, and value of a scenario's numbers."""
-    return _numbers(scenario.model_dump(mode="json", exclude={"sources"}))
-
-
-def _numbers(node: Any, generic: str = "", path: str = "") -> Iterator[tuple[str, str, float]]:
-    """Path without names of devices and states, full path, and value of every number."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            below = f"{path}.{key}" if path else key
-            same = path == "channel_states"
-            yield from _numbers(value, generic if same else f"{generic}.{key}".lstrip("."), below)
-    elif isinstance(node, list) and node and isinstance(node[0], dict):
-        for item in node:
-            yield from _numbers(item, generic, f"{path}.{item['name']}")
-    elif isinstance(node, (int, float)) and not isinstance(node, bool):
-        yield generic, path, node
+    for item in parameters(scenario):
+        if isinstance(item.value, (int, float)) and not isinstance(item.value, bool):
+            yield item.shared, item.path, item.value
 
 
 def _moved(generic: str, value: float, side: int) -> float:

@@ -24,11 +24,11 @@ from card.base.errors import ScenarioError
 from card.llm import Architecture
 from card.llm.architectures import architecture_of
 from card.scenario import Lora
-from card.training.llm.models import Attention, fill, seeded_model, stored_model
+from card.training.llm.models import DTYPES, Attention, fill, seeded_model, stored_model
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
-_ADAPTER_DTYPES = {16: torch.bfloat16, 32: torch.float32, 64: torch.float64}
+_ADAPTER_DTYPES = {**DTYPES, 64: torch.float64}
 _BESIDE_THE_LLM = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
 
 

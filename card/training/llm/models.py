@@ -18,6 +18,9 @@ from transformers.utils import logging as transformers_logging
 from card.base.data import DATA
 from card.base.errors import ScenarioError
 
+DTYPES = {16: torch.bfloat16, 32: torch.float32}
+"""Number formats of weights and activations, by bits per element."""
+
 Attention = Literal["eager", "sdpa"]
 """Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
 

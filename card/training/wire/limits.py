@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from card.training.wire.tensors import TensorSpec, header_limit_bytes
 
-_FRAME_SLACK_BYTES = 4096
+FRAME_SLACK_BYTES = 4096
+"""Room in a frame for all that is not tensors [byte]."""
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ def frame_bytes(*messages: Mapping[str, TensorSpec]) -> int:
         header_limit_bytes(message) + sum(spec.size_bytes for spec in message.values())
         for message in messages
     )
-    return max(sizes, default=0) + _FRAME_SLACK_BYTES
+    return max(sizes, default=0) + FRAME_SLACK_BYTES

@@ -15,7 +15,7 @@ from typing import Any, Self
 from google.protobuf.message import DecodeError
 from torch import Tensor
 
-from card.training.wire.limits import _FRAME_SLACK_BYTES, Limits
+from card.training.wire.limits import FRAME_SLACK_BYTES, Limits
 from card.training.wire.tensors import (
     TensorSpec,
     WireError,
@@ -268,7 +268,7 @@ class Stream:
         self.close()
 
     def _answer(self, probe: Any) -> None:
-        if probe.answer_bytes > self.limits.frame_bytes - _FRAME_SLACK_BYTES // 2:
+        if probe.answer_bytes > self.limits.frame_bytes - FRAME_SLACK_BYTES // 2:
             raise WireError(f"{self.peer} asks for a probe of {probe.answer_bytes} bytes, too many")
         self.send(Probe(sequence=probe.sequence, padding=bytes(probe.answer_bytes)))
 

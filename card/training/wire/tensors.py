@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from card.base.units import BITS_PER_BYTE
+
 _DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -21,7 +23,6 @@ _DTYPES = {
     "F32": torch.float32,
     "F64": torch.float64,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _LENGTH_BYTES = 8
 
 
@@ -101,8 +102,8 @@ def decode(data: bytes, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]
 
 
 def payload_bit(tensors: Mapping[str, Tensor]) -> int:
-    """Size of the elements of tensors [bit], which is what the model counts."""
-    return sum(8 * value.nbytes for value in tensors.values())
+    """Size of the elements in what `encode` writes [bit], which is what the model counts."""
+    return BITS_PER_BYTE * elements_bytes(encode(tensors))
 
 
 def header_limit_bytes(expected: Mapping[str, TensorSpec]) -> int:

@@ -34,8 +34,8 @@ _TAKEN_IN = ("card", "joined")
 _STOP_S = 5.0
 
 
-class Server:
-    """An edge server that listens; made by `listen`.
+class Listener:
+    """The place where an edge server takes devices in; made by `listen`.
 
     Parameters
     ----------
@@ -79,13 +79,13 @@ def listen(
     limits: Limits,
     on_join: Callable[[Stream, str | None], None],
     workers: int = 16,
-) -> Server:
+) -> Listener:
     """Take devices in at an address, until the server is stopped.
 
     Parameters
     ----------
     address
-        "host:port"; port 0 is any free one, see `Server.address`.
+        "host:port"; port 0 is any free one, see `Listener.address`.
     credentials
         From `certificates.server_credentials`; None, on a loopback address alone, for no TLS.
     limits
@@ -155,7 +155,7 @@ def listen(
             " this machine's; give another."
         ) from None
     server.start()
-    return Server(f"{host}:{port}", server, pool, conversations)
+    return Listener(f"{host}:{port}", server, pool, conversations)
 
 
 def connect(

@@ -1,12 +1,9 @@
-"""Reading YAML and merging overrides into it."""
-
-import math
+"""Merging overrides into raw values."""
 
 import pytest
 
 from card.base.errors import ScenarioError
 from card.base.overrides import merge_recorded
-from card.base.yaml_files import parse_value, read_yaml
 
 BASE = {
     "title": "Base",
@@ -95,56 +92,6 @@ class TestProvenance:
 
     def test_title_needs_no_source(self):
         assert "title" not in self.sources(title="Another")
-
-
-class TestNumbers:
-    """YAML 1.1, as PyYAML reads it, takes 10e6 and 1e-3 for text."""
-
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [("10e6", 1e7), ("1e-3", 1e-3), ("2.5E+9", 2.5e9), (".5", 0.5), ("-174", -174), ("7", 7)],
-    )
-    def test_are_read_as_people_write_them(self, text, value):
-        assert parse_value(text) == value
-        assert type(parse_value(text)) is type(value)
-
-    def test_infinite_and_undefined(self):
-        assert parse_value(".inf") == math.inf
-        assert parse_value("-.inf") == -math.inf
-        assert math.isnan(parse_value(".nan"))
-
-    @pytest.mark.parametrize("text", ["e6", "1e", "10 MHz", "1.2.3", "device-1"])
-    def test_near_numbers_stay_text(self, text):
-        assert parse_value(text) == text
-
-    def test_settings_may_be_lists_mappings_and_null(self):
-        assert parse_value("[0, null]") == [0, None]
-        assert parse_value("{rank: 4}") == {"rank": 4}
-        assert parse_value("null") is None
-
-    def test_setting_that_is_no_yaml_is_refused(self):
-        with pytest.raises(ScenarioError) as refusal:
-            parse_value("[1, 2")
-        assert str(refusal.value) == "'[1, 2' is not a YAML value; quote it."
-
-
-class TestRead:
-    def test_same_key_in_two_parts_is_fine(self, tmp_path):
-        path = tmp_path / "a.yml"
-        path.write_text("a: {x: 1}\nb: {x: 2}\n")
-        assert read_yaml(path) == {"a": {"x": 1}, "b": {"x": 2}}
-
-    def test_merge_keys_may_be_overridden(self, tmp_path):
-        path = tmp_path / "a.yml"
-        path.write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n")
-        assert read_yaml(path)["b"] == {"x": 1, "y": 3}
-
-    def test_unreadable_file_is_refused(self, tmp_path):
-        with pytest.raises(ScenarioError) as refusal:
-            read_yaml(tmp_path / "none.yml")
-        assert str(refusal.value) == (
-            f"{tmp_path / 'none.yml'} cannot be read: No such file or directory."
-        )
 
 
 def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():

@@ -14,7 +14,7 @@ from streams import ADAPTERS, LIMITS, LOOPBACK, SOON_S, pair, silent
 
 from card.training.wire.limits import frame_bytes
 from card.training.wire.stream import PeerFinished, PeerGone, PeerRefused, PeerStalled
-from card.training.wire.tensors import WireError, encode, payload_bit, specs
+from card.training.wire.tensors import WireError, encode, specs
 from card.training.wire.transport import (
     VERSION,
     connect,
@@ -91,7 +91,7 @@ class TestConversation:
             other.bytes_received,
             other.bytes_sent,
         )
-        assert 8 * stream.payload_bytes_sent == payload_bit(ADAPTERS)
+        assert stream.payload_bytes_sent == sum(value.nbytes for value in ADAPTERS.values())
         assert other.payload_bytes_received == stream.payload_bytes_sent
         # names, shapes and offsets of three tensors
         assert 0 < stream.bytes_sent - stream.payload_bytes_sent < 400

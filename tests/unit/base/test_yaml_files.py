@@ -1,0 +1,104 @@
+"""Reading and writing YAML 1.2."""
+
+import math
+
+import pytest
+
+from card.base.errors import ScenarioError
+from card.base.yaml_files import label, parse_value, read_yaml
+
+CORE_SCHEMA = {
+    "010": 10,
+    "-08": -8,
+    "0o10": 8,
+    "0x1F": 31,
+    "+1": 1,
+    "-174": -174,
+    "10e6": 1e7,
+    "1e-3": 1e-3,
+    "2.5E+9": 2.5e9,
+    "1.": 1.0,
+    ".5": 0.5,
+    "-.5e3": -500.0,
+    ".inf": math.inf,
+    "-.Inf": -math.inf,
+    "true": True,
+    "FALSE": False,
+    "null": None,
+    "~": None,
+}
+"""Section 10.3.2 of the specification, by its patterns."""
+
+WORDS = ["yes", "No", "on", "off", "y", "=", "1_000", "1_0.5", "0b11", "0o8", "12:30", "1:30.5"]
+"""Words there, of which YAML 1.1 makes booleans and numbers."""
+
+NEAR_NUMBERS = ["2026-11-28", "e6", "1e", "0x", ".", "+", "10 MHz", "1.2.3", "device-1", "nan"]
+
+
+class TestCoreSchema:
+    @pytest.mark.parametrize("text", CORE_SCHEMA)
+    def test_values(self, text):
+        assert parse_value(text) == CORE_SCHEMA[text]
+        assert type(parse_value(text)) is type(CORE_SCHEMA[text])
+
+    def test_undefined(self):
+        assert math.isnan(parse_value(".nan"))
+
+    @pytest.mark.parametrize("text", [*WORDS, *NEAR_NUMBERS])
+    def test_words(self, text):
+        assert parse_value(text) == text
+
+    @pytest.mark.parametrize("text", ["%YAML 1.1\n--- {a: 010, b: yes, c: 1e3}\n"])
+    def test_holds_whatever_version_a_file_names(self, text):
+        assert parse_value(text) == {"a": 10, "b": "yes", "c": 1000.0}
+
+    def test_settings_may_be_lists_mappings_and_null(self):
+        assert parse_value("[0, null]") == [0, None]
+        assert parse_value("{rank: 4}") == {"rank": 4}
+
+    def test_setting_that_is_no_yaml_is_refused(self):
+        with pytest.raises(ScenarioError) as refusal:
+            parse_value("[1, 2")
+        assert str(refusal.value) == "'[1, 2' is not a YAML value; quote it."
+
+
+class TestLabel:
+    @pytest.mark.parametrize(
+        "value",
+        [*CORE_SCHEMA, *CORE_SCHEMA.values(), *WORDS, *NEAR_NUMBERS, "", "a: b", "# x", "<<", 1e-9],
+    )
+    def test_is_read_back_as_it_was(self, value):
+        found = parse_value(label(value))
+        assert (found, type(found)) == (value, type(value))
+
+    def test_is_one_line_in_the_order_given(self):
+        assert label({"b": ["x"] * 40, "a": None}) == f"{{b: [{', '.join(['x'] * 40)}], a: null}}"
+
+
+class TestRead:
+    def test_same_key_in_two_parts_is_fine(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("a: {x: 1}\nb: {x: 2}\n")
+        assert read_yaml(path) == {"a": {"x": 1}, "b": {"x": 2}}
+
+    def test_merge_keys_may_be_overridden(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("b:\n  <<: &a {<<: {x: 1, y: 2}, y: 3}\n  y: 4\nc: *a\n")
+        assert read_yaml(path) == {"b": {"x": 1, "y": 4}, "c": {"x": 1, "y": 3}}
+
+    @pytest.mark.parametrize("key", ["y", "<<"])
+    def test_key_written_twice_beside_a_merge_key_is_refused(self, tmp_path, key):
+        path = tmp_path / "a.yml"
+        path.write_text(f"<<: {{x: 1}}\ny: {{x: 2}}\n{key}: {{x: 3}}\n")
+        with pytest.raises(ScenarioError) as refusal:
+            read_yaml(path)
+        assert str(refusal.value) == (
+            f"{path}, line 3 is not valid YAML: the key {key!r} is written twice."
+        )
+
+    def test_unreadable_file_is_refused(self, tmp_path):
+        with pytest.raises(ScenarioError) as refusal:
+            read_yaml(tmp_path / "none.yml")
+        assert str(refusal.value) == (
+            f"{tmp_path / 'none.yml'} cannot be read: No such file or directory."
+        )
