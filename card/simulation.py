@@ -154,6 +154,30 @@ def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
     }
 
 
+def energy_parts(results: xr.Dataset, static_power_w: float, device_power_w: Any) -> xr.Dataset:
+    """Mean energy per policy [J], split by what spends it.
+
+    Parameters
+    ----------
+    results
+        Dataset of `card.simulate`.
+    static_power_w
+        Server power at any clock [W].
+    device_power_w
+        Power of each device while it computes [W], shape `(devices,)`.
+    """
+    static = results.server_compute_s * static_power_w
+    power = results.delay_s.isel(policy=0, state=0, round=0, drop=True).copy(data=device_power_w)
+    computing = results.device_compute_s * power
+    parts = {
+        "dynamic_j": results.energy_j - static,
+        "static_j": static,
+        "computing_j": computing,
+        "sending_j": results.device_energy_j - computing,
+    }
+    return results.assign(parts)[list(parts)].mean(("state", "device", "round"))
+
+
 def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
     """Reduction of a mean against a benchmark's [1]; None where the benchmark spends nothing.
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from card.book.explorer_panel import busy, telling
-from card.figures.framework import Step
+from card.book.explorer_panel import telling
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
 from card.scenario import Scenario
 from card.studies.explorer import DELAY_WEIGHTS, DISTANCES_M, explore, ladder
+from card.studies.timeline import Step, busy
 
 if TYPE_CHECKING:
     import xarray as xr

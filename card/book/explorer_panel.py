@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from card.costs import System
-from card.figures.framework import Step, round_steps
 from card.figures.palette import dark
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
 from card.studies.explorer import BANDWIDTHS_HZ, MOST_DEVICES, boards, explore, grid, ladder
+from card.studies.timeline import round_steps
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 DIGITS = 5
 """Significant digits of the numbers in a page, one more than it shows."""
@@ -152,26 +152,6 @@ def steps(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, 
     for step in batch:
         lane_s[step.lane] = lane_s.get(step.lane, 0.0) + step.duration_s
     return [(s.lane, s.label, float(f"{s.duration_s / lane_s[s.lane]:.6g}")) for s in batch]
-
-
-def busy(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> list[Step]:
-    """Busy intervals of CARD's round on one link; none if the server has nothing to do.
-
-    Parameters
-    ----------
-    scenario
-        The scenario explored.
-    found
-        Decisions on one link over `(policy, delay_weight)`, as `card.explorer` finds them.
-    delay_weight
-        Weight of the decision, one of those found.
-    """
-    one, arrays = found.sel(policy="card", delay_weight=delay_weight), System.of(scenario)
-    cut, device = int(one.cut), scenario.device_index(found.device.item())
-    if cut == arrays.num_blocks:
-        return []
-    rates = float(found.uplink_bps), float(found.downlink_bps)
-    return round_steps(scenario, arrays, device, cut, float(one.frequency_hz), *rates)
 
 
 def element(content: dict[str, Any]) -> str:

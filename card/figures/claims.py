@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from card.figures.decisions import LineStyle
 from card.figures.style import COLOURS, WIDTH_IN
@@ -31,71 +31,6 @@ _DIAMOND: Mapping[str, Any] = {
     "markeredgewidth": 0.9,
     "markersize": 4.5,
 }
-
-
-def reduction_map(sweep: xr.Dataset, quantity: str, benchmark: str) -> xr.DataArray:
-    """Reduction of CARD's mean against a benchmark's over the grid of a sweep [1].
-
-    Parameters
-    ----------
-    sweep
-        Result of `card.sweep` with policy `card` and the benchmark.
-    quantity
-        `delay_s` or `energy_j`.
-    benchmark
-        Name of the benchmark policy.
-    """
-    means = sweep[quantity].mean(("state", "device"))
-    spent = means.sel(policy=benchmark, drop=True)
-    return 1.0 - means.sel(policy="card", drop=True) / spent.where(spent > 0)
-
-
-def crossing(
-    x: ArrayLike, y: ArrayLike, maps: tuple[ArrayLike, ArrayLike], levels: tuple[float, float]
-) -> tuple[float, float] | None:
-    """Point where one map takes its level and the other takes its own, by linear interpolation.
-
-    Parameters
-    ----------
-    x
-        Grid across, shape `(n,)`.
-    y
-        Grid upwards, shape `(m,)`.
-    maps
-        Two maps of shape `(m, n)`.
-    levels
-        Level of each map.
-
-    Returns
-    -------
-    tuple[float, float] | None
-        The first such point in the direction of x, or None if there is none on the grid.
-    """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    first, second = (np.asarray(values, dtype=np.float64) for values in maps)
-    line = []
-    for column, place in enumerate(xs.tolist()):
-        height = _zero(ys, first[:, column] - levels[0])
-        if height is not None:
-            line.append(
-                (place, height, float(np.interp(height, ys, second[:, column])) - levels[1])
-            )
-    if len(line) < 2:
-        return None
-    places, heights, gaps = np.array(line).T
-    at = _zero(places, gaps)
-    return None if at is None else (at, float(np.interp(at, places, heights)))
-
-
-def _zero(x: NDArray[Any], values: NDArray[Any]) -> float | None:
-    """First place where values that are linear between points change sign."""
-    flips = np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) <= 0)
-    if not flips.size:
-        return None
-    left = flips[0]
-    before, after = values[left], values[left + 1]
-    share = 0.0 if before == after else before / (before - after)
-    return float(x[left] + share * (x[left + 1] - x[left]))
 
 
 def claims_map(

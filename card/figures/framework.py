@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from card.costs import System, evaluate
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
-from card.llm import architecture, block_cost, head_cost
-from card.scenario import Scenario
+from card.studies.timeline import LANES, Step
 
 _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
 _TINT = {_DEVICE: "#FBEEE6", _SERVER: "#E6F4EF"}
 _INK, _QUIET = "#222222", "#666666"
-
-LANES = ("device", "uplink", "server", "downlink")
-"""Who is busy, from top to bottom of a timeline."""
 
 _LANE_COLOURS = {
     "device": PART_COLOURS["device_compute_s"],
@@ -27,102 +21,6 @@ _LANE_COLOURS = {
     "server": PART_COLOURS["server_compute_s"],
     "downlink": PART_COLOURS["downlink_s"],
 }
-
-
-class Step(NamedTuple):
-    """One busy interval of a round."""
-
-    lane: str
-    """Who is busy, one of `LANES`."""
-    label: str
-    """What happens."""
-    start_s: float
-    """Start in the round [s]."""
-    duration_s: float
-    """Duration [s]."""
-
-
-def round_steps(
-    scenario: Scenario,
-    system: System,
-    device: int,
-    cut: int,
-    frequency_hz: float,
-    uplink_bps: float,
-    downlink_bps: float,
-) -> list[Step]:
-    """Busy intervals of one round in order, from the model's own cost function.
-
-    Parameters
-    ----------
-    scenario
-        The scenario.
-    system
-        Its arrays.
-    device
-        Device position.
-    cut
-        Blocks on the device, below the number of blocks: there is a server to talk to.
-    frequency_hz
-        Server clock [Hz].
-    uplink_bps, downlink_bps
-        Link rates [bit/s].
-    """
-    costs = evaluate(system, device, cut, frequency_hz, uplink_bps, downlink_bps)
-    iterations = system.local_iterations
-    per_batch = {
-        "device": float(costs.device_compute_s) / iterations,
-        "uplink": float(costs.uplink_s) / iterations,
-        "server": float(costs.server_compute_s) / iterations,
-        "downlink": float(costs.downlink_s) / iterations,
-    }
-    clock, steps = 0.0, []
-
-    def run(lane: str, label: str, duration_s: float) -> None:
-        nonlocal clock
-        if duration_s > 0:
-            steps.append(Step(lane, label, clock, duration_s))
-            clock += duration_s
-
-    run("downlink", "adapters", float(costs.adapter_down_s))
-    for _ in range(iterations):
-        for lane, label, share in _batch(scenario, system, cut):
-            run(lane, label, share * per_batch[lane])
-    run("uplink", "adapters", float(costs.adapter_up_s))
-    return steps
-
-
-def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
-    """Lane, label and share of that lane's time of each step of a mini-batch."""
-    arch, training = architecture(scenario.llm), scenario.training
-    first, other = (block_cost(arch, training, scenario.lora, first=f) for f in (True, False))
-    head = head_cost(arch, training)
-    forward = first.forward_flop + (cut - 1) * other.forward_flop if cut else 0
-    all_forward = first.forward_flop + (system.num_blocks - 1) * other.forward_flop
-    on_device = int(system.profile.device_flop[cut])
-    on_server = int(system.profile.server_flop[cut])
-    ahead = forward / on_device if on_device else 0.0
-    if training.topology == "vanilla":
-        return [
-            ("device", "forward", ahead),
-            ("uplink", "smashed data", 1.0),
-            ("server", "forward, loss, backward", 1.0),
-            ("downlink", "gradients", 1.0),
-            ("device", "backward", 1.0 - ahead),
-        ]
-    rising, middle = (all_forward - forward) / on_server, head.flop / on_device
-    returned = 0.5 if cut else 1.0
-    return [
-        ("device", "forward", ahead),
-        ("uplink", "smashed data", 0.5),
-        ("server", "forward", rising),
-        ("downlink", "final states", returned),
-        ("device", "head, loss", middle),
-        ("uplink", "gradients", 0.5),
-        ("server", "backward", 1.0 - rising),
-        ("downlink", "gradients", 1.0 - returned),
-        ("device", "backward", 1.0 - ahead - middle),
-    ]
 
 
 def timeline(steps: Sequence[Step], iterations: int) -> Figure:

@@ -9,10 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from card.base.units import FloatArray
-from card.figures.framework import LANES, Step
 from card.figures.style import (
     PART_COLOURS,
     PART_HATCHES,
@@ -21,6 +19,7 @@ from card.figures.style import (
     POLICY_LABELS,
     WIDTH_IN,
 )
+from card.studies.timeline import LANES, Step, spent_j
 
 _INK, _QUIET = "#222222", "#666666"
 
@@ -83,35 +82,6 @@ def round_until(decision: xr.Dataset, steps: Sequence[Step], now_s: float) -> Fi
     for axes in (lanes, energy):
         axes.axvline(now_s, color=_INK, linewidth=2)
     return figure
-
-
-def spent_j(
-    decision: xr.Dataset, steps: Sequence[Step], at_s: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Energy that server and device have spent at moments of a round [J].
-
-    Parameters
-    ----------
-    decision, steps
-        As `round_until` takes them.
-    at_s
-        Moments since the round began [s].
-    """
-
-    def share(lane: str) -> FloatArray:
-        """Part of a lane's work that is done."""
-        mine = [step for step in steps if step.lane == lane]
-        start, whole = (np.array([getattr(s, name) for s in mine]) for name in Step._fields[2:])
-        done = np.clip(np.asarray(at_s)[..., None] - start, 0.0, whole).sum(axis=-1)
-        part: FloatArray = done / (whole.sum() or 1.0)
-        return part
-
-    energy, device, sending = (
-        float(decision[name]) for name in ("energy_j", "device_energy_j", "sending_j")
-    )
-    return energy * share("server"), (device - sending) * share("device") + sending * share(
-        "uplink"
-    )
 
 
 def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ from card.figures.style import (
     POLICY_LABELS,
     WIDTH_IN,
 )
-from card.studies.bootstrap import RESAMPLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,77 +61,13 @@ def label_of(policy: str) -> str:
     return POLICY_LABELS.get(policy, policy.replace("_", " "))
 
 
-def mean_intervals(
-    results: xr.Dataset, by: Sequence[str] = ("policy",), resamples: int = RESAMPLES
-) -> xr.Dataset:
-    """Means of delay and energies with bootstrap 95 % intervals over rounds.
-
-    Parameters
-    ----------
-    results
-        Dataset of `card.simulate`.
-    by
-        Dimensions kept; the others are averaged.
-    resamples
-        Bootstrap resamples; all means share them, as all policies share their draws.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`.
-    """
-    import xarray as xr  # this module's other functions do without it
-
-    chosen = results[["delay_s", "energy_j", "device_energy_j"]]
-    per_round = chosen.mean([dim for dim in chosen.dims if dim not in (*by, "round")])
-    count = results.sizes["round"]
-    rng = np.random.default_rng([int(results.attrs["seed"]), 3])
-    shares = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
-    weights = xr.DataArray(shares, dims=("resample", "round"))
-
-    def statistics(values: xr.DataArray) -> xr.DataArray:
-        ends = xr.dot(values, weights, dim="round").quantile([0.025, 0.975], dim="resample")
-        parts = [values.mean("round"), *(ends.isel(quantile=i, drop=True) for i in (0, 1))]
-        joined: xr.DataArray = xr.concat(parts, dim="statistic")
-        return joined.transpose(*by, "statistic")
-
-    table = per_round.map(statistics).assign_coords(statistic=["mean", "low", "high"])
-    for name in table:
-        table[name].attrs["units"] = results[name].attrs["units"]
-    return table
-
-
-def energy_parts(results: xr.Dataset, static_power_w: float, device_power_w: Any) -> xr.Dataset:
-    """Mean energy per policy [J], split by what spends it.
-
-    Parameters
-    ----------
-    results
-        Dataset of `card.simulate`.
-    static_power_w
-        Server power at any clock [W].
-    device_power_w
-        Power of each device while it computes [W], shape `(devices,)`.
-    """
-    static = results.server_compute_s * static_power_w
-    power = results.delay_s.isel(policy=0, state=0, round=0, drop=True).copy(data=device_power_w)
-    computing = results.device_compute_s * power
-    parts = {
-        "dynamic_j": results.energy_j - static,
-        "static_j": static,
-        "computing_j": computing,
-        "sending_j": results.device_energy_j - computing,
-    }
-    return results.assign(parts)[list(parts)].mean(("state", "device", "round"))
-
-
 def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
     """Mean delay against mean server energy of every policy, directly labelled, with intervals.
 
     Parameters
     ----------
     table
-        Result of `mean_intervals` by policy.
+        Result of `card.studies.bootstrap.mean_intervals` by policy.
     curve
         Mean `delay_s` and `energy_j` of CARD along its weight of delay, drawn as a line.
     """
@@ -217,7 +152,7 @@ def by_state(table: xr.Dataset) -> Figure:
     Parameters
     ----------
     table
-        Result of `mean_intervals` by policy and state.
+        Result of `card.studies.bootstrap.mean_intervals` by policy and state.
     """
     policies, states = table.policy.values.tolist(), table.state.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.42 * len(policies)), layout="constrained")
@@ -252,7 +187,7 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     parts_s
         Mean parts of delay per policy [s], by the names of `card.simulation.PARTS`.
     parts_j
-        Result of `energy_parts`.
+        Result of `card.simulation.energy_parts`.
     """
     policies = parts_s.policy.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.36 * len(policies)), layout="constrained")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from card.base.units import FloatArray
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
-from card.llm import CutProfile
+from card.studies.timeline import Frame
 
 Event = Mapping[str, Any]
 """A line of a run's `metrics.jsonl`."""
@@ -25,45 +25,6 @@ _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
 _LINE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "black")
 _MARKERS = "os^Dv"
 _LINE_STYLES = ("-", "--", ":", "-.")
-
-
-class Frame(NamedTuple):
-    """One message between a device and the server."""
-
-    up: bool
-    """From the device to the server."""
-    text: str
-    """What it holds."""
-    bit: int
-    """Tensors in it [bit]; none in a loss alone."""
-
-
-def mini_batch_frames(profile: CutProfile, cut: int, topology: str) -> list[Frame]:
-    """Frames of one mini-batch in order, with the sizes that the model counts.
-
-    Parameters
-    ----------
-    profile
-        Traffic per cut.
-    cut
-        Inner cut, 1..I-1: the device trains, and the server too.
-    topology
-        `vanilla` or `u-shaped`.
-    """
-    up, down = int(profile.uplink_bit[cut]), int(profile.downlink_bit[cut])
-    if topology == "vanilla":
-        return [
-            Frame(True, "smashed data, labels", up),
-            Frame(False, "loss", 0),
-            Frame(False, "gradients", down),
-        ]
-    return [
-        Frame(True, "smashed data", up // 2),
-        Frame(False, "final hidden states", down // 2),
-        Frame(True, "loss", 0),
-        Frame(True, "gradients of those", up // 2),
-        Frame(False, "gradients", down // 2),
-    ]
 
 
 def ladders(frames: Mapping[str, Sequence[Frame]]) -> Figure:

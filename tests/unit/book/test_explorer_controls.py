@@ -9,9 +9,8 @@ import xarray as xr
 
 import card
 from card.book import explorer_controls as controls
-from card.book.explorer_panel import busy
-from card.figures.framework import Step
 from card.studies import explorer
+from card.studies.timeline import Step, busy
 
 
 class Drawn:

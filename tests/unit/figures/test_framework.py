@@ -1,57 +1,14 @@
-"""`card.figures.framework`: what is drawn is the framework, and a round's true timing."""
-
-from functools import cache
-from itertools import pairwise
+"""`card.figures.framework`: what is drawn is the framework, and a round's steps in time."""
 
 import pytest
 from matplotlib.figure import Figure
 
-import card
-from card.figures.framework import LANES, Step, framework, round_steps, timeline
-
-RATES = (5e7, 8e7)
-
-
-@cache
-def steps_of(topology, cut):
-    scenario = card.load_scenario("nominal", **{"training.topology": topology})
-    system = card.system(scenario)
-    steps = round_steps(scenario, system, 2, cut, 1e9, *RATES)
-    return steps, card.evaluate(system, 2, cut, 1e9, *RATES)
+from card.figures.framework import framework, timeline
+from card.studies.timeline import LANES, Step
 
 
 def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
-
-
-@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
-@pytest.mark.parametrize("cut", [0, 1, 8, 15])
-class TestRoundSteps:
-    def test_follow_each_other_without_gap_or_overlap(self, topology, cut):
-        steps, _ = steps_of(topology, cut)
-        assert steps[0].start_s == 0
-        for before, after in pairwise(steps):
-            assert after.start_s == before.start_s + before.duration_s
-
-    def test_end_with_the_delay_of_the_round(self, topology, cut):
-        steps, costs = steps_of(topology, cut)
-        assert steps[-1].start_s + steps[-1].duration_s == pytest.approx(costs.delay_s, rel=1e-12)
-
-    def test_spend_each_part_of_the_costs_in_its_lane(self, topology, cut):
-        steps, costs = steps_of(topology, cut)
-
-        def busy(lane):
-            return sum(step.duration_s for step in steps if step.lane == lane)
-
-        assert busy("device") == pytest.approx(costs.device_compute_s)
-        assert busy("server") == pytest.approx(costs.server_compute_s)
-        assert busy("uplink") == pytest.approx(costs.uplink_s + costs.adapter_up_s)
-        assert busy("downlink") == pytest.approx(costs.downlink_s + costs.adapter_down_s)
-
-
-def test_labels_go_up_only_in_the_topology_that_sends_them():
-    assert "head, loss" not in {step.label for step in steps_of("vanilla", 8)[0]}
-    assert "head, loss" in {step.label for step in steps_of("u-shaped", 8)[0]}
 
 
 class TestTimeline:

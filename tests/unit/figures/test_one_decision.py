@@ -10,11 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import card
-from card.book.explorer_panel import busy
-from card.figures.framework import LANES, Step
 from card.figures.one_decision import explorer as picture
-from card.figures.one_decision import round_until, spent_j
+from card.figures.one_decision import round_until
 from card.studies.explorer import DELAY_WEIGHTS, explore
+from card.studies.timeline import LANES, Step, busy, spent_j
 
 
 @cache
@@ -85,26 +84,6 @@ def played(distance_m: float = 140.0) -> tuple[xr.Dataset, list[Step]]:
     one = found(distance_m)
     steps = busy(card.load_scenario("nominal"), one, 0.5)
     return one.sel(policy="card", delay_weight=0.5), steps
-
-
-def test_energy_is_spent_as_the_round_goes_on() -> None:
-    one, steps = played()
-    end_s = steps[-1].start_s + steps[-1].duration_s
-    server, device = spent_j(one, steps, np.linspace(0.0, end_s, 500))
-    assert (server[0], device[0]) == (0.0, 0.0)
-    # sums of a hundred steps
-    whole = float(one.energy_j), float(one.device_energy_j)
-    assert (server[-1], device[-1]) == pytest.approx(whole, rel=1e-12)
-    assert (np.diff(server) >= 0).all()
-    assert (np.diff(device) >= 0).all()
-
-
-def test_a_side_spends_only_while_it_is_busy() -> None:
-    one, steps = played()
-    for step in steps:
-        server, device = spent_j(one, steps, [step.start_s, step.start_s + step.duration_s])
-        assert (np.diff(server) > 1e-9) == (step.lane == "server")
-        assert (np.diff(device) > 1e-9) == (step.lane in ("device", "uplink"))
 
 
 def test_a_moment_names_who_is_busy_and_what_is_spent() -> None:

@@ -5,41 +5,18 @@ import pytest
 from drawing import contains, drawn
 from matplotlib.colors import to_hex
 
-import card
 from card.figures import runtime as pictures
 from card.figures.style import COLOURS
+from card.studies.timeline import Frame
 
 
 def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
-class TestMiniBatchFrames:
-    @pytest.mark.parametrize("cut", [1, 2, 3])
-    @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
-    def test_frames_add_up_to_the_models_traffic(self, cut, topology):
-        profile = card.cut_profile(
-            card.load_scenario("test-bed", **{"training.topology": topology})
-        )
-        frames = pictures.mini_batch_frames(profile, cut, topology)
-        assert sum(f.bit for f in frames if f.up) == profile.uplink_bit[cut]
-        assert sum(f.bit for f in frames if not f.up) == profile.downlink_bit[cut]
-
-    def test_labels_go_up_only_where_the_server_computes_the_loss(self):
-        profile = card.cut_profile(card.load_scenario("test-bed"))
-        vanilla = pictures.mini_batch_frames(profile, 2, "vanilla")
-        assert [(f.up, f.text) for f in vanilla[:2]] == [
-            (True, "smashed data, labels"),
-            (False, "loss"),
-        ]
-        shaped = pictures.mini_batch_frames(profile, 2, "u-shaped")
-        assert not any("labels" in f.text for f in shaped)
-        assert [f.up for f in shaped if f.text == "loss"] == [True]
-
-
 class TestLadders:
     def test_draws_an_arrow_per_frame_with_its_direction_and_size(self):
-        up, down = pictures.Frame(True, "data", 8000), pictures.Frame(False, "loss", 0)
+        up, down = Frame(True, "data", 8000), Frame(False, "loss", 0)
         left, right = pictures.ladders({"one": [up], "two": [up, down]}).axes
         assert (len(left.patches), len(right.patches)) == (1, 2)
         assert texts(right) == ["device", "server", "data, 1.0 kB", "loss"]
