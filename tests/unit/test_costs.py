@@ -7,7 +7,6 @@ import pytest
 from handmade import handmade
 
 import card
-from card.base.errors import ScenarioError
 from card.costs import server_power_w
 from card.hardware import catalogue
 
@@ -69,25 +68,6 @@ def test_scenario_serves_where_its_arrays_do():
     assert card.system(card.system(NOMINAL)).num_blocks == 16
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((2, 0, 1.0, 1.0, 1.0), "device = 2 is out of range; give 0 to 1."),
-        ((0, 3, 1.0, 1.0, 1.0), "cut = 3 is out of range; give 0 to 2."),
-        ((0, 0, 0.0, 1.0, 1.0), "frequency_hz = 0 is not allowed; give finite numbers above 0."),
-        ((0, 0, 1.0, -1.0, 1.0), "uplink_bps = -1 is not allowed; give finite numbers above 0."),
-        (
-            (0, 0, 1.0, 1.0, np.inf),
-            "downlink_bps = inf is not allowed; give finite numbers above 0.",
-        ),
-    ],
-)
-def test_values_out_of_range_are_refused(arguments, message):
-    with pytest.raises(ScenarioError) as error:
-        card.evaluate(handmade(), *arguments)
-    assert str(error.value) == message
-
-
 def test_arrays_of_the_nominal_scenario():
     """RTX 4060 Ti: 4352 cores, 2 FLOP per core and cycle, 2.535 GHz, 160 W."""
     system = card.system(NOMINAL)
@@ -147,17 +127,32 @@ def test_clock_step_counts_down_from_the_highest_clock():
     np.testing.assert_allclose(system.clocks_hz, [0.535e9, 1.535e9, 2.535e9])
 
 
-def test_memory_and_cut_range_bound_the_feasible_cuts():
-    system = card.system(
-        NOMINAL.updated({"training.cut_range": [2, 14], "devices.device-4.memory_share": 0.2})
-    )
-    assert np.flatnonzero(system.feasible[0]).tolist() == list(range(2, 15))
-    usable = 0.2 * 8 * 8e9
-    fits = np.flatnonzero(system.profile.device_memory_bit <= usable)
-    assert np.flatnonzero(system.feasible[3]).tolist() == [c for c in fits if 2 <= c <= 14]
-    assert 2 < system.feasible[3].sum() < 13
+RATE = "is not allowed; give finite numbers above 0."
+DECISIONS = [
+    ({"uplink_bps": -1}, f"uplink_bps = -1 {RATE}"),
+    ({"uplink_bps": True}, f"uplink_bps = True {RATE}"),
+    ({"downlink_bps": [1e6, np.nan]}, f"downlink_bps = nan {RATE}"),
+    ({"frequency_hz": 0}, f"frequency_hz = 0 {RATE}"),
+    ({"frequency_hz": np.inf}, f"frequency_hz = inf {RATE}"),
+    ({"frequency_hz": "1e9"}, f"frequency_hz = '1e9' {RATE}"),
+    ({"frequency_hz": None}, f"frequency_hz = None {RATE}"),
+    ({"cut": 17}, "cut = 17 is out of range; give 0 to 16."),
+    ({"cut": -1}, "cut = -1 is out of range; give 0 to 16."),
+    ({"cut": 1.5}, "cut = 1.5 is not allowed; give whole numbers."),
+    ({"cut": True}, "cut = True is not allowed; give whole numbers."),
+    ({"cut": [[1], [1, 2]]}, "cut = [[1], [1, 2]] is not allowed; give whole numbers."),
+    ({"device": 5}, "device = 5 is out of range; give 0 to 4."),
+    (
+        {"device": [0, 1], "cut": [1, 2, 3]},
+        "the shapes do not broadcast together: "
+        "device (2,), cut (3,), frequency_hz (), uplink_bps (), downlink_bps ().",
+    ),
+]
 
 
-def test_memory_too_small_for_any_cut_names_the_device_and_the_need():
-    with pytest.raises(ScenarioError, match=r"devices.device-2: no cut fits .* 0.525 GB, usable"):
-        card.system(NOMINAL.updated({"devices.device-2.memory_share": 0.01}))
+@pytest.mark.parametrize(("changes", "message"), DECISIONS)
+def test_arguments_out_of_range_are_refused(changes, message):
+    decision = {"device": 0, "cut": 1, "frequency_hz": 1e9, "uplink_bps": 1e6, "downlink_bps": 1e6}
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.evaluate(card.load_scenario("nominal"), **{**decision, **changes})
+    assert str(refusal.value) == message

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import bootstrap
+from outcomes import dataset
 
 import card
-from card.base.errors import ScenarioError
 from card.policies import POLICIES
 from card.simulation import PARTS, UNITS, draw, means, reduction
-from card.studies.bootstrap import reductions
 
 NOMINAL = card.load_scenario("nominal")
 ROUNDS = 12
@@ -116,114 +114,12 @@ def test_policies_of_your_own():
         np.testing.assert_array_equal(one.values, other.values)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"rounds": 0}, "rounds = 0 is not allowed; give a whole number from 1."),
-        ({"rounds": 2.0}, "rounds = 2.0 is not allowed; give a whole number from 1."),
-        ({"rounds": True}, "rounds = True is not allowed; give a whole number from 1."),
-        ({"seed": -1}, "seed = -1 is not allowed; give a whole number from 0."),
-    ],
-)
-def test_rounds_and_seed_out_of_range_are_refused(arguments, message):
-    with pytest.raises(ScenarioError) as error:
-        card.simulate(NOMINAL, ["card"], **arguments)
-    assert str(error.value) == message
-
-
 def test_draw_is_what_simulate_decides_on(results):
     draws = draw(card.system(NOMINAL), NOMINAL, rounds=ROUNDS, seed=3)
     np.testing.assert_array_equal(draws.uplink_bps, results.uplink_bps.values)
     np.testing.assert_array_equal(draws.downlink_bps, results.downlink_bps.values)
     assert (draws.device == np.arange(5)[:, None]).all()
     assert draws.bounds.delay_min_s.shape == (3, 5, ROUNDS)
-
-
-def dataset(**policies: tuple[list[float], list[float]]) -> xr.Dataset:
-    """One state, one device; delays and energies per round and policy."""
-    dims = ("policy", "state", "device", "round")
-    delay, energy = (
-        np.array([pair[i] for pair in policies.values()], dtype=float)[:, None, None, :]
-        for i in (0, 1)
-    )
-    variables = {"delay_s": delay, "energy_j": energy, "device_energy_j": 2 * energy}
-    return xr.Dataset(
-        {name: (dims, values) for name, values in variables.items()},
-        coords={"policy": list(policies)},
-        attrs={"seed": 0},
-    )
-
-
-def test_reductions_are_ratios_of_means():
-    """Delay 1 - 2/8, energy 1 - 3/2; not means of ratios, which would be 1 - 5/12."""
-    found = reductions(
-        dataset(card=([1, 3], [2, 4]), slow=([2, 14], [1, 3]), free=([1, 1], [0, 0]))
-    )
-    assert list(found) == ["slow", "free"]
-    assert found["slow"]["delay"]["value"] == pytest.approx(0.75)
-    assert found["slow"]["energy"]["value"] == pytest.approx(-0.5)
-    assert found["free"]["delay"]["value"] == pytest.approx(-1.0)
-    assert found["free"]["energy"] == {"value": None, "low": None, "high": None}
-
-
-def test_one_round_has_no_interval():
-    found = reductions(dataset(card=([1], [2]), slow=([2], [8])))
-    assert found["slow"]["delay"] == {"value": 0.5, "low": None, "high": None}
-    assert found["slow"]["energy"] == {"value": 0.75, "low": None, "high": None}
-
-
-def test_equal_rounds_have_an_interval_of_no_width():
-    found = reductions(dataset(card=([1] * 5, [2] * 5), slow=([2] * 5, [8] * 5)))["slow"]
-    assert found["delay"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
-
-
-def test_resamples_in_which_the_benchmark_spends_nothing_are_left_out():
-    found = reductions(dataset(card=([1] * 3, [0, 0, 1]), rare=([1] * 3, [0, 0, 4])))["rare"]
-    assert found["energy"] == pytest.approx({"value": 0.75, "low": 0.75, "high": 0.75})
-
-
-def test_interval_agrees_with_scipys_paired_bootstrap():
-    rng = np.random.default_rng(12)
-    theirs = rng.lognormal(0, 0.7, 150)
-    ours = 0.4 * theirs + rng.lognormal(-2, 0.5, 150)
-    found = reductions(dataset(card=(ours, ours), other=(theirs, theirs)), resamples=20_000)
-    expected = bootstrap(
-        (ours, theirs),
-        lambda x, y, axis: 1 - x.mean(axis=axis) / y.mean(axis=axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=20_000,
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    # the 2.5 % quantile of 20,000 resamples is known to about 2 % of the interval's width
-    slack = 0.03 * (expected.high - expected.low)
-    for quantity in ("delay", "energy"):
-        assert found["other"][quantity]["low"] == pytest.approx(expected.low, abs=slack)
-        assert found["other"][quantity]["high"] == pytest.approx(expected.high, abs=slack)
-
-
-def test_interval_holds_the_value_and_repeats():
-    results = card.simulate(NOMINAL, ["card", "server_only", "device_only"], rounds=40)
-    found = reductions(results)
-    assert found == reductions(results)
-    for benchmark in found.values():
-        for entry in benchmark.values():
-            if entry["value"] is not None:
-                assert entry["low"] <= entry["value"] <= entry["high"]
-    assert found["device_only"]["energy"]["value"] is None
-
-
-def test_reductions_pair_rounds_over_states_and_devices(results):
-    """The value is that of all means, whatever the order of dimensions."""
-    found = reductions(results)["server_only"]
-    table = means(results)
-    for quantity, name in (("delay", "delay_s"), ("energy", "energy_j")):
-        expected = 1 - table["card"][name] / table["server_only"][name]
-        assert found[quantity]["value"] == pytest.approx(expected, rel=1e-12)
-    turned = reductions(results.transpose("round", "device", "state", "policy"))["server_only"]
-    for quantity in found:
-        assert turned[quantity] == pytest.approx(found[quantity])
 
 
 def test_means_by_hand():
@@ -239,12 +135,6 @@ def test_reduction_of_nothing_is_undefined():
     assert reduction(np.array([0.0]), np.array([0.0])) is None
 
 
-def test_results_survive_a_file(tmp_path, results):
-    results.to_netcdf(tmp_path / "results.nc", engine="scipy")
-    with xr.open_dataset(tmp_path / "results.nc", engine="scipy") as read:
-        assert reductions(read) == reductions(results)
-
-
 def test_policies_see_common_draws():
     """One object of draws goes to every policy, so none can see others."""
     seen = []
@@ -255,3 +145,28 @@ def test_policies_see_common_draws():
 
     card.simulate(NOMINAL, {"a": watch, "b": watch}, rounds=2)
     assert seen[0] is seen[1]
+
+
+NAMES = (
+    "card, device_only, server_only, random_cut, static_cut, delay_optimal, energy_optimal, "
+    "exhaustive"
+)
+SIMULATIONS = [
+    (
+        {"policies": ["card", "device_olny"]},
+        "policies = 'device_olny' is unknown; did you mean 'device_only'?",
+    ),
+    ({"policies": "card"}, f"policies = 'card' is not allowed; give a list of {NAMES}."),
+    ({"policies": []}, f"policies = [] is not allowed; give a list of {NAMES}."),
+    ({"rounds": 0}, "rounds = 0 is not allowed; give a whole number from 1."),
+    ({"rounds": 2.5}, "rounds = 2.5 is not allowed; give a whole number from 1."),
+    ({"rounds": True}, "rounds = True is not allowed; give a whole number from 1."),
+    ({"seed": -1}, "seed = -1 is not allowed; give a whole number from 0."),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), SIMULATIONS)
+def test_arguments_out_of_range_are_refused(changes, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.simulate(card.load_scenario("nominal"), **changes)
+    assert str(refusal.value) == message

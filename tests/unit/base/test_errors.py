@@ -1,4 +1,4 @@
-"""How a rejection is worded; `test_bad_input` asserts the messages themselves."""
+"""How a rejection is worded; `test_refused_scenarios` asserts the messages themselves."""
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError

@@ -4,10 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from card.book import markdown, pages, provenance
+from card.book import markdown, pages
 from card.scenario import load_scenario
 from card.studies.claims import Application
 from card.studies.scenario_values import parameters
@@ -42,40 +41,6 @@ def test_values_read_as_people_write_them(value: object, text: str) -> None:
     assert pages.show(value) == text
 
 
-def test_an_undefined_reduction_is_a_dash() -> None:
-    assert markdown.percent(None) == "–"
-    assert markdown.percent(-0.05) == "−5.0 %"
-    assert markdown.interval(0.7044, 0.7126) == "70.44\u00a0% to 71.26\u00a0%"
-    assert markdown.interval(None, 0.7) == "–"
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (2.4e-15, 1, "2 × 10⁻¹⁵"),
-        (-6.02e23, 3, "−6.02 × 10²³"),
-        (9.96, 2, "1.0 × 10¹"),
-        (0.0, 1, "0"),
-    ],
-)
-def test_scientific(value, digits, text):
-    assert markdown.scientific(value, digits) == text.replace(" ", "\u00a0")
-
-
-def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
-    assert markdown.table(("a", "b"), [("x|y", "z")]).splitlines()[2] == r"| x\|y | z |"
-
-
-def test_columns_of_numbers_stand_right() -> None:
-    rows = [
-        ("1", "2,048.5", "70.8\u00a0%", "1e-15", "1"),
-        ("2", "\u2013", "-3 %", "6e-06", "block"),
-    ]
-    assert markdown.table("abcde", rows).splitlines()[1] == "| ---: | ---: | ---: | ---: | --- |"
-    assert markdown.table(["a"], [["1"]], numbers_right=False).splitlines()[1] == "| --- |"
-    assert markdown.table("ab", []).splitlines()[1] == "| --- | --- |"
-
-
 def test_claims_stand_side_by_side() -> None:
     text = pages.claims_page([CLAIM, {**CLAIM, "id": "C2", "published": 0.531}])
     assert "| Claim | C1 | C2 |" in text
@@ -102,19 +67,6 @@ def test_every_value_of_a_shipped_scenario_says_where_it_comes_from(name: str) -
     assert [i.path for i in parameters(load_scenario(name)) if i.source is None] == []
 
 
-def test_the_provenance_page_shows_another_scenario_by_its_differences() -> None:
-    nominal = load_scenario("nominal")
-    study = nominal.updated({"devices.device-2.distance_m": 61, "objective.delay_weight": 0.25})
-    text = provenance.provenance_page({"nominal": nominal, "mine": study})
-    whole, differences = re.split("## Scenario `mine`", text.split("## Llama")[0])
-    assert "200, 60, 140, 100, 180 m" in whole, "one line for all devices"
-    assert [line.split("|")[2].strip() for line in differences.splitlines() if "code" in line] == [
-        "61 m",
-        "0.25",
-    ]
-    assert "### NVIDIA Jetson AGX Orin 64 GB" in text
-
-
 def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
     scenario = load_scenario("nominal").updated({"title": "A <b> & c"})
 
@@ -126,23 +78,6 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
     assert banner(quick=False, study=False) == ""
     assert banner(quick=False, study=True) == "Study: A &lt;b&gt; &amp; c."
     assert banner(quick=True, study=False).startswith("Quick build")
-
-
-def test_the_record_of_a_book_is_repeatable(tmp_path: Path) -> None:
-    values = {"title": "x"}
-    record = provenance.provenance(values, tmp_path)
-    assert record == provenance.provenance(values, tmp_path)
-    assert (record["commit"], record["dirty"]) == (None, None), "a copy without history says so"
-    assert record["scenario"] == values
-    assert {"card", "numpy", "jupyter-book"} <= record["packages"].keys()
-    assert "torch" not in record["packages"]
-    assert len(record["data_sha256"]["hardware.yml"]) == 64
-
-
-def test_json_keeps_every_digit_in_a_fixed_order() -> None:
-    text = markdown.to_json({"b": np.float64(1 / 3), "a": np.arange(2), "µ": None})
-    assert json.loads(text) == {"a": [0, 1], "b": 1 / 3, "µ": None}
-    assert text.index('"a"') < text.index('"b"') < text.index('"µ"')
 
 
 def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> None:

@@ -1,14 +1,11 @@
 """`card.solver.decision`: decisions by hand, at the bounds, and where nothing can be gained."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from handmade import DOWN, UP, handmade
 
 import card
-from card.base.errors import ScenarioError
-from card.solver import best_frequency, extreme_cuts, extremes, objective, prices
+from card.solver import extremes, objective, prices
 from card.solver.decision import Extremes
 
 SLOW = 1
@@ -113,25 +110,6 @@ def test_pinned_clock_and_single_cut_leave_nothing_to_choose():
     assert decision.extremes == (5.0, 5.0, 27.0, 27.0)
 
 
-def test_clock_list_takes_the_better_neighbour():
-    """Stationary at 15 Hz; per cycle 10 and 19 Hz cost (a + b (1 + f³/1000)) / f."""
-    clocks = np.array([5.0, 10.0, 19.0, 20.0])
-    system = handmade(clocks_hz=clocks)
-    delay_price, energy_price = 5.75, 1.0
-    cost = {f: (delay_price + energy_price * (1 + f**3 / 1000)) / f for f in clocks}
-    assert cost[10.0] > cost[19.0]
-    assert best_frequency(system, np.array([SLOW]), delay_price, energy_price) == 19.0
-    further = replace(system, clocks_hz=np.array([5.0, 14.0, 19.0, 20.0]))
-    assert best_frequency(further, np.array([SLOW]), delay_price, energy_price) == 14.0
-
-
-def test_free_energy_means_full_clock_and_free_time_the_thriftiest():
-    system, device = handmade(), np.array([SLOW])
-    assert best_frequency(system, device, 1.0, 0.0) == 20.0
-    assert best_frequency(system, device, 0.0, 1.0) == pytest.approx(500 ** (1 / 3))
-    assert best_frequency(system, device, 0.0, 0.0) == 20.0
-
-
 def test_prices_are_weights_per_span_and_zero_without_one():
     bounds = Extremes(*map(np.array, ([1.0, 1.0], [3.0, 1.0], [0.0, 5.0], [10.0, 5.0])))
     delay_price, energy_price = prices(bounds, 0.25)
@@ -145,19 +123,6 @@ def test_extremes_swap_on_a_lost_link():
     bounds = extremes(handmade(), np.array([SLOW]), np.array([1.0]), np.array([1.0]))
     assert bounds.delay_max_s[0] == pytest.approx(4 + 160 + 80 + 12 + 40 / 5)
     assert bounds.delay_min_s[0] == pytest.approx(12 + 24)
-
-
-def test_straight_runs_of_cuts_are_pruned_to_their_ends():
-    profile = card.cut_profile(card.load_scenario("nominal"))
-    everything = np.full(17, True)
-    assert extreme_cuts(profile, everything) == [0, 1, 15, 16]
-    some = everything.copy()
-    some[[0, 1, 16]] = False
-    assert extreme_cuts(profile, some) == [2, 15]
-    only = np.arange(17) == 7
-    assert extreme_cuts(profile, only) == [7]
-    # the handmade blocks are unequal, so nothing is on a straight line
-    assert extreme_cuts(handmade().profile, np.full(3, True)) == [0, 1, 2]
 
 
 def test_device_by_name_position_or_array():
@@ -179,22 +144,6 @@ def test_no_request_no_decision():
     assert decision.cut.shape == decision.frequency_hz.shape == (0,)
 
 
-@pytest.mark.parametrize("search", [card.solve, card.solve_exhaustive])
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("slwo", UP, DOWN), "device = 'slwo' is unknown; did you mean 'slow'?"),
-        ((2, UP, DOWN), "device = 2 is out of range; give 0 to 1."),
-        ((1, 0.0, DOWN), "uplink_bps = 0 is not allowed; give finite numbers above 0."),
-        ((1, UP, DOWN, 1.5), "delay_weight = 1.5 is not allowed; give numbers from 0 to 1."),
-    ],
-)
-def test_values_out_of_range_are_refused(search, arguments, message):
-    with pytest.raises(ScenarioError) as error:
-        search(handmade(), *arguments)
-    assert str(error.value) == message
-
-
 @pytest.mark.parametrize("rate", [1e-3, 1e15])
 @pytest.mark.parametrize("static", [0.0, 120.0])
 @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
@@ -211,3 +160,29 @@ def test_lost_and_ideal_links(rate, static, topology):
         assert np.isin(decision.cut[1], [0, 16]).all()
     else:
         assert (decision.cut[1] == 0).all()
+
+
+RATE = "is not allowed; give finite numbers above 0."
+REQUESTS = [
+    ({"device": "device-6"}, "device = 'device-6' is unknown; did you mean 'device-5'?"),
+    ({"device": 0.5}, "device = 0.5 is not allowed; give whole numbers."),
+    ({"uplink_bps": 0}, f"uplink_bps = 0 {RATE}"),
+    ({"downlink_bps": np.inf}, f"downlink_bps = inf {RATE}"),
+    ({"delay_weight": 1.5}, "delay_weight = 1.5 is not allowed; give numbers from 0 to 1."),
+    ({"delay_weight": np.nan}, "delay_weight = nan is not allowed; give numbers from 0 to 1."),
+    ({"delay_weight": "half"}, "delay_weight = 'half' is not allowed; give numbers from 0 to 1."),
+    (
+        {"device": [0, 1], "uplink_bps": [1e6, 2e6, 3e6]},
+        "the shapes do not broadcast together: "
+        "device (2,), uplink_bps (3,), downlink_bps (), delay_weight ().",
+    ),
+]
+
+
+@pytest.mark.parametrize("solve", [card.solve, card.solve_exhaustive])
+@pytest.mark.parametrize(("changes", "message"), REQUESTS)
+def test_arguments_out_of_range_are_refused(solve, changes, message):
+    request = {"device": 0, "uplink_bps": 1e6, "downlink_bps": 1e6}
+    with pytest.raises(card.ScenarioError) as refusal:
+        solve(card.load_scenario("nominal"), **{**request, **changes})
+    assert str(refusal.value) == message

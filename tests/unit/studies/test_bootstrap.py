@@ -1,12 +1,99 @@
-"""`card.studies.bootstrap`: means are the simulation's, and their intervals those of its rounds."""
+"""`card.studies.bootstrap`: reductions are ratios of means, with a paired interval over rounds."""
 
 import numpy as np
 import pytest
 import xarray as xr
+from outcomes import dataset
+from scipy.stats import bootstrap
 
 import card
 from card.simulation import energy_parts, means
 from card.studies.bootstrap import mean_intervals, reductions
+
+NOMINAL = card.load_scenario("nominal")
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.Dataset:
+    return card.simulate(NOMINAL, rounds=12, seed=3)
+
+
+def test_reductions_are_ratios_of_means():
+    """Delay 1 - 2/8, energy 1 - 3/2; not means of ratios, which would be 1 - 5/12."""
+    found = reductions(
+        dataset(card=([1, 3], [2, 4]), slow=([2, 14], [1, 3]), free=([1, 1], [0, 0]))
+    )
+    assert list(found) == ["slow", "free"]
+    assert found["slow"]["delay"]["value"] == pytest.approx(0.75)
+    assert found["slow"]["energy"]["value"] == pytest.approx(-0.5)
+    assert found["free"]["delay"]["value"] == pytest.approx(-1.0)
+    assert found["free"]["energy"] == {"value": None, "low": None, "high": None}
+
+
+def test_one_round_has_no_interval():
+    found = reductions(dataset(card=([1], [2]), slow=([2], [8])))
+    assert found["slow"]["delay"] == {"value": 0.5, "low": None, "high": None}
+    assert found["slow"]["energy"] == {"value": 0.75, "low": None, "high": None}
+
+
+def test_equal_rounds_have_an_interval_of_no_width():
+    found = reductions(dataset(card=([1] * 5, [2] * 5), slow=([2] * 5, [8] * 5)))["slow"]
+    assert found["delay"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
+
+
+def test_resamples_in_which_the_benchmark_spends_nothing_are_left_out():
+    found = reductions(dataset(card=([1] * 3, [0, 0, 1]), rare=([1] * 3, [0, 0, 4])))["rare"]
+    assert found["energy"] == pytest.approx({"value": 0.75, "low": 0.75, "high": 0.75})
+
+
+def test_interval_agrees_with_scipys_paired_bootstrap():
+    rng = np.random.default_rng(12)
+    theirs = rng.lognormal(0, 0.7, 150)
+    ours = 0.4 * theirs + rng.lognormal(-2, 0.5, 150)
+    found = reductions(dataset(card=(ours, ours), other=(theirs, theirs)), resamples=20_000)
+    expected = bootstrap(
+        (ours, theirs),
+        lambda x, y, axis: 1 - x.mean(axis=axis) / y.mean(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    # the 2.5 % quantile of 20,000 resamples is known to about 2 % of the interval's width
+    slack = 0.03 * (expected.high - expected.low)
+    for quantity in ("delay", "energy"):
+        assert found["other"][quantity]["low"] == pytest.approx(expected.low, abs=slack)
+        assert found["other"][quantity]["high"] == pytest.approx(expected.high, abs=slack)
+
+
+def test_interval_holds_the_value_and_repeats():
+    results = card.simulate(NOMINAL, ["card", "server_only", "device_only"], rounds=40)
+    found = reductions(results)
+    assert found == reductions(results)
+    for benchmark in found.values():
+        for entry in benchmark.values():
+            if entry["value"] is not None:
+                assert entry["low"] <= entry["value"] <= entry["high"]
+    assert found["device_only"]["energy"]["value"] is None
+
+
+def test_reductions_pair_rounds_over_states_and_devices(results):
+    """The value is that of all means, whatever the order of dimensions."""
+    found = reductions(results)["server_only"]
+    table = means(results)
+    for quantity, name in (("delay", "delay_s"), ("energy", "energy_j")):
+        expected = 1 - table["card"][name] / table["server_only"][name]
+        assert found[quantity]["value"] == pytest.approx(expected, rel=1e-12)
+    turned = reductions(results.transpose("round", "device", "state", "policy"))["server_only"]
+    for quantity in found:
+        assert turned[quantity] == pytest.approx(found[quantity])
+
+
+def test_results_survive_a_file(tmp_path, results):
+    results.to_netcdf(tmp_path / "results.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "results.nc", engine="scipy") as read:
+        assert reductions(read) == reductions(results)
 
 
 @pytest.fixture(scope="module")
