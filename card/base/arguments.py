@@ -21,22 +21,19 @@ def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> A
 
 def check_positive(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     """Finite numbers above 0, or an error that names the value."""
-    allowed = "finite numbers above 0"
-    array = _doubles(name, value, backend, allowed)
-    if _within(backend, array, _SMALLEST, _LARGEST):
-        return array
-    wrong = float(array[~((array > 0) & (array <= _LARGEST))][0])
-    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
+    return _between(name, value, backend, _SMALLEST, _LARGEST, "finite numbers above 0")
 
 
 def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     """Numbers from 0 to 1, or an error that names the value."""
-    allowed = "numbers from 0 to 1"
-    array = _doubles(name, value, backend, allowed)
-    if _within(backend, array, 0, 1):
-        return array
-    wrong = float(array[~((array >= 0) & (array <= 1))][0])
-    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
+    return _between(name, value, backend, 0, 1, "numbers from 0 to 1")
+
+
+def check_whole(name: str, value: int, least: int) -> int:
+    """A whole number of at least `least`, or an error that names the value."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
+    return int(value)
 
 
 def check_shapes(**arrays: Any) -> tuple[int, ...]:
@@ -61,9 +58,14 @@ def _within(backend: Backend, array: Any, least: float, most: float) -> bool:
     return bool((xp.min(array) >= least) & (xp.max(array) <= most))
 
 
-def _doubles(name: str, value: Any, backend: Backend, allowed: str) -> Any:
-    array = _numbers(name, value, backend, ("integral", "real floating"), allowed)
-    return backend.floats(array)
+def _between(
+    name: str, value: Any, backend: Backend, least: float, most: float, allowed: str
+) -> Any:
+    array = backend.floats(_numbers(name, value, backend, ("integral", "real floating"), allowed))
+    if _within(backend, array, least, most):
+        return array
+    wrong = float(array[~((array >= least) & (array <= most))][0])
+    raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
 
 
 def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], allowed: str) -> Any:
@@ -74,10 +76,3 @@ def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], al
     if not backend.xp.isdtype(array.dtype, kinds):
         raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
     return array
-
-
-def check_whole(name: str, value: int, least: int) -> int:
-    """A whole number of at least `least`, or an error that names the value."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
-    return int(value)

@@ -17,12 +17,12 @@ COPY_BYTE = {"cpu": 2**29, "cuda": 2**32}
 """Size of the copied array, far beyond any cache."""
 
 
-def ceilings(device: str, dtype: torch.dtype, *, quick: bool = False) -> Ceilings:
+def ceilings(accelerator: str, dtype: torch.dtype, *, quick: bool = False) -> Ceilings:
     """Peak rate of a matrix product and of a copy, in the parts' number format.
 
     Parameters
     ----------
-    device
+    accelerator
         `cpu` or `cuda`.
     dtype
         Number format of the matrices.
@@ -30,13 +30,13 @@ def ceilings(device: str, dtype: torch.dtype, *, quick: bool = False) -> Ceiling
         Matrices and arrays with a quarter of the rows.
     """
     shrink = 4 if quick else 1
-    size = PRODUCT_SIZE[device] // shrink
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    size = PRODUCT_SIZE[accelerator] // shrink
+    left, right = (torch.randn(size, size, device=accelerator).to(dtype) for _ in range(2))
     product = torch.empty_like(left)
-    best_s = _best_s(lambda: torch.mm(left, right, out=product), device)
-    source = torch.ones(COPY_BYTE[device] // shrink, dtype=torch.uint8, device=device)
+    best_s = _best_s(lambda: torch.mm(left, right, out=product), accelerator)
+    source = torch.ones(COPY_BYTE[accelerator] // shrink, dtype=torch.uint8, device=accelerator)
     target = torch.zeros_like(source)
-    copied_s = _best_s(lambda: target.copy_(source), device)
+    copied_s = _best_s(lambda: target.copy_(source), accelerator)
     return Ceilings(
         peak_flops=2 * size**3 / best_s,
         memory_byte_per_s=2 * source.nbytes / copied_s,
@@ -45,7 +45,7 @@ def ceilings(device: str, dtype: torch.dtype, *, quick: bool = False) -> Ceiling
 
 
 @torch.no_grad()
-def _best_s(run: Callable[[], object], device: str) -> float:
+def _best_s(run: Callable[[], object], accelerator: str) -> float:
     """Shortest time of repeated runs [s]."""
-    clocked(run, device)
-    return min(clocked(run, device) for _ in range(REPEATS))[0]
+    clocked(run, accelerator)
+    return min(clocked(run, accelerator) for _ in range(REPEATS))[0]

@@ -63,10 +63,10 @@ def fit_power_law(
     )
 
 
-def energy_and_power(device: str, work: Callable[[], object]) -> tuple[Reading, Reading]:
+def energy_and_power(accelerator: str, work: Callable[[], object]) -> tuple[Reading, Reading]:
     """Energy of one `work` [J] and mean power meanwhile [W], where the machine offers them."""
     try:
-        energy_j, time_s, how = _read_energy(device, work)
+        energy_j, time_s, how = _read_energy(accelerator, work)
     except ImportError:
         absent = Reading(reason="zeus is not installed; pip install 'card[energy]'")
         return absent, absent
@@ -79,9 +79,9 @@ def energy_and_power(device: str, work: Callable[[], object]) -> tuple[Reading, 
     return Reading(value=energy_j, reason=how), Reading(value=energy_j / time_s, reason=how)
 
 
-def _read_energy(device: str, work: Callable[[], object]) -> tuple[float, float, str]:
+def _read_energy(accelerator: str, work: Callable[[], object]) -> tuple[float, float, str]:
     """Energy [J] and time [s] of one `work`, and which counter gave it."""
-    on_gpu = device == "cuda"
+    on_gpu = accelerator == "cuda"
     gpus = [torch.cuda.current_device()] if on_gpu else []
     monitor: Any = import_module("zeus.monitor").ZeusMonitor(
         gpu_indices=gpus, cpu_indices=[] if on_gpu else None

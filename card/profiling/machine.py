@@ -17,10 +17,10 @@ from card.base.units import BITS_PER_BYTE
 from card.hardware.profile import Machine, Reading
 
 
-def machine(device: str) -> Machine:
+def machine(accelerator: str) -> Machine:
     """The processor that runs the LLM."""
     system = f"{platform.system()} {platform.machine()}"
-    if device == "cuda":
+    if accelerator == "cuda":
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
         return Machine(
             processor=gpu.name,
@@ -39,26 +39,26 @@ def machine(device: str) -> Machine:
     )
 
 
-def software(device: str) -> dict[str, str]:
+def software(accelerator: str) -> dict[str, str]:
     """Versions that matter, and the instructions that torch uses on a processor."""
     names = ("torch", "transformers", "peft", "safetensors")
     found = {"python": platform.python_version(), **{name: version(name) for name in names}}
-    if device == "cuda":
+    if accelerator == "cuda":
         return {**found, "cuda": str(torch.version.cuda)}
     return {**found, "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
-def available_bit(device: str) -> int:
+def available_bit(accelerator: str) -> int:
     """Memory that is free to use now [bit]."""
-    if device == "cuda":
+    if accelerator == "cuda":
         return int(torch.cuda.mem_get_info()[0]) * BITS_PER_BYTE
     free = re.search(r"^MemAvailable:\s*(\d+) kB", _text("/proc/meminfo"), flags=re.MULTILINE)
     return int(free[1]) * 1024 * BITS_PER_BYTE if free else 0
 
 
-def clock_hz(device: str, busy: Callable[[], object]) -> Reading:
+def clock_hz(accelerator: str, busy: Callable[[], object]) -> Reading:
     """Clock as found, of a GPU while `busy` keeps it at work."""
-    if device == "cuda":
+    if accelerator == "cuda":
         return _gpu_clock_hz(busy)
     pattern = "cpu[0-9]*/cpufreq/scaling_cur_freq"
     files = [str(path) for path in Path("/sys/devices/system/cpu").glob(pattern)]
@@ -87,9 +87,9 @@ def _gpu_clock_hz(busy: Callable[[], object]) -> Reading:
         torch.cuda.synchronize()
 
 
-def peak_memory_bit(device: str, work: Callable[[], object]) -> Reading:
+def peak_memory_bit(accelerator: str, work: Callable[[], object]) -> Reading:
     """Most memory in use during `work`."""
-    if device == "cuda":
+    if accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()
         work()
         torch.cuda.synchronize()

@@ -181,7 +181,7 @@ def block_work(
     return partial(_train, model, *_tasks(model, *model.embed())["block"], accelerator)
 
 
-def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, device: str) -> None:
+def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accelerator: str) -> None:
     arch, bits = architecture_of(llm, raw), training.activation_bits
     arch.adapted(lora.targets)
     if bits not in DTYPES or {training.weight_bits, lora.adapter_bits} != {bits}:
@@ -194,7 +194,7 @@ def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, device
             f"training.sequence_length = {training.sequence_length} exceeds the "
             f"{arch.max_positions} positions of {llm}; give at most {arch.max_positions}."
         )
-    if device == "cuda" and not torch.cuda.is_available():
+    if accelerator == "cuda" and not torch.cuda.is_available():
         raise ScenarioError("accelerator = 'cuda': torch finds no GPU here; choose 'cpu'.")
 
 
@@ -215,17 +215,17 @@ def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[Part
 
 
 def _train(
-    model: Parts, function: Callable[[Tensor], Tensor], arrived: Tensor, device: str | None
+    model: Parts, function: Callable[[Tensor], Tensor], arrived: Tensor, accelerator: str | None
 ) -> Times:
-    """Forward and backward of a part: their times [s], if a device to wait for is given."""
+    """Forward and backward of a part: their times [s], if a processor to wait for is given."""
     model.forget()
     arrived.grad = None
-    start = now(device)
+    start = now(accelerator)
     output = function(arrived)
     gradient = torch.ones_like(output)
-    middle = now(device)
+    middle = now(accelerator)
     torch.autograd.backward(output, gradient)
-    return middle - start, now(device) - middle
+    return middle - start, now(accelerator) - middle
 
 
 def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:
@@ -250,13 +250,13 @@ def _whole(
     raw: dict[str, Any],
     training: Training,
     lora: Lora,
-    device: str,
+    accelerator: str,
     echo: Callable[[str], None],
 ) -> Parts | None:
     """The whole LLM, if the memory that is free holds it and its training step with margin."""
     profile = profile_of(architecture_of(llm, raw), training, lora)
-    need, free = MARGIN * int(profile.device_memory_bit[-1]), machine.available_bit(device)
+    need, free = MARGIN * int(profile.device_memory_bit[-1]), machine.available_bit(accelerator)
     if need > free:
         echo(f"whole step: left out; it needs {need / 8e9:.1f} GB, free are {free / 8e9:.1f} GB")
         return None
-    return Parts(raw, training, lora, device)
+    return Parts(raw, training, lora, accelerator)

@@ -34,16 +34,16 @@ class Limits:
 QUICK, FULL = Limits(5, 15, 40.0), Limits(9, 60, 150.0)
 
 
-def clocked(function: Callable[[], object], device: str) -> Times:
+def clocked(function: Callable[[], object], accelerator: str) -> Times:
     """Time of one run [s], as `repeat` takes it."""
-    start = now(device)
+    start = now(accelerator)
     function()
-    return (now(device) - start,)
+    return (now(accelerator) - start,)
 
 
-def now(device: str | None) -> float:
+def now(accelerator: str | None) -> float:
     """Time on this process's clock [s], once a GPU has done all that it was asked for."""
-    if device == "cuda":
+    if accelerator == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 

@@ -14,9 +14,9 @@ import numpy as np
 from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
-from card.training.agreement import Job
+from card.training.job import Job
 from card.training.journal import Report
-from card.training.llm.split import Batch, DeviceSide, optimiser
+from card.training.llm.split import Batch, DeviceSide, optimiser, step
 from card.training.llm.text import Tokens, mini_batch
 from card.training.wire.limits import Limits
 from card.training.wire.rounds import Exchange
@@ -148,7 +148,7 @@ class Device:
         if cut == job.llm.num_blocks:
             with exchange.computing():
                 loss = side.finish()
-                _step(update)
+                step(update)
             exchange.tell(loss)
             return loss
         exchange.send(Tensors.SMASHED, smashed)
@@ -164,10 +164,5 @@ class Device:
             gradient = exchange.receive(Tensors.GRADIENT, job.activations)["hidden"]
             with exchange.computing():
                 side.backward(gradient)
-                _step(update)
+                step(update)
         return loss
-
-
-def _step(update: Optimizer) -> None:
-    update.step()
-    update.zero_grad()

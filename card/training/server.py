@@ -17,9 +17,9 @@ from card.base.errors import ScenarioError
 from card.costs import evaluate
 from card.solver import solve
 from card.training import checkpoint
-from card.training.agreement import Job
+from card.training.job import Job
 from card.training.journal import Report
-from card.training.llm.split import SplitError, optimiser
+from card.training.llm.split import SplitError, optimiser, step
 from card.training.roster import Roster
 from card.training.wire.limits import Limits
 from card.training.wire.link_rates import measure_link
@@ -282,7 +282,7 @@ class _Round:
         arrived = exchange.receive(Tensors.SMASHED, job.smashed)
         with exchange.computing():
             loss, gradient = self._side.train(arrived)
-            self._step()
+            step(self._optimiser)
         exchange.tell(loss)
         if gradient is not None:
             exchange.send(Tensors.GRADIENT, {"hidden": gradient})
@@ -299,14 +299,10 @@ class _Round:
         arrived = exchange.receive(Tensors.HIDDEN_GRADIENT, job.activations)
         with exchange.computing():
             gradient = self._side.backward(arrived["hidden"])
-            self._step()
+            step(self._optimiser)
         if gradient is not None:
             exchange.send(Tensors.GRADIENT, {"hidden": gradient})
         return loss
-
-    def _step(self) -> None:
-        self._optimiser.step()
-        self._optimiser.zero_grad()
 
 
 def _traffic(stream: Stream) -> dict[str, int]:

@@ -144,49 +144,25 @@ class AdaptedLlm:
         dtype: torch.dtype,
         seed: int = 0,
         *,
-        device: str = "cpu",
         attention: Attention = "eager",
     ) -> AdaptedLlm:
         """LLM of a configuration with random weights, the same ones on every machine.
 
-        Parameters
-        ----------
-        raw
-            Configuration as in `data/llms`.
-        lora
-            The adapters.
-        dtype
-            Number format of the frozen weights and of the computation.
-        seed
-            Seed of all weights.
-        device
-            Where it runs, `cpu` or `cuda`.
-        attention
-            How attention is computed.
+        `raw`, `dtype` and `attention` are those of `card.training.llm.models.plain_model`; the seed
+        is that of all weights.
         """
-        return cls(seeded_model(raw, dtype, seed, attention=attention).to(device), lora, seed)
+        return cls(seeded_model(raw, dtype, seed, attention=attention), lora, seed)
 
     @classmethod
-    def load(
-        cls,
-        path: Path,
-        lora: Lora,
-        dtype: torch.dtype,
-        seed: int = 0,
-        *,
-        device: str = "cpu",
-        attention: Attention = "eager",
-    ) -> AdaptedLlm:
+    def load(cls, path: Path, lora: Lora, dtype: torch.dtype, seed: int = 0) -> AdaptedLlm:
         """LLM of a checkpoint on this machine, as transformers' `save_pretrained` writes it.
-
-        Parameters are those of `build`; the seed is that of the adapters alone.
 
         Raises
         ------
         ScenarioError
             If the folder holds no whole checkpoint.
         """
-        return cls(stored_model(path, dtype, attention=attention).to(device), lora, seed)
+        return cls(stored_model(path, dtype), lora, seed)
 
     def context(self, batch: int, length: int, lengths: Tensor | None = None) -> Context:
         """Masks, positions and rotary tables, from shapes and lengths alone.

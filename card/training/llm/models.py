@@ -76,7 +76,7 @@ def seeded_model(
     return model
 
 
-def stored_model(path: Path, dtype: torch.dtype, *, attention: Attention = "eager") -> Any:
+def stored_model(path: Path, dtype: torch.dtype) -> Any:
     """LLM of a checkpoint as transformers' `save_pretrained` writes it, without any network.
 
     Raises
@@ -89,12 +89,15 @@ def stored_model(path: Path, dtype: torch.dtype, *, attention: Attention = "eage
             f"{path} holds no checkpoint (no config.json); give a folder that transformers' "
             f"save_pretrained wrote."
         )
-    options = {"local_files_only": True, "output_loading_info": True}
     quiet: Any = transformers_logging
     quiet.disable_progress_bar()
     try:
         model, told = _FACTORY.from_pretrained(
-            str(path), dtype=dtype, attn_implementation=attention, **options
+            str(path),
+            dtype=dtype,
+            attn_implementation="eager",
+            local_files_only=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]

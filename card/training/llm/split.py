@@ -23,6 +23,7 @@ __all__ = [
     "ServerSide",
     "SplitError",
     "optimiser",
+    "step",
 ]
 
 Topology = Literal["vanilla", "u-shaped"]
@@ -282,6 +283,12 @@ def optimiser(weights: Iterable[nn.Parameter], learning_rate: float) -> torch.op
     """
     group = {"params": list(weights)}  # a bare empty list is refused
     return torch.optim.AdamW([group], lr=learning_rate, weight_decay=0.0)
+
+
+def step(update: torch.optim.Optimizer) -> None:
+    """Change the weights by their gradients, and forget these."""
+    update.step()
+    update.zero_grad()
 
 
 def _gradient(tensor: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def make_certificates(
 
 
 def server_credentials(folder: Path | str) -> grpc.ServerCredentials:
-    """What `wire.listen` takes: devices must show a certificate of the same authority.
+    """What `transport.listen` takes: devices must show a certificate of the same authority.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def server_credentials(folder: Path | str) -> grpc.ServerCredentials:
 
 
 def device_credentials(folder: Path | str, device: str) -> grpc.ChannelCredentials:
-    """What `wire.connect` takes; raises what `server_credentials` does.
+    """What `transport.connect` takes; raises what `server_credentials` does.
 
     Parameters
     ----------

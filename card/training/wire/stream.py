@@ -1,6 +1,6 @@
 """One end of the conversation of an edge server and a device: a stream of frames each way.
 
-The same at both ends, and nothing here knows how the frames travel; `wire` gives it to gRPC.
+The same at both ends, and nothing here knows how the frames travel; `transport` gives it to gRPC.
 """
 
 from __future__ import annotations

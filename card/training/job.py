@@ -1,4 +1,4 @@
-"""What the edge server and a device must hold alike before they train one LLM together."""
+"""One LLM to fine-tune over one scenario, and what every end of it must hold alike."""
 
 from __future__ import annotations
 
