@@ -201,7 +201,7 @@ def test_chunks_leave_no_seam(data):
     device, up, down = data.draw(rounds(system, size=7))
     whole = solve(system, device, up, down)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(card.arrays, "_CHUNK", 3)
+        patch.setattr(card.base.arrays, "_CHUNK", 3)
         parts = solve(system, device, up, down)
     np.testing.assert_array_equal(parts.cut, whole.cut)
     np.testing.assert_array_equal(parts.frequency_hz, whole.frequency_hz)
