@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from card.base.arguments import check_index, check_positive, check_shapes
-from card.base.arrays import Backend, backend_of, by_blocks, is_foreign
+from card.base.arrays import Backend, backend_of, by_blocks, is_foreign, stacked
 from card.base.units import FloatArray, dbm_to_w
 from card.hardware import hardware, power_w
 from card.hardware.power import coefficient_at
@@ -114,24 +114,27 @@ def _arrays_of(scenario: Scenario) -> System:
     boards = [hardware(f"devices.{d.name}.hardware", d.hardware) for d in scenario.devices]
     profile = cut_profile(scenario)
     kappa = server.utilisation * gpu.cores * gpu.flop_per_core_cycle
-    throughput = np.array(
+    throughput = stacked(
         [
             device.utilisation * board.cores * board.flop_per_core_cycle * board.clock_hz
             for device, board in zip(scenario.devices, boards, strict=True)
         ]
     )
-    clocks = _clocks(scenario, gpu.clock_hz)
+    backend = backend_of(throughput, kappa, server.minimum_frequency_hz)
+    xp, floats = backend.xp, backend.floats
+    floor = floats(server.minimum_frequency_hz)
+    clocks = _clocks(scenario, floor.item(), gpu.clock_hz)
     top = gpu.clock_hz if clocks is None else float(clocks[-1])
-    lowest = np.minimum(np.maximum(server.minimum_frequency_hz, throughput / kappa), top)
+    lowest = xp.minimum(xp.maximum(floor, floats(throughput) / kappa), floats(top))
     if clocks is not None:
-        lowest = clocks[np.searchsorted(clocks, lowest)]
+        lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
     return System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
         feasible=feasible_cuts(scenario, profile, [board.memory_gb for board in boards]),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
-        uplink_power_w=float(dbm_to_w(scenario.link.uplink_power_dbm)),
+        uplink_power_w=dbm_to_w(scenario.link.uplink_power_dbm).item(),
         flops_per_hz=kappa,
         static_power_w=server.static_power_w,
         power_coefficient=coefficient_at(
@@ -145,16 +148,16 @@ def _arrays_of(scenario: Scenario) -> System:
     )
 
 
-def _clocks(scenario: Scenario, top: float) -> FloatArray | None:
+def _clocks(scenario: Scenario, floor: float, top: float) -> FloatArray | None:
     server = scenario.server
     if server.clock_step_hz:
-        steps = int((top - server.minimum_frequency_hz) / server.clock_step_hz)
+        steps = int((top - floor) / server.clock_step_hz)
         listed = top - server.clock_step_hz * np.arange(steps + 1)
     elif server.clocks_hz:
         listed = np.asarray(server.clocks_hz)
     else:
         return None
-    clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= server.minimum_frequency_hz)])
+    clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= floor)])
     return clocks
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from card.base.arguments import check_whole
 from card.base.arrays import backend_of, check_library
 from card.base.errors import ScenarioError
-from card.base.units import FloatArray
+from card.base.units import FloatArray, IntArray
 from card.channel import draw_gains, link_rates, scenario_gain
-from card.costs import System, evaluate
+from card.costs import Costs, System, evaluate
 from card.policies import POLICIES, Draws, Policy, named
 from card.scenario import Scenario
 from card.solver import objective
@@ -30,6 +30,15 @@ PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adap
 """What delay adds up from."""
 
 
+def rounds_and_seed(scenario: Scenario, rounds: int | None, seed: int | None) -> tuple[int, int]:
+    """Rounds and seed of a simulation, the scenario's own where None, or an error that says why."""
+    own = scenario.simulation
+    return (
+        check_whole("rounds", own.rounds if rounds is None else rounds, 1),
+        check_whole("seed", own.seed if seed is None else seed, 0),
+    )
+
+
 def draw(
     system: System,
     scenario: Scenario,
@@ -44,8 +53,7 @@ def draw(
     NumPy draws the gains, and the library computes what follows from them.
     """
     backend = check_library(library)
-    rounds = check_whole("rounds", scenario.simulation.rounds if rounds is None else rounds, 1)
-    seed = check_whole("seed", scenario.simulation.seed if seed is None else seed, 0)
+    rounds, seed = rounds_and_seed(scenario, rounds, seed)
     gain = scenario_gain(scenario)
     gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
     up, down = link_rates(backend.array(gains), scenario.link)
@@ -53,19 +61,22 @@ def draw(
     return Draws.of(system, device, up, down)
 
 
+def decided(
+    system: System, draws: Draws, policy: Policy, seed: int
+) -> tuple[IntArray, FloatArray, Costs]:
+    """Cuts and clocks [Hz] of one policy on given draws, of their shape, and what they cost."""
+    choice = policy(system, draws, np.random.default_rng([seed, 1]))
+    cut, frequency = (_spread(draws, part) for part in choice)
+    costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+    return cut, frequency, costs
+
+
 def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[str, Any]:
     """Decision and costs of one policy on given draws, by the names of `UNITS`.
 
     Arrays of the shape and the library of the draws.
     """
-    backend = backend_of(draws.uplink_bps)
-
-    def spread(part: Any) -> Any:
-        return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
-
-    choice = policy(system, draws, np.random.default_rng([seed, 1]))
-    cut, frequency = map(spread, choice)
-    costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+    cut, frequency, costs = decided(system, draws, policy, seed)
     value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
     return {
         "cut": cut,
@@ -74,7 +85,7 @@ def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[st
         "delay_s": costs.delay_s,
         "energy_j": costs.energy_j,
         "device_energy_j": costs.device_energy_j,
-        **{part: spread(getattr(costs, part)) for part in PARTS},
+        **{part: _spread(draws, getattr(costs, part)) for part in PARTS},
     }
 
 
@@ -112,9 +123,9 @@ def simulate(
 
     chosen = _chosen(policies)
     arrays = System.of(scenario)
+    rounds, seed = rounds_and_seed(scenario, rounds, seed)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
-    number = scenario.simulation.seed if seed is None else seed
-    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
+    results = [outcomes(arrays, draws, policy, seed) for policy in chosen.values()]
     dims = ("policy", "state", "device", "round")
     variables = {
         name: (
@@ -139,7 +150,7 @@ def simulate(
             "device": list(arrays.device_names),
             "round": np.arange(draws.device.shape[-1]),
         },
-        attrs={"title": scenario.title, "seed": number, "delay_weight": arrays.delay_weight},
+        attrs={"title": scenario.title, "seed": seed, "delay_weight": arrays.delay_weight},
     )
 
 
@@ -187,6 +198,12 @@ def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
     """
     spent = float(np.mean(benchmark))
     return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
+
+
+def _spread(draws: Draws, part: Any) -> Any:
+    """An array in the shape and the library of the draws."""
+    backend = backend_of(draws.uplink_bps)
+    return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
 
 
 def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:

@@ -99,6 +99,12 @@ def backend_of(*values: Any) -> Backend:
     return Backend(array_namespace(*foreign), device(shaped))
 
 
+def stacked(values: Sequence[Any]) -> Any:
+    """Lone numbers, or arrays without axes of one library, as one array of doubles."""
+    backend = backend_of(*values)
+    return backend.xp.stack([backend.floats(value) for value in values])
+
+
 def by_blocks(
     function: Callable[..., tuple[Any, ...]], dtypes: list[type], *values: Any
 ) -> tuple[Any, ...]:

@@ -32,11 +32,6 @@ def dbm_to_w(level_dbm: ArrayLike) -> FloatArray:
     return db_to_linear(level_dbm) * 1e-3
 
 
-def w_to_dbm(power_w: ArrayLike) -> FloatArray:
-    """Level [dBm] of a power [W]."""
-    return linear_to_db(backend_of(power_w).floats(power_w) * 1e3)
-
-
 def gb_to_bit(size_gb: float) -> float:
     """Size [bit] of a size in gigabyte [GB], 1 GB = 10⁹ byte."""
     return size_gb * BYTES_PER_GB * BITS_PER_BYTE

@@ -81,6 +81,7 @@ class Place(NamedTuple):
 def build_book(
     study: str | Path = "nominal",
     *,
+    commands: Any,
     quick: bool = False,
     jobs: int | None = None,
     echo: Echo = print,
@@ -91,6 +92,8 @@ def build_book(
     ----------
     study
         Name of a shipped scenario or study, or path of a scenario or study file.
+    commands
+        The command `card`, a group of Click's, which a page of the book describes.
     quick
         Ask the notebooks for fewer Monte Carlo rounds: to look at a study, not to report it.
     jobs
@@ -141,7 +144,7 @@ def build_book(
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
         write(generated / "provenance.md", provenance.provenance_page(scenarios))
-        write(generated / "commands.md", commands_page())
+        write(generated / "commands.md", commands_page(commands))
         indexes(ROOT, place.source, claims)
         walkthrough(generated, place.results)
         write(place.results / "provenance.json", to_json(provenance.provenance(values, ROOT)))

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
-from typer.main import get_command
 
-
-def commands_page(name: str = "card") -> str:
-    """What every command does and takes, each under a heading of its own.
-
-    Parameters
-    ----------
-    name
-        The command as a shell finds it: modules of the book cannot import the command line, which
-        comes after them.
-    """
-    (script,) = set(metadata.entry_points(group="console_scripts", name=name))
-    group: Any = get_command(script.load())
-    with group.make_context(name, [], resilient_parsing=True) as context:
+def commands_page(group: Any) -> str:
+    """What every command of `card`, a group of Click's, does and takes, each under its heading."""
+    with group.make_context("card", [], resilient_parsing=True) as context:
         parts = [_command(group.get_command(context, one), context) for one in group.commands]
     return "\n\n".join(parts)
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pypdf import PdfReader
 
@@ -33,7 +34,7 @@ _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 _TIME = re.compile(rb"(?<=Date \(D:)\d{14}")
 
 
-def build_pdf(study: str | Path = "nominal", *, echo: Echo = print) -> Path:
+def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = print) -> Path:
     """Print the book of a scenario or study.
 
     The book is taken as it was last built, and built first if it never was.
@@ -42,6 +43,8 @@ def build_pdf(study: str | Path = "nominal", *, echo: Echo = print) -> Path:
     ----------
     study
         Name of a shipped scenario or study, or path of a scenario or study file.
+    commands
+        As `build_book` takes it.
     echo
         Receives a line per step.
 
@@ -60,7 +63,7 @@ def build_pdf(study: str | Path = "nominal", *, echo: Echo = print) -> Path:
     place = Place.of(ROOT, load_study(study).name)
     browser = chromium()
     if not (place.html / "index.html").is_file():
-        build_book(study, echo=echo)
+        build_book(study, commands=commands, echo=echo)
     document, pdf = place.build / "print.html", place.build / "card.pdf"
     echo("Typesetting the equations")
     write(document, one_document(place))

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from card.base.arrays import backend_of
+from card.base.arrays import backend_of, stacked
 from card.base.units import FloatArray, db_to_linear
 from card.scenario import Link, Scenario
 
@@ -64,9 +64,11 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
     -----
     Equation :eq:`eq-gain` of the book, its shadowing X drawn once per round.
     """
-    mean = np.asarray(gain, dtype=np.float64)[..., None]
-    shadowing = db_to_linear(link.shadowing_db * rng.standard_normal((*mean.shape[:-1], rounds)))
-    shadowed = (mean * shadowing)[..., None]
+    backend = backend_of(gain, link.shadowing_db)
+    mean = backend.floats(gain)[..., None]
+    normal = backend.floats(rng.standard_normal((*mean.shape[:-1], rounds)))
+    shadowing = db_to_linear(link.shadowing_db * normal)
+    shadowed: FloatArray = (mean * shadowing)[..., None]
     if link.fading != "block":
         return shadowed
     if link.fading_draws == 1:
@@ -75,13 +77,13 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
             "of rounds; raise link.fading_draws or use link.fading = ergodic",
             stacklevel=2,
         )
-    rayleigh = rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws))
+    rayleigh = backend.floats(rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws)))
     gains: FloatArray = shadowed * rayleigh
     return gains
 
 
 def scenario_gain(scenario: Scenario) -> FloatArray:
     """Gain without shadowing [1] of every channel state and device, shape `(states, devices)`."""
-    distances = np.array([device.distance_m for device in scenario.devices])
-    exponents = np.array([s.path_loss_exponent for s in scenario.channel_states.values()])
+    distances = stacked([device.distance_m for device in scenario.devices])
+    exponents = stacked([s.path_loss_exponent for s in scenario.channel_states.values()])
     return mean_gain(distances, exponents[:, None], scenario.link.reference_loss_db)

@@ -141,6 +141,7 @@ def sweep(
 
 @app.command()
 def book(
+    context: typer.Context,
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, to look at only.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
@@ -148,17 +149,20 @@ def book(
     """Build the book of a study; print the path of its first page."""
     from card.book.build import build_book  # loads pandas and the book's tools
 
-    _print_path(lambda: build_book(study, quick=quick, jobs=jobs, echo=progress))
+    card = context.find_root().command
+    _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
 
 
 @app.command()
 def pdf(
+    context: typer.Context,
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
 ) -> None:
     """Print the book of a study as one PDF, from its last build if there is one; print its path."""
     from card.book.pdf import build_pdf  # loads the book's tools
 
-    _print_path(lambda: build_pdf(study, echo=progress))
+    card = context.find_root().command
+    _print_path(lambda: build_pdf(study, commands=card, echo=progress))
 
 
 @app.command()

@@ -64,19 +64,6 @@ def dark(colour: str) -> str:
     return "#" + "".join(f"{round(255 * part):02X}" for part in mixed)
 
 
-def contrast(first: str, second: str) -> float:
-    """Contrast ratio of two colours `#rrggbb`, 1 to 21, as WCAG 2 defines it."""
-    darker, lighter = sorted(map(_luminance, (first, second)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    linear = (
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour)
-    )
-    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
 def _channels(colour: str) -> tuple[float, float, float]:
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return red, green, blue

@@ -9,7 +9,7 @@ import numpy as np
 
 from card.policies import POLICIES
 from card.scenario import Scenario
-from card.simulation import simulate
+from card.simulation import rounds_and_seed, simulate
 from card.studies.bootstrap import RESAMPLES, reductions, resampled_means
 from card.studies.scenario_values import Difference, differences
 
@@ -86,8 +86,7 @@ def compare(
     ScenarioError
         If a scenario has a device that no cut fits, or rounds or seed are refused.
     """
-    rounds = first.simulation.rounds if rounds is None else rounds
-    seed = first.simulation.seed if seed is None else seed
+    rounds, seed = rounds_and_seed(first, rounds, seed)
     runs = [simulate(scenario, None, rounds, seed) for scenario in (first, second)]
     tables = [
         run[list(QUANTITIES)]

@@ -17,10 +17,11 @@ from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray
 from card.channel import mean_gain
 from card.channel.rates import expected_rates
-from card.costs import System, evaluate
+from card.costs import System
 from card.hardware import hardware
 from card.policies import Draws, named
 from card.scenario import Scenario
+from card.simulation import decided
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -160,27 +161,23 @@ def explore(
     arrays = System.of(scenario)
     weights: Any = np.asarray(delay_weight, dtype=np.float64)
     weighted = replace(arrays, delay_weight=weights)
-    index = np.array([scenario.device_index(name) for name in device])[:, None]
-    draws = Draws.of(weighted, index, up[:, None], down[:, None])
-    shape = len(index), len(delay_weight)
+    index = np.array([scenario.device_index(name) for name in device])
+    shape = len(index), len(weights)
+    spread = (np.broadcast_to(part[:, None], shape) for part in (index, up, down))
+    draws = Draws.of(weighted, *spread)
     found: dict[str, list[FloatArray]] = {name: [] for name in UNITS}
-    rng = np.random.default_rng(scenario.simulation.seed)
     for policy in named(POLICIES).values():
-        cut, frequency = policy(weighted, draws, rng)
-        costs = evaluate(weighted, index, cut, frequency, up[:, None], down[:, None])
-        values = {
-            "cut": cut,
-            "frequency_hz": frequency,
-            "sending_j": (costs.uplink_s + costs.adapter_up_s) * costs.uplink_power_w,
-        }
-        for name in UNITS:
-            value = values[name] if name in values else getattr(costs, name)
-            found[name].append(np.broadcast_to(value, shape))
+        cut, frequency, costs = decided(weighted, draws, policy, scenario.simulation.seed)
+        sending_j = (costs.uplink_s + costs.adapter_up_s) * costs.uplink_power_w
+        known = {"cut": cut, "frequency_hz": frequency, "sending_j": sending_j}
+        for name, values in found.items():
+            value = known[name] if name in known else getattr(costs, name)
+            values.append(np.broadcast_to(value, shape))
     dims = ("policy", "link", "delay_weight")
     per_link = {
         "uplink_bps": (up, "bit/s"),
         "downlink_bps": (down, "bit/s"),
-        "frequency_min_hz": (arrays.frequency_min_hz[index[:, 0]], "Hz"),
+        "frequency_min_hz": (arrays.frequency_min_hz[index], "Hz"),
     }
     return xr.Dataset(
         {name: (dims, np.stack(found[name]), {"units": unit}) for name, unit in UNITS.items()}

@@ -17,8 +17,8 @@ from card.base.arrays import backend_of
 from card.simulation import draw
 from card.solver import compiled
 from card.solver.clock import best_clock
-from card.solver.decision import _pruned
 from card.solver.optimum import Lines, decide, unit_prices
+from card.solver.pruning import pruned_cuts
 
 MILLION = 1_000_000
 BYTES = (3 + 10) * 8
@@ -181,7 +181,7 @@ def test_sweep_of_a_hundred_million_decisions_stays_below_two_gigabytes(benchmar
 def test_where_the_time_goes(benchmark, notes, case):
     """The steps of a decision on one thread, chunk by chunk as the package takes them."""
     system, *arrays = case
-    lines = Lines.of(system, _pruned(system), backend_of(*arrays))
+    lines = Lines.of(system, pruned_cuts(system), backend_of(*arrays))
     chunks = [
         [part[start : start + CHUNK] for part in arrays] for start in range(0, MILLION, CHUNK)
     ]

@@ -183,7 +183,7 @@ def test_threads_and_chunks_change_no_bit(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     whole = card.solve(system, *request)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setattr(card.arrays, "_CHUNK", 97)
+    monkeypatch.setattr(card.base.arrays, "_CHUNK", 97)
     parts = card.solve(system, *request)
     for name in ("cut", *FIELDS):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from card.base.arrays import backend_of
 from card.base.errors import ScenarioError
-from card.base.units import FloatArray, db_to_linear, linear_to_db
-from card.channel import draw_gains, link_rates, mean_gain
-from card.costs import System, evaluate
-from card.hardware import hardware
-from card.policies import POLICIES, Draws
-from card.scenario import Link, Scenario
-from card.simulation import draw
+from card.costs import System
+from card.policies import POLICIES
+from card.scenario import Scenario
+from card.simulation import decided, draw, rounds_and_seed
 from card.studies.sensitivity.variations import LEVELS, Effect, Variation, numbers
 
 if TYPE_CHECKING:
@@ -154,14 +150,12 @@ def _reported(
     scenario: Scenario, at: Mapping[str, Any], rounds: int | None, seed: int | None
 ) -> dict[str, Any]:
     """CARD's means and reductions, as tensors that depend on those of the parameters."""
-    arrays = _arrays(scenario, at)
-    device = draw(System.of(scenario), scenario, rounds, seed).device
-    number = scenario.simulation.seed if seed is None else seed
-    up, down = _rates(scenario, at, device.shape[-1], number)
-    draws, rng = Draws.of(arrays, device, up, down), np.random.default_rng(number)
+    here, (rounds, seed) = _at(scenario, at, ""), rounds_and_seed(scenario, rounds, seed)
+    arrays = System.of(here)
+    draws = draw(arrays, here, rounds, seed, "torch")
     means = {}
     for policy in ("card", *(benchmark for _, benchmark in REDUCTIONS.values())):
-        costs = evaluate(arrays, device, *POLICIES[policy](arrays, draws, rng), up, down)
+        *_, costs = decided(arrays, draws, POLICIES[policy], seed)
         means[policy] = {"delay_s": costs.delay_s.mean(), "energy_j": costs.energy_j.mean()}
     return means["card"] | {
         name: 1.0 - means["card"][quantity] / means[benchmark][quantity]
@@ -169,49 +163,13 @@ def _reported(
     }
 
 
-def _arrays(scenario: Scenario, at: Mapping[str, Any]) -> System:
-    """`card.system` of a scenario with these parameters."""
-    arrays, backend = System.of(scenario), backend_of(*at.values())
-    server, xp = scenario.server, backend.xp
-    gpu = hardware("server.hardware", server.hardware)
-    shares = xp.stack([at[f"devices.{device.name}.utilisation"] for device in scenario.devices])
-    peak_flops = arrays.throughput_flops / [device.utilisation for device in scenario.devices]
-    throughput = shares * backend.floats(peak_flops)
-    kappa = at["server.utilisation"] * (arrays.flops_per_hz / server.utilisation)
-    lowest = arrays.frequency_min_hz
-    if arrays.clocks_hz is None:
-        asked = xp.maximum(at["server.minimum_frequency_hz"], throughput / kappa)
-        lowest = xp.minimum(asked, backend.floats(arrays.frequency_max_hz))
-    static_w = at["server.static_power_w"]
-    return replace(
-        arrays,
-        throughput_flops=throughput,
-        flops_per_hz=kappa,
-        static_power_w=static_w,
-        power_coefficient=((gpu.max_power_w or np.nan) - static_w) / gpu.clock_hz**3,
-        frequency_min_hz=lowest,
-        delay_weight=at["objective.delay_weight"],
-    )
-
-
-def _rates(
-    scenario: Scenario, at: Mapping[str, Any], rounds: int, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """Link rates of `card.simulation.draw` with these parameters [bit/s]."""
-    backend, states = backend_of(*at.values()), scenario.channel_states
-    changed = {key: at[f"link.{key}"] for key in Link.model_fields if f"link.{key}" in at}
-    link = scenario.link.model_copy(update=changed)
-    distances = [at[f"devices.{device.name}.distance_m"] for device in scenario.devices]
-    exponents = [at[f"channel_states.{state}.path_loss_exponent"] for state in states]
-    distance, exponent = map(backend.xp.stack, (distances, exponents))
-    mean = mean_gain(distance, exponent[:, None], link.reference_loss_db)
-
-    def drawn(shadowing_db: float) -> FloatArray:
-        known = scenario.link.model_copy(update={"shadowing_db": shadowing_db})
-        ones = np.ones(tuple(mean.shape))
-        return draw_gains(np.random.default_rng(seed), ones, known, rounds)
-
-    fading = drawn(0.0)
-    normal = linear_to_db(drawn(1.0) / fading)
-    shadowing = db_to_linear(link.shadowing_db * backend.floats(normal))
-    return link_rates(mean[..., None, None] * shadowing * backend.floats(fading), link)
+def _at(part: Any, values: Mapping[str, Any], path: str) -> Any:
+    """Part of a scenario below a path with other values, which copies of its models take as is."""
+    if isinstance(part, BaseModel):
+        fields = {key: _at(value, values, f"{path}.{key}") for key, value in part}
+        return part.model_copy(update=fields)
+    if isinstance(part, Mapping):
+        return {key: _at(value, values, f"{path}.{key}") for key, value in part.items()}
+    if isinstance(part, tuple) and part and isinstance(part[0], BaseModel):
+        return tuple(_at(item, values, f"{path}.{item.name}") for item in part)
+    return values.get(path.removeprefix("."), part)

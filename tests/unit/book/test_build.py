@@ -155,11 +155,11 @@ def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> No
 
 def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="nominal"):
-        build_book("nominel")
+        build_book("nominel", commands=None)
     impostor = tmp_path / "nominal.yml"
     impostor.write_text("base: nominal\nobjective: {delay_weight: 0.1}\n")
     with pytest.raises(BookError, match="rename it"):
-        build_book(impostor)
+        build_book(impostor, commands=None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ CALLS = re.search(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)[1].replace("\\\n", ""
 @pytest.fixture(scope="module")
 def sections():
     """Text of the generated page by command."""
-    parts = re.split(r"^## `card (\S+)`$", commands_page(), flags=re.M)
+    parts = re.split(r"^## `card (\S+)`$", commands_page(GROUP), flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

@@ -126,7 +126,7 @@ def test_without_chromium_nothing_runs_and_the_remedy_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BookError, match="apt-get install chromium"):
-        build_pdf("nominal")
+        build_pdf("nominal", commands=None)
     result = CliRunner().invoke(app, ["pdf"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Error: Chromium is not installed" in result.stderr
@@ -134,7 +134,7 @@ def test_without_chromium_nothing_runs_and_the_remedy_is_named(
 
 def test_an_unknown_study_is_refused() -> None:
     with pytest.raises(ScenarioError, match="did you mean 'nominal'"):
-        build_pdf("nominel")
+        build_pdf("nominel", commands=None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -16,7 +17,6 @@ from card.figures.palette import (
     DARK_PAGE,
     LIGHT_PAGE,
     TEXT_COLOURS,
-    contrast,
     dark,
 )
 from card.figures.picture import PNG_DPI, png, svg, themed
@@ -24,6 +24,17 @@ from card.figures.picture import PNG_DPI, png, svg, themed
 # WCAG 2.2, success criteria 1.4.3 and 1.4.11
 TEXT, GRAPHICS = 4.5, 3.0
 PAINTS = re.compile(r'\b(?:fill|stroke)(?:: |=")(#\w{6})')
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two colours `#rrggbb`, 1 to 21, as WCAG 2 defines it."""
+    darker, lighter = sorted(map(_luminance, (first, second)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from card.base.data import DATA
 from card.base.errors import ScenarioError
 from card.llm import public_config
 from card.scenario import load_scenario
-from card.training.llm.models import shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, optimiser
 from card.training.llm.text import TOKENIZER, mini_batch, read_tokenizer, read_tokens
 
@@ -129,7 +128,7 @@ class TestFineTuning:
 
     def test_checkpoint_is_of_the_configuration(self, scenario):
         """Only what the frozen weights are tells the two apart."""
-        lora, path = scenario.lora, shipped_checkpoint(scenario.llm)
+        lora, path = scenario.lora, DATA / "checkpoints" / scenario.llm
         loaded = AdaptedLlm.load(path, lora, torch.float32)
         built = AdaptedLlm.build(public_config(scenario.llm), lora, torch.float32)
         shapes = [
@@ -137,13 +136,12 @@ class TestFineTuning:
             for llm in (loaded, built)
         ]
         assert shapes[0] == shapes[1]
-        assert shipped_checkpoint("llama-3.2-1b") is None
 
     @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
     def test_loss_falls_by_a_third_in_ten_turns(self, path, scenario, tokenizer):
         """The whole LLM on the device, as split training gives the same; AdamW anew every turn."""
         shape, lora = scenario.training, scenario.lora
-        llm = AdaptedLlm.load(shipped_checkpoint(scenario.llm), lora, torch.float32)
+        llm = AdaptedLlm.load(DATA / "checkpoints" / scenario.llm, lora, torch.float32)
         tokens = read_tokens(path, tokenizer, shape.sequence_length)
         device, means = DeviceSide(llm, llm.num_blocks, "u-shaped"), []
         for turn in range(10):
