@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from card.base.data import DATA
 from card.base.errors import ScenarioError
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
@@ -105,6 +106,12 @@ def stored_model(path: Path, dtype: torch.dtype) -> Any:
         first = sorted(told["missing_keys"])[0]
         raise ScenarioError(f"{path} lacks the weight {first!r}; save the checkpoint again.")
     return model
+
+
+def shipped_checkpoint(llm: str) -> Path | None:
+    """Folder of the checkpoint shipped for an entry of `data/llms`; None if there is none."""
+    path = DATA / "checkpoints" / llm
+    return path if path.is_dir() else None
 
 
 @torch.no_grad()
