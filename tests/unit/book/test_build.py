@@ -16,13 +16,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from card.base.errors import ScenarioError
 from card.book.build import BookError, Place, build_book, make
-from card.book.output import save_figure, save_result
+from card.book.notebook import save_figure, save_result
 
 PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
 GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
 SAVE = """
 import os
-from card.book.output import save_result
+from card.book.notebook import save_result
 save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
 """
 

@@ -1,37 +1,84 @@
-"""What a notebook hands to the book: results as data, figures as files, numbers for the prose.
+"""What a chapter needs out of sight: it saves results and figures, and gives numbers to its prose.
 
 Every number and picture of the book so also lies beside it as data, and none of its sentences
-holds a number that was typed.
+holds a number that was typed. Names of other modules are handed on, so that a chapter's imports
+come from few places.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
-from card.book.markdown import to_json, write
+from card.book.explorer_controls import controls
+from card.book.explorer_panel import document, element
+from card.book.markdown import interval, percent, scientific, table, to_json, write
+from card.book.pages import claims_page
+from card.book.tables import digits, duration, moves, operation_table, rates_table
+from card.figures.picture import png, svg
+from card.llm import closed_forms
+from card.solver import general_purpose
+from card.studies import calibration, sensitivity, speed
+from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
+from card.studies.calibration import reached
+from card.studies.claims import applied
+from card.studies.explorer import explore
+from card.studies.timeline import busy, mini_batch_frames, round_steps
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = [
+    "RESAMPLES",
+    "applied",
+    "busy",
+    "calibration",
+    "claims_page",
+    "closed_forms",
+    "controls",
+    "digits",
+    "document",
+    "duration",
+    "element",
+    "explore",
+    "general_purpose",
+    "interval",
+    "mean_intervals",
+    "mini_batch_frames",
+    "moves",
+    "operation_table",
+    "percent",
+    "quote",
+    "rates_table",
+    "reached",
+    "reductions",
+    "round_steps",
+    "save_figure",
+    "save_result",
+    "scientific",
+    "sensitivity",
+    "speed",
+    "table",
+]
 
 
-def quote(values: Mapping[str, object]) -> None:
+def quote(values: Mapping[str, Any], written: Callable[[Any], object] | None = None) -> None:
     """Give the prose of a notebook values by name, which it pastes where its text says so.
 
     Parameters
     ----------
     values
         Text or numbers by the name that the text uses; numbers are shown as Python writes them.
+    written
+        How else each value is written, such as `percent` or `"{:.1f}".format`.
     """
     from myst_nb import glue  # type: ignore[import-untyped]  # part of the `book` extra
 
     for name, value in values.items():
-        glue(name, value, display=False)
+        glue(name, written(value) if written else value, display=False)
 
 
 def save_result(name: str, obj: Any) -> None:
@@ -62,9 +109,6 @@ def save_result(name: str, obj: Any) -> None:
 
 def save_figure(name: str, figure: Figure) -> None:
     """Save a figure as `<name>.svg` and `.png` beside the book; equal figures give equal bytes."""
-    # Whoever made the figure has loaded matplotlib; the command line starts without it
-    from card.figures.picture import png, svg
-
     write(_result(f"{name}.svg"), svg(figure, name=name))
     _result(f"{name}.png").write_bytes(png(figure))
 
