@@ -10,31 +10,13 @@ from card.base.errors import ScenarioError, nearest
 from card.scenario import Scenario
 from card.simulation import means, simulate
 
-METHODS = {
-    "test_copy_of_as_many_bytes": "copying as many bytes",
-    "test_million_decisions_by_torch[compiled]": "CARD, torch, compiled",
-    "test_million_decisions[solve-2]": "CARD, NumPy, 2 threads",
-    "test_million_decisions[solve-1]": "CARD, NumPy, 1 thread",
-    "test_million_decisions_by_torch[eager]": "CARD, torch, eager",
-    "test_million_decisions[solve_exhaustive-2]": "every cut, NumPy, 2 threads",
-    "test_million_decisions[solve_exhaustive-1]": "every cut, NumPy, 1 thread",
-    "test_same_decisions[by_loop]": "CARD as a plain Python loop",
-    "test_hundred_single_decisions": "CARD, one call at a time",
-    "test_same_decisions[by_scipy]": "scipy, bounded search per cut",
-    "test_same_decisions[by_evolution]": "scipy, differential evolution",
-    "test_same_decisions[by_genetic]": "pymoo, mixed-variable GA",
-}
-"""What a benchmark of `make bench` that decides is called.
-
-:meta hide-value:
-"""
-BASELINE = METHODS["test_same_decisions[by_scipy]"]
+BASELINE = "scipy, bounded search per cut"
 """What ratios refer to."""
-FLOOR = METHODS["test_copy_of_as_many_bytes"]
+FLOOR = "copying as many bytes"
 """What decides nothing, and only moves what a decision reads and writes."""
-BULK = METHODS["test_million_decisions[solve-2]"]
+BULK = "CARD, NumPy, 2 threads"
 """How CARD decides without torch when it has many decisions to make."""
-SINGLE = METHODS["test_hundred_single_decisions"]
+SINGLE = "CARD, one call at a time"
 """How CARD decides when it is asked for one."""
 KEPT_BYTE = 13 * 8
 """One decision if all of it were kept [byte], device and two rates in, ten results out."""
@@ -66,19 +48,18 @@ def decision_rates(record: Mapping[str, Any]) -> dict[str, float]:
     record
         What `pytest tests/bench --benchmark-only --record FILE` wrote.
     """
-    found = record["benchmarks"]
     rates = {
-        label: found[name]["decisions"] / found[name]["median_s"]
-        for name, label in METHODS.items()
-        if name in found
+        method: found["decisions"] / found["median_s"]
+        for method, found in record["benchmarks"].items()
+        if found["decisions"]
     }
     return dict(sorted(rates.items(), key=lambda item: -item[1]))
 
 
 def worst_gaps(record: Mapping[str, Any]) -> dict[str, float | None]:
     """Largest objective above CARD's, by method [1]; None where none was compared."""
-    found = record["benchmarks"]
-    return {label: found[name]["gap"] for name, label in METHODS.items() if name in found}
+    found = record["benchmarks"].items()
+    return {method: one["gap"] for method, one in found if one["decisions"]}
 
 
 def serial_share(speed_up: float, workers: int) -> float:
@@ -120,7 +101,7 @@ def plan_times(record: Mapping[str, Any], decisions: int, workers: int) -> dict[
     one_s = decisions / dask["decisions"] * dask["wall_s"][0]
     share = serial_share(dask["wall_s"][0] / dask["wall_s"][1], dask["workers"][1])
     return {
-        "scipy, bounded search per cut": decisions / rates[BASELINE],
+        BASELINE: decisions / rates[BASELINE],
         "one call at a time": decisions / rates[SINGLE],
         "`card.sweep`, this machine": decisions / swept["decisions"] * swept["wall_s"],
         "stream of decisions, one Dask worker": one_s,

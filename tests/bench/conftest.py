@@ -16,10 +16,6 @@ from record import write_record
 class Notes:
     """What benchmarks know beside their times."""
 
-    decisions: dict[str, int] = field(default_factory=dict)
-    """How many decisions one of a benchmark's rounds makes."""
-    gaps: dict[str, float] = field(default_factory=dict)
-    """Worst objective above CARD's on the same instances."""
     facts: list[str] = field(default_factory=list)
     """Sentences for the end."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -49,18 +45,22 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     notes, session = config.stash[NOTES], getattr(config, "_benchmarksession", None)
-    rates = {
-        bench.name: notes.decisions[bench.name] / bench.stats.median
+    deciding = {
+        bench.extra_info["method"]: (
+            bench.extra_info["decisions"] / bench.stats.median,
+            bench.extra_info.get("gap"),
+        )
         for bench in (session.benchmarks if session else ())
-        if bench.name in notes.decisions and bench.stats.data
+        if "method" in bench.extra_info and bench.stats.data
     }
-    if not (rates or notes.facts):
+    if not (deciding or notes.facts):
         return
-    slowest, width = min(rates.values(), default=0), max(map(len, rates), default=0)
+    slowest = min((rate for rate, _ in deciding.values()), default=0)
+    width = max(map(len, deciding), default=0)
     terminalreporter.section("decisions per second (median), times the slowest, worst gap")
-    for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        gap = f"{notes.gaps[name]:10.1e}" if name in notes.gaps else ""
-        terminalreporter.write_line(f"{name:{width}} {rate:14,.1f} {rate / slowest:14,.0f} x {gap}")
+    for method, (rate, gap) in sorted(deciding.items(), key=lambda item: -item[1][0]):
+        line = f"{method:{width}} {rate:14,.1f} {rate / slowest:14,.0f} x "
+        terminalreporter.write_line(line + ("" if gap is None else f"{gap:10.1e}"))
     for fact in notes.facts:
         terminalreporter.write_line(fact)
     if path := config.getoption("--record", default=None):

@@ -15,17 +15,23 @@ import card
 from card.base.arrays import _CHUNK as CHUNK
 from card.base.arrays import backend_of
 from card.simulation import draw
-from card.solver import compiled
+from card.solver import compiled, solve_exhaustive
 from card.solver.clock import best_clock
 from card.solver.optimum import Lines, decide, unit_prices
 from card.solver.pruning import pruned_cuts
+from card.studies.speed import BASELINE, FLOOR, SINGLE
 
 MILLION = 1_000_000
 BYTES = (3 + 10) * 8
 """What a decision's device and rates and its ten results take."""
 
-RIVALS = {by_loop: 200, by_scipy: 20, by_evolution: 5, by_genetic: 3}
-"""Instances per rival, out of the million; the slow ones get few."""
+RIVALS = {
+    by_loop: ("CARD as a plain Python loop", 200),
+    by_scipy: (BASELINE, 20),
+    by_evolution: ("scipy, differential evolution", 5),
+    by_genetic: ("pymoo, mixed-variable GA", 3),
+}
+"""Method and instances of each rival, out of the million; the slow ones get few."""
 
 STREAM = """
 import sys
@@ -67,46 +73,51 @@ def case():
     return system, *(part.ravel()[:MILLION].copy() for part in parts)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("search", ["solve", "solve_exhaustive"])
-def test_million_decisions(benchmark, notes, case, search, threads, monkeypatch):
+@pytest.mark.parametrize(("threads", "said"), [(1, "1 thread"), (2, "2 threads")])
+@pytest.mark.parametrize(
+    ("search", "who"),
+    [(card.solve, "CARD"), (solve_exhaustive, "every cut")],
+    ids=["CARD", "every"],
+)
+def test_million_decisions(benchmark, case, search, who, threads, said, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
-    notes.decisions[benchmark.name] = MILLION
-    decision = benchmark.pedantic(getattr(card, search), case, rounds=7, warmup_rounds=2)
+    benchmark.extra_info.update(method=f"{who}, NumPy, {said}", decisions=MILLION)
+    decision = benchmark.pedantic(search, case, rounds=7, warmup_rounds=2)
     assert decision.cut.shape == (MILLION,)
 
 
-def test_copy_of_as_many_bytes(benchmark, notes):
+def test_copy_of_as_many_bytes(benchmark):
     """The floor: what a million decisions read and write, copied to fresh memory."""
     block = np.ones(MILLION * BYTES // 8)
-    notes.decisions[benchmark.name] = MILLION
+    benchmark.extra_info.update(method=FLOOR, decisions=MILLION)
     copy = benchmark.pedantic(block.copy, rounds=7, warmup_rounds=2)
     assert copy.nbytes == MILLION * BYTES
 
 
 # torch's compiler imports what torch itself warns of
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("fused", [False, True], ids=["eager", "compiled"])
-def test_million_decisions_by_torch(benchmark, notes, case, fused):
+@pytest.mark.parametrize("how", ["eager", "compiled"])
+def test_million_decisions_by_torch(benchmark, case, how):
     """The same core on tensors, and fused into one kernel by torch's compiler."""
     torch = pytest.importorskip("torch")
     system, *arrays = case
     tensors = [torch.tensor(part) for part in arrays]
     call = partial(card.solve, system, *tensors)
-    if fused:
+    if how == "compiled":
         weight = torch.full((MILLION,), system.delay_weight, dtype=torch.float64)
         call = partial(compiled(system), *tensors, weight)
-    notes.decisions[benchmark.name] = MILLION
+    benchmark.extra_info.update(method=f"CARD, torch, {how}", decisions=MILLION)
     found = benchmark.pedantic(call, rounds=7, warmup_rounds=2)
     np.testing.assert_array_equal(found.cut.numpy(), card.solve(*case).cut)
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.__name__)
-def test_same_decisions(benchmark, notes, case, rival):
+def test_same_decisions(benchmark, case, rival):
     system, device, up, down = case
-    sample = np.linspace(0, MILLION - 1, RIVALS[rival]).astype(int)
+    method, count = RIVALS[rival]
+    sample = np.linspace(0, MILLION - 1, count).astype(int)
     instances = [Instance.of(system, *(part[i] for part in (device, up, down))) for i in sample]
-    notes.decisions[benchmark.name] = len(sample)
+    benchmark.extra_info.update(method=method, decisions=count)
     found = benchmark.pedantic(
         lambda: [rival(instance) for instance in instances], rounds=3, warmup_rounds=1
     )
@@ -118,7 +129,7 @@ def test_same_decisions(benchmark, notes, case, rival):
         )
     ]
     gaps = np.array([value for value, _, _ in found]) - values
-    notes.gaps[benchmark.name] = float(gaps.max())
+    benchmark.extra_info["gap"] = float(gaps.max())
     # nothing beats CARD by more than rounding; a rival may stop short of it
     assert gaps.min() >= -1e-12
     if rival in (by_loop, by_scipy):
@@ -126,10 +137,10 @@ def test_same_decisions(benchmark, notes, case, rival):
         np.testing.assert_array_equal(ours.cut, [cut for _, cut, _ in found])
 
 
-def test_hundred_single_decisions(benchmark, notes, case):
+def test_hundred_single_decisions(benchmark, case):
     """What a caller pays who asks one device-round at a time."""
     system, device, up, down = case
-    notes.decisions[benchmark.name] = 100
+    benchmark.extra_info.update(method=SINGLE, decisions=100)
 
     def loop():
         return [card.solve(system, device[i], up[i], down[i]) for i in range(100)]
@@ -169,7 +180,6 @@ def test_sweep_of_a_hundred_million_decisions_stays_below_two_gigabytes(benchmar
         lambda: subprocess.run(words, capture_output=True, text=True, check=True), rounds=1
     )
     peak_mb, spent_s = int(run.stdout) / 1024, benchmark.stats.stats.median
-    notes.decisions[benchmark.name] = inner * rounds
     notes.figures["sweep"] = {
         "points": SWEEP_POINTS, "rounds": rounds, "decisions": inner * rounds,
         "wall_s": spent_s, "peak_mb": peak_mb, "file_bytes": output.stat().st_size,

@@ -39,11 +39,11 @@ def write_record(path, benchmarks, notes):
                     **{name: metadata.version(name) for name in SOFTWARE},
                 },
                 "benchmarks": {
-                    bench.name: {
+                    bench.extra_info.get("method", bench.name): {
                         "median_s": bench.stats.median,
                         "rounds": bench.stats.rounds,
-                        "decisions": notes.decisions.get(bench.name),
-                        "gap": notes.gaps.get(bench.name),
+                        "decisions": bench.extra_info.get("decisions"),
+                        "gap": bench.extra_info.get("gap"),
                     }
                     for bench in benchmarks
                     if bench.stats.data
