@@ -89,6 +89,7 @@ class TestImport:
 
 
 class TestReadme:
+    @pytest.mark.slow
     def test_python_example_runs(self):
         (example,) = blocks("python")
         subprocess.run([sys.executable, "-c", example], check=True, capture_output=True, cwd=ROOT)
