@@ -11,10 +11,15 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test lint types check bench lock clean
+.PHONY: help book pdf test quick coverage lint types check bench lock clean
+
+# one thread each, as the workers share the processors already
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --benchmark-disable
+QUICK := tests/unit tests/properties --ignore=tests/unit/training --without-torch -m 'not slow' \
+         --hypothesis-profile=quick
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(READY) ## Run every notebook and build the book; STUDY=my-study.yml builds a study's own
 	$(BIN)/card book $(STUDY)
@@ -23,7 +28,13 @@ pdf: $(READY) ## Print the book on one PDF, with Chromium; STUDY=my-study.yml as
 	$(BIN)/card pdf $(STUDY)
 
 test: $(READY) ## Run the tests; those of the book need `make book`, and `make pdf`, first
-	$(BIN)/python -m pytest -n $(WORKERS) --benchmark-disable --ignore=tests/bench
+	$(PYTEST) --ignore=tests/bench --durations=15
+
+quick: lint types ## Style, types and the tests that need no torch, browser or patience
+	$(PYTEST) $(QUICK)
+
+coverage: $(READY) ## Say which lines of the package the tests of `make quick` never run
+	$(PYTEST) $(QUICK) --cov=card --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check

@@ -1,5 +1,6 @@
-"""`pytest --without-torch` tests what needs no torch, whether it is installed or not."""
+"""A failure says how to repeat it; `--without-torch` tests what needs none, installed or not."""
 
+import shlex
 import sys
 
 import pytest
@@ -21,3 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--without-torch"):
         sys.meta_path.insert(0, NoTorch)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = yield
+    if report.failed:
+        command = shlex.join([".venv/bin/python", "-m", "pytest", "-n0", item.nodeid])
+        report.sections.append(("to repeat it", command))
+    return report

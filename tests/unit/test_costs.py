@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import handmade
+from handmade import DOWN, UP, handmade
 
 import card
+from card import costs as definition
 from card.costs import server_power_w
 from card.hardware import catalogue
 
@@ -84,6 +85,22 @@ def test_arrays_of_the_nominal_scenario():
     assert system.frequency_min_hz[0] == pytest.approx(system.throughput_flops[0] / (4352 * 2))
     assert system.feasible.all()
     assert (system.local_iterations, system.delay_weight, system.clocks_hz) == (20, 0.5, None)
+
+
+def test_solver_and_score_share_one_definition_of_delay_and_energy(monkeypatch):
+    """7 s more of every delay and 3 J more of every energy reach both, and move no decision."""
+    before = card.solve(handmade(), 1, UP, DOWN)
+    delay_s, energy_j = definition.delay_s, definition.energy_j
+    monkeypatch.setattr(definition, "delay_s", lambda *parts: delay_s(*parts) + 7.0)
+    monkeypatch.setattr(definition, "energy_j", lambda *parts: energy_j(*parts) + 3.0)
+    after = card.solve(handmade(), 1, UP, DOWN)
+    scored = card.evaluate(handmade(), 1, before.cut, before.frequency_hz, UP, DOWN)
+    for found in (after, scored):
+        assert found.delay_s == pytest.approx(before.delay_s + 7.0)
+        assert found.energy_j == pytest.approx(before.energy_j + 3.0)
+    assert after.extremes == pytest.approx(np.add(before.extremes, [7, 7, 3, 3]))
+    assert after.cut == before.cut
+    assert after.objective == pytest.approx(before.objective)
 
 
 def test_utilisation_static_power_and_hardware_minimum_enter():

@@ -19,6 +19,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 INSTALLED = {name: listed for name, listed in EXTRAS.items() if name != "energy"}
 """Extras that `make` installs: `energy` reads the counters of particular processors."""
 README = (ROOT / "README.md").read_text()
+FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -89,19 +90,21 @@ class TestImport:
 
 
 class TestReadme:
+    @pytest.mark.slow
     def test_python_example_runs(self):
         (example,) = blocks("python")
         subprocess.run([sys.executable, "-c", example], check=True, capture_output=True, cwd=ROOT)
 
     def test_continuous_integration_runs_its_commands(self):
         commands = [line for block in blocks("sh") for line in block.splitlines()]
-        script = (ROOT / ".ci" / "run").read_text().splitlines()
-        ci = [line.removesuffix(" &") for line in script]
+        scripts = [(ROOT / ".ci" / name).read_text() for name in ("run", "commands")]
+        assert ".ci/commands" in scripts[0].splitlines()
+        ci = [line.removesuffix(" &") for script in scripts for line in script.splitlines()]
         assert "make book" in commands
         assert "make test" in commands
         assert [command for command in commands if command not in ci] == []
 
-    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", ".ci/commands"])
     def test_make_targets_exist(self, name):
         makefile = (ROOT / "Makefile").read_text()
         targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
@@ -124,6 +127,15 @@ class TestSchemas:
         assert [path.stem for path in WORKFLOWS] == ["ci", "pages", "weekly"]
         self.check("vendor.github-workflows", *WORKFLOWS)
 
+    def test_updates_of_dependencies(self):
+        self.check("vendor.dependabot", ROOT / ".github" / "dependabot.yml")
+
+    @pytest.mark.parametrize("path", sorted(FORMS.glob("*.yml")), ids=lambda path: path.stem)
+    def test_issue_forms_ask_for_something(self, path):
+        form = yaml.safe_load(path.read_text())
+        assert {"name", "description", "body"} <= form.keys()
+        assert all(part["attributes"]["label"] for part in form["body"])
+
     def test_citation(self):
         self.check("vendor.citation-file-format", ROOT / "CITATION.cff")
 
@@ -134,8 +146,9 @@ class TestSchemas:
 
 
 class TestContinuousIntegration:
-    def test_script_is_executable_and_stops_at_the_first_error(self):
-        script = ROOT / ".ci" / "run"
+    @pytest.mark.parametrize("name", ["chromium", "commands", "run"])
+    def test_script_is_executable_and_stops_at_the_first_error(self, name):
+        script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111
         assert "set -euo pipefail" in script.read_text().splitlines()
 
@@ -147,7 +160,17 @@ class TestContinuousIntegration:
         jobs = yaml.safe_load(path.read_text())["jobs"].values()
         runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
         trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
-        assert runs <= {trust, ".ci/run", "make book"}
+        checks = (ROOT / ".ci" / "run").read_text().splitlines()
+        assert runs <= {trust, ".ci/run", "make quick", *checks}
+
+    def test_jobs_of_a_change_make_every_check_of_the_script(self):
+        jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+        runs = {step.get("run") for job in jobs.values() for step in job["steps"]}
+        lines = (ROOT / ".ci" / "run").read_text().splitlines()
+        checks = {line for line in lines if line.startswith(("make", ".ci"))}
+        # `make quick` begins with both
+        assert checks - {"make lint", "make types"} <= runs
+        assert "make quick" in runs
 
     def test_weekly_run_takes_the_newest_dependencies_and_no_cache(self):
         text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text()
@@ -168,3 +191,13 @@ class TestTrackedFiles:
     def test_are_small(self):
         large = [p for p in tracked_files() if not vendored(p) and p.stat().st_size > 2**20]
         assert large == []
+
+
+class TestCommitHooks:
+    def test_call_what_the_makefile_calls_and_download_nothing(self):
+        (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+        assert local["repo"] == "local"
+        makefile = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+        for hook in local["hooks"]:
+            assert hook["language"] == "system"
+            assert hook["entry"].removesuffix(" --force-exclude") in makefile

@@ -8,9 +8,11 @@ from functools import cache
 from html.parser import HTMLParser
 from itertools import chain, repeat
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import card
 from card.book import explorer_panel as panel
@@ -24,9 +26,14 @@ LIMIT_BYTES = 2**20
 
 
 @cache
-def made(name: str, **changes: Any) -> tuple[Scenario, dict[str, Any]]:
-    scenario = card.load_scenario(name, **changes)
-    return scenario, panel.document(name, scenario)
+def made(name: str) -> tuple[Scenario, xr.Dataset, dict[str, Any]]:
+    """A scenario, its decisions, and what the page holds of them."""
+    scenario = card.load_scenario(name)
+    found = explorer.grid(scenario)
+    with mock.patch.object(panel, "grid", return_value=found) as grid:
+        content = panel.document(name, scenario)
+    grid.assert_called_once_with(scenario)
+    return scenario, found, content
 
 
 def unpacked(text: str) -> np.ndarray:
@@ -41,8 +48,7 @@ def test_runs_of_equal_numbers_are_counted() -> None:
 
 @pytest.mark.parametrize("name", [*scenario_names(), *study_names()])
 def test_the_page_holds_every_decision(name: str) -> None:
-    scenario, content = made(name)
-    found = explorer.grid(scenario)
+    _, found, content = made(name)
     for column in panel.COLUMNS:
         # half a unit of the fifth digit
         np.testing.assert_allclose(
@@ -52,11 +58,11 @@ def test_the_page_holds_every_decision(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*scenario_names(), *study_names()])
 def test_the_page_is_light(name: str) -> None:
-    assert len(panel.element(made(name)[1])) < LIMIT_BYTES
+    assert len(panel.element(made(name)[2])) < LIMIT_BYTES
 
 
 def test_the_scenarios_own_place_is_on_the_grid() -> None:
-    scenario, content = made("calibrated")
+    scenario, _, content = made("calibrated")
     at = content["scenario"]["at"]
     assert content["weights"][at["weight"]] == scenario.objective.delay_weight
     assert content["bandwidths_hz"][at["band"]] == scenario.link.bandwidth_hz
@@ -123,6 +129,9 @@ def test_the_element_asks_for_no_file_and_brings_the_palette() -> None:
         assert dark(colour) in html
 
 
-def test_a_file_is_named_without_the_folder_it_was_staged_in() -> None:
-    scenario, _ = made("nominal")
+def test_a_file_is_named_without_the_folder_it_was_staged_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scenario, found, _ = made("nominal")
+    monkeypatch.setattr(panel, "grid", lambda _: found)
     assert panel.document("../my-study.yml", scenario)["scenario"]["name"] == "my-study.yml"
