@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError, from_validation, nearest, unknown
 from card.base.overrides import merge_recorded
 from card.base.provenance import Source

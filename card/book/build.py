@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import Progress
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
-from card.book.command_line import commands_page
+from card.book.command_pages import commands_page
 from card.book.downloads import downloads_page, lift_figures, link_figures
 from card.book.indexes import indexes, pages_of, pictures
 from card.book.markdown import to_json, write

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.schema import Record
 from card.base.yaml_files import read_yaml
 

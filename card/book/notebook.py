@@ -21,9 +21,9 @@ from card.book.explorer_panel import document, element
 from card.book.markdown import interval, percent, scientific, table, to_json, write
 from card.book.pages import claims_page
 from card.book.tables import digits, duration, moves, operation_table, rates_table
-from card.figures.picture import png, svg
+from card.figures.image_files import png, svg
 from card.llm import closed_forms
-from card.solver import general_purpose
+from card.solver import scipy_search
 from card.studies import calibration, sensitivity, speed
 from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
 from card.studies.calibration import reached
@@ -44,7 +44,6 @@ __all__ = [
     "duration",
     "element",
     "explore",
-    "general_purpose",
     "interval",
     "mean_intervals",
     "mini_batch_frames",
@@ -59,6 +58,7 @@ __all__ = [
     "save_figure",
     "save_result",
     "scientific",
+    "scipy_search",
     "sensitivity",
     "speed",
     "table",

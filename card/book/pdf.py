@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from card.book.build import ROOT, BookError, Echo, Place, build_book
 from card.book.markdown import write
-from card.book.paper import one_document
+from card.book.one_document import one_document
 from card.studies.study_file import load_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.provenance import Source
 from card.book.markdown import table
 from card.hardware import Hardware, catalogue

@@ -8,8 +8,8 @@ import matplotlib as mpl
 
 from card.book.comparison_page import WORDS, span
 from card.book.markdown import table, write
-from card.figures.picture import png, svg
-from card.figures.results import label_of
+from card.figures.image_files import png, svg
+from card.figures.policies import label_of
 from card.figures.style import use_style
 from card.figures.sweeps import along
 from card.studies.comparison import Comparison, compare

@@ -1,6 +1,6 @@
 """The radio link: gains, what shadowing and fading do to them, the rates that follow."""
 
-from card.channel.fading import expected_growth, running_means
+from card.channel.block_fading import expected_growth, running_means
 from card.channel.gains import draw_gains, mean_gain, scenario_gain
 from card.channel.rates import (
     awgn_rate_bps,

@@ -86,7 +86,7 @@ def serve(
     """Fine-tune a scenario's LLM with the devices that join; CARD decides every round."""
     with refusals(), _lab(threads):
         from card.training import checkpoint
-        from card.training.job import Job
+        from card.training.agreement import Job
         from card.training.journal import Journal
         from card.training.server import DevicesMissingError, Server, Terms
         from card.training.wire.certificates import server_credentials
@@ -130,8 +130,8 @@ def join(
 ) -> None:
     """Take part in a server's fine-tuning as one device, with data that stays here."""
     with refusals(), _lab(threads):
+        from card.training.agreement import Job
         from card.training.device import Device, ServerMissingError
-        from card.training.job import Job
         from card.training.llm.text import read_tokens
         from card.training.wire.certificates import device_credentials
 

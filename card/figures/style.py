@@ -9,8 +9,8 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from card.figures.image_files import show_in_notebooks
 from card.figures.palette import COLOURS as COLOURS
-from card.figures.picture import show_in_notebooks
 
 WIDTH_IN = 7.2
 """Width of a figure across the page [inch]."""

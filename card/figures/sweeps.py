@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from card.base.errors import ScenarioError, nearest
 from card.figures.decisions import LineStyle
-from card.figures.results import POLICY_MARKERS, label_of
+from card.figures.policies import POLICY_MARKERS, label_of
 from card.figures.style import COLOURS, POLICY_COLOURS, WIDTH_IN
 
 if TYPE_CHECKING:

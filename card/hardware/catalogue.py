@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError, unknown
 from card.base.provenance import Source
 from card.base.schema import Count, Name, Positive, Record

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from card.base.data import read_json
+from card.base.data_files import read_json
 from card.base.errors import ScenarioError, unknown
 from card.scenario import Scenario, llm_names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from card.base.data import read_json
+from card.base.data_files import read_json
 from card.llm.architectures import architecture
 from card.llm.blocks import block_cost, head_cost
 from card.llm.cuts import profile_of

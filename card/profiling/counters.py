@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.units import BITS_PER_BYTE
 from card.hardware.profile import PartName
-from card.profiling.llm_parts import Parts
+from card.profiling.llm_under_test import Parts
 
 Task = tuple[Callable[[Tensor], Tensor], Tensor]
 """A part of the LLM and its input."""

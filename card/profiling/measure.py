@@ -25,7 +25,7 @@ from card.profiling import machine
 from card.profiling.ceilings import ceilings
 from card.profiling.counters import Task, count, moved_bit, tensors_in
 from card.profiling.energy import energy_and_power
-from card.profiling.llm_parts import Parts
+from card.profiling.llm_under_test import Parts
 from card.profiling.timing import FULL, QUICK, Times, clocked, now, repeat
 from card.scenario import Lora, Training
 from card.training.llm.models import DTYPES

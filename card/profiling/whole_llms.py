@@ -17,7 +17,7 @@ from torch import Tensor
 
 from card.llm import architecture, public_config
 from card.profiling.counters import count, tensors_in
-from card.profiling.llm_parts import Parts
+from card.profiling.llm_under_test import Parts
 from card.profiling.machine import software
 from card.scenario import Lora, Training, llm_names, load_scenario
 from card.training.wire.tensors import payload_bit

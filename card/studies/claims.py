@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.yaml_files import read_yaml
 from card.costs import system
 from card.scenario import Scenario, load_scenario

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from card.base.data import DATA, read_json
+from card.base.data_files import DATA, read_json
 from card.base.errors import ScenarioError, nearest
 from card.scenario import Scenario
 from card.simulation import means, simulate

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError, nearest
 from card.simulation import UNITS
 from card.studies.sweep_grid import Arrays, Block, Grid

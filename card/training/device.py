@@ -14,12 +14,12 @@ import numpy as np
 from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
-from card.training.job import Job
+from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import Batch, DeviceSide, optimiser, step
 from card.training.llm.text import Tokens, mini_batch
 from card.training.wire.limits import Limits
-from card.training.wire.rounds import Exchange
+from card.training.wire.round_messages import Exchange
 from card.training.wire.stream import PeerFinished, PeerRefused, Stream
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import connect

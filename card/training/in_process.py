@@ -15,8 +15,8 @@ import torch
 
 from card.llm import cut_profile
 from card.scenario import Scenario
+from card.training.agreement import Job
 from card.training.device import Device
-from card.training.job import Job
 from card.training.llm.split import optimiser
 from card.training.llm.text import mini_batch, read_tokens
 from card.training.rehearsal import Event

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.training.journal import read_journal
 
 Event = dict[str, Any]

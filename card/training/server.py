@@ -17,13 +17,13 @@ from card.base.errors import ScenarioError
 from card.costs import evaluate
 from card.solver import solve
 from card.training import checkpoint
-from card.training.job import Job
+from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import SplitError, optimiser, step
 from card.training.roster import Roster
 from card.training.wire.limits import Limits
-from card.training.wire.link_rates import measure_link
-from card.training.wire.rounds import Exchange
+from card.training.wire.link_probe import measure_link
+from card.training.wire.round_messages import Exchange
 from card.training.wire.stream import PeerGone, PeerStalled, Stream
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import listen

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.llm import public_config
 from card.training.llm.models import seeded_model
 from card.training.llm.text import mini_batch, read_tokenizer

@@ -10,7 +10,7 @@ import torch
 from processes import Run, ends
 
 import card
-from card.training.job import Job
+from card.training.agreement import Job
 from card.training.llm.split import optimiser
 from card.training.llm.text import mini_batch, read_tokens
 

@@ -13,7 +13,7 @@ import yaml
 from pypdf import PdfReader
 from pypdf.generic import Destination, DictionaryObject
 
-from card.book.paper import LEFT_OUT
+from card.book.one_document import LEFT_OUT
 
 BUILD = Path(__file__).resolve().parents[2] / "_build/nominal"
 PDF = BUILD / "card.pdf"

@@ -3,9 +3,9 @@
 import threading
 from dataclasses import dataclass, field
 
-from card.base.data import DATA
+from card.base.data_files import DATA
+from card.training.agreement import Job
 from card.training.device import Device
-from card.training.job import Job
 from card.training.llm.text import read_tokens
 from card.training.server import Server, Terms
 

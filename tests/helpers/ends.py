@@ -14,8 +14,8 @@ import torch
 
 from card.scenario import load_scenario
 from card.training import checkpoint
+from card.training.agreement import Job
 from card.training.device import Device
-from card.training.job import Job
 from card.training.llm.text import read_tokens
 from card.training.server import Server, Terms
 from card.training.wire.certificates import device_credentials, server_credentials

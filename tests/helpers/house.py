@@ -164,6 +164,6 @@ def _arrow(one, other, lane):
 
 
 if __name__ == "__main__":
-    from card.figures.picture import themed
+    from card.figures.image_files import themed
 
     PICTURE.write_text(themed(drawing()) + "\n", encoding="utf-8")

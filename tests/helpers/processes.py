@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 
 ENDS = Path(__file__).with_name("ends.py")
 TEXTS = {"device-1": "weather", "device-2": "recipes", "device-3": "timetable"}

@@ -1,4 +1,4 @@
-"""`card.training.llm.adapted`: an LLM with adapters is built, loaded, kept and taken apart."""
+"""`card.training.llm.adapters`: an LLM with adapters is built, loaded, kept and taken apart."""
 
 import copy
 import gc

@@ -12,7 +12,7 @@ import pytest
 import torch
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.hardware import read_profile
 from card.llm import block_cost, head_cost

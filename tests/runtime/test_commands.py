@@ -55,7 +55,7 @@ def test_device_refuses(arguments, message):
 def test_weights_of_another_llm_are_refused(tmp_path):
     found = refusal(
         "serve", "test-bed", "--set", "llm=tiny-llama-8m", "--folder", tmp_path,
-        "--weights", card.base.data.DATA / "checkpoints" / "tiny-llama-0.5m",
+        "--weights", card.base.data_files.DATA / "checkpoints" / "tiny-llama-0.5m",
     )  # fmt: skip
     assert "is not tiny-llama-8m: its num_blocks is 4, not 8" in found
 

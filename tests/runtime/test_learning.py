@@ -8,7 +8,7 @@ import torch
 from conversation import LEARNING_RATE, conversation, tokens
 
 import card
-from card.training.job import Job
+from card.training.agreement import Job
 from card.training.llm.split import optimiser
 from card.training.llm.text import mini_batch
 from card.training.wire.stream import Stream

@@ -9,8 +9,8 @@ from conversation import LEARNING_RATE, Log, tokens
 
 import card
 from card.base.errors import ScenarioError
+from card.training.agreement import Job
 from card.training.device import Device
-from card.training.job import Job
 from card.training.journal import Journal, read_journal
 from card.training.server import Server, Terms
 from card.training.wire.certificates import (

@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 import pytest
 from house import FILES, IMPORTS, NEEDS_TORCH, PICTURE, drawing, room
 
-from card.figures.picture import themed
+from card.figures.image_files import themed
 
 ORDER = [
     "base",

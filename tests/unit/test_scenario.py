@@ -5,7 +5,7 @@ import json
 import pytest
 
 import card
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.yaml_files import read_yaml
 from card.hardware import catalogue
 from card.scenario import Scenario, scenario_names

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}

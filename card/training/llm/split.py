@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from card.training.llm.adapted import AdaptedLlm, Context, SplitError
+from card.training.llm.adapters import AdaptedLlm, Context, SplitError
 
 __all__ = [
     "AdaptedLlm",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.training.llm.split import Batch
 

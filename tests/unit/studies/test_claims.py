@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import card
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.yaml_files import read_yaml
 from card.studies.bootstrap import reductions
 from card.studies.claims import Claim, applied

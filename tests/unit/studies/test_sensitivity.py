@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import card
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.studies.calibration import Target

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from card.base.data import DATA
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.llm import public_config
 from card.scenario import load_scenario

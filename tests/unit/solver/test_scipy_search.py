@@ -1,4 +1,4 @@
-"""`card.solver.general_purpose`: an objective written anew, and optimisers that minimise it."""
+"""`card.solver.scipy_search`: an objective written anew, and optimisers that minimise it."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from handmade import DOWN, UP, handmade
 
 import card
 from card.solver import objective
-from card.solver.general_purpose import by_clock, by_evolution, plain_objective
+from card.solver.scipy_search import by_clock, by_evolution, plain_objective
 
 SLOW = 1
 

@@ -1,4 +1,4 @@
-"""`card.channel.fading`: one draw per round grows as predicted, several draws settle."""
+"""`card.channel.block_fading`: one draw per round grows as predicted, several draws settle."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy import integrate
 
 import card
 from card.channel import awgn_rate_bps, ergodic_rate_bps
-from card.channel.fading import expected_growth, running_means
+from card.channel.block_fading import expected_growth, running_means
 
 LINK = card.load_scenario("nominal").link
 GAIN = 1e-10

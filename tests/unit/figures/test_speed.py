@@ -1,8 +1,8 @@
-"""`card.figures.scale`: the rates drawn are the record's."""
+"""`card.figures.speed`: the rates drawn are the record's."""
 
 import pytest
 
-from card.figures.scale import decision_speed
+from card.figures.speed import decision_speed
 from card.studies.speed import BASELINE
 
 

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from card.figures.image_files import PNG_DPI, png, svg, themed
 from card.figures.palette import (
     COLOURS,
     DARK_COLOURS,
@@ -19,7 +20,6 @@ from card.figures.palette import (
     TEXT_COLOURS,
     dark,
 )
-from card.figures.picture import PNG_DPI, png, svg, themed
 
 # WCAG 2.2, success criteria 1.4.3 and 1.4.11
 TEXT, GRAPHICS = 4.5, 3.0

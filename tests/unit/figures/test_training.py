@@ -1,11 +1,11 @@
-"""`card.figures.runtime`: the data drawn are the data given."""
+"""`card.figures.training`: the data drawn are the data given."""
 
 import numpy as np
 import pytest
 from drawing import contains, drawn
 from matplotlib.colors import to_hex
 
-from card.figures import runtime as pictures
+from card.figures import training as pictures
 from card.figures.style import COLOURS
 from card.studies.timeline import Frame
 

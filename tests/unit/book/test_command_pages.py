@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from card.book.command_line import commands_page
+from card.book.command_pages import commands_page
 from card.cli import app
 
 GROUP = get_command(app)

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import card
-from card.figures import results as figures
+from card.figures import policies as figures
 from card.simulation import PARTS, energy_parts
 from card.studies.bootstrap import mean_intervals
 

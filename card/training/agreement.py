@@ -19,7 +19,7 @@ from card.training.llm.models import DTYPES, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
-from card.training.wire.link_rates import LARGEST_PROBE_BYTES
+from card.training.wire.link_probe import LARGEST_PROBE_BYTES
 from card.training.wire.tensors import TensorSpec, specs
 from card.training.wire.transport import VERSION
 from card.training.wire.wire_pb2 import Hello

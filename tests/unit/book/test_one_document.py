@@ -1,4 +1,4 @@
-"""`card.book.paper` and `card.book.pdf`: a tiny book becomes one document, and a print."""
+"""`card.book.one_document` and `card.book.pdf`: a tiny book becomes one document, and a print."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from card.base.errors import ScenarioError
 from card.book.build import BookError, Place
-from card.book.paper import one_document
+from card.book.one_document import one_document
 from card.book.pdf import build_pdf, chromium, numbered, to_pdf, typeset
 from card.cli import app
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from card.hardware.profile import PartName
 from card.scenario import Lora, Training
-from card.training.llm.adapted import AdaptedLlm
+from card.training.llm.adapters import AdaptedLlm
 from card.training.llm.models import DTYPES, plain_model
 
 
