@@ -34,7 +34,7 @@ class Draws:
     """Uplink rates [bit/s]."""
     downlink_bps: FloatArray
     """Downlink rates [bit/s]."""
-    bounds: Extremes
+    extremes: Extremes
     """Extremes of delay and energy over each device-round's feasible set."""
 
     @classmethod
@@ -102,14 +102,14 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     common = np.logical_and.reduce(system.feasible, axis=0)
     if not common.any():
         raise ScenarioError("policies: static_cut needs a cut that fits every device; none does.")
-    delay_price, energy_price = prices(draws.bounds, system.delay_weight)
+    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
     slowest = np.array([int(np.argmax(system.frequency_min_hz))])
     frequency = best_frequency(system, slowest, delay_price.mean(), energy_price.mean())[0]
 
     def score(cut: int) -> float:
         costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
         return float(
-            objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j).mean()
+            objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j).mean()
         )
 
     cut = min(extreme_cuts(system.profile, common), key=score)
@@ -142,4 +142,4 @@ def _choice(decision: Decision) -> Choice:
 
 
 def _card_frequency(system: System, draws: Draws) -> NDArray[np.float64]:
-    return best_frequency(system, draws.device, *prices(draws.bounds, system.delay_weight))
+    return best_frequency(system, draws.device, *prices(draws.extremes, system.delay_weight))

@@ -77,7 +77,7 @@ def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[st
     Arrays of the shape and the library of the draws.
     """
     cut, frequency, costs = decided(system, draws, policy, seed)
-    value = objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
+    value = objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
     return {
         "cut": cut,
         "frequency_hz": frequency,

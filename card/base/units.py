@@ -20,13 +20,6 @@ def db_to_linear(value_db: ArrayLike) -> FloatArray:
     return ratio
 
 
-def linear_to_db(ratio: ArrayLike) -> FloatArray:
-    r"""Level in decibel [dB] of a power ratio [1], :math:`10 \log_{10} x`."""
-    backend = backend_of(ratio)
-    level: FloatArray = 10.0 * backend.xp.log10(backend.floats(ratio))
-    return level
-
-
 def dbm_to_w(level_dbm: ArrayLike) -> FloatArray:
     """Power [W] of a level in decibel-milliwatt [dBm]."""
     return db_to_linear(level_dbm) * 1e-3

@@ -31,39 +31,6 @@ from card.studies.claims import applied
 from card.studies.explorer import explore
 from card.studies.timeline import busy, mini_batch_frames, round_steps
 
-__all__ = [
-    "RESAMPLES",
-    "applied",
-    "busy",
-    "calibration",
-    "claims_page",
-    "closed_forms",
-    "controls",
-    "digits",
-    "document",
-    "duration",
-    "element",
-    "explore",
-    "interval",
-    "mean_intervals",
-    "mini_batch_frames",
-    "moves",
-    "operation_table",
-    "percent",
-    "quote",
-    "rates_table",
-    "reached",
-    "reductions",
-    "round_steps",
-    "save_figure",
-    "save_result",
-    "scientific",
-    "scipy_search",
-    "sensitivity",
-    "speed",
-    "table",
-]
-
 
 def quote(values: Mapping[str, Any], written: Callable[[Any], object] | None = None) -> None:
     """Give the prose of a notebook values by name, which it pastes where its text says so.

@@ -11,18 +11,3 @@ from card.channel.rates import (
     snr,
     state_rates,
 )
-
-__all__ = [
-    "awgn_rate_bps",
-    "draw_gains",
-    "ergodic_rate_bps",
-    "expected_growth",
-    "expected_rates",
-    "link_rates",
-    "mean_gain",
-    "rate_bps",
-    "running_means",
-    "scenario_gain",
-    "snr",
-    "state_rates",
-]

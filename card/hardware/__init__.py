@@ -3,14 +3,3 @@
 from card.hardware.catalogue import Hardware, against_datasheet, catalogue, hardware, load_profile
 from card.hardware.power import power_w
 from card.hardware.profile import Profile, read_profile
-
-__all__ = [
-    "Hardware",
-    "Profile",
-    "against_datasheet",
-    "catalogue",
-    "hardware",
-    "load_profile",
-    "power_w",
-    "read_profile",
-]

@@ -4,15 +4,3 @@ from card.llm.architectures import Architecture, architecture, public_config
 from card.llm.blocks import block_cost, head_cost
 from card.llm.cuts import LABEL_BITS, CutProfile, cut_profile
 from card.llm.memory import feasible_cuts
-
-__all__ = [
-    "LABEL_BITS",
-    "Architecture",
-    "CutProfile",
-    "architecture",
-    "block_cost",
-    "cut_profile",
-    "feasible_cuts",
-    "head_cost",
-    "public_config",
-]

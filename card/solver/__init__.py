@@ -13,17 +13,3 @@ from card.solver.decision import (
 from card.solver.optimum import Extremes
 from card.solver.pareto import pareto_front
 from card.solver.pruning import extreme_cuts
-
-__all__ = [
-    "Decision",
-    "Extremes",
-    "best_frequency",
-    "compiled",
-    "extreme_cuts",
-    "extremes",
-    "objective",
-    "pareto_front",
-    "prices",
-    "solve",
-    "solve_exhaustive",
-]

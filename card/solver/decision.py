@@ -20,7 +20,7 @@ from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.scenario import Scenario
-from card.solver.optimum import Extremes, Lines, bounds_of, decide, unit_prices
+from card.solver.optimum import Extremes, Lines, decide, extremes_of, unit_prices, weighted_sum
 from card.solver.pruning import every_cut, pruned_cuts
 
 Candidates = Callable[[System], IntArray]
@@ -71,23 +71,23 @@ def extremes(
     """
     backend = system.backend(device, uplink_bps, downlink_bps)
     values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
-    function = partial(bounds_of, _lines(system, pruned_cuts, backend))
+    function = partial(extremes_of, _lines(system, pruned_cuts, backend))
     return Extremes(*by_rows(function, _DTYPES[-4:], backend, values))
 
 
-def prices(bounds: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def prices(extremes: Extremes, delay_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained.
 
     Notes
     -----
     Equation :eq:`eq-prices` of the book.
     """
-    backend = backend_of(*bounds, delay_weight)
-    return unit_prices(backend.xp, bounds, backend.floats(delay_weight))
+    backend = backend_of(*extremes, delay_weight)
+    return unit_prices(backend.xp, extremes, backend.floats(delay_weight))
 
 
 def objective(
-    bounds: Extremes, delay_weight: ArrayLike, delay_s: FloatArray, energy_j: FloatArray
+    extremes: Extremes, delay_weight: ArrayLike, delay_s: FloatArray, energy_j: FloatArray
 ) -> FloatArray:
     """Weighted sum of normalised delay and energy (U) [1].
 
@@ -95,9 +95,7 @@ def objective(
     -----
     Equation :eq:`eq-problem` of the book.
     """
-    delay_price, energy_price = prices(bounds, delay_weight)
-    late, spent = delay_s - bounds.delay_min_s, energy_j - bounds.energy_min_j
-    value: FloatArray = delay_price * late + energy_price * spent
+    value: FloatArray = weighted_sum(extremes, *prices(extremes, delay_weight), delay_s, energy_j)
     return value
 
 
@@ -210,9 +208,9 @@ def _solve(
 
 def _decision(arrays: System, rows: Sequence[Any]) -> Decision:
     """What `decide` returns, with names."""
-    cut, frequency, delay, energy, score, lowest, *bounds = rows
+    cut, frequency, delay, energy, score, lowest, *extremes = rows
     top = arrays.frequency_max_hz
-    return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*bounds))
+    return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*extremes))
 
 
 def _rows(

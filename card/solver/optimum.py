@@ -107,7 +107,7 @@ class Lines:
         sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
         return costs.waited_s(self.at(self.own_s, device), sent_s)
 
-    def bounds(self, device: Any, fixed_s: Any, lowest: Any) -> Extremes:
+    def extremes(self, device: Any, fixed_s: Any, lowest: Any) -> Extremes:
         """Extremes of each device-round."""
         cycles = self.at(self.cycles, device)
         return Extremes(
@@ -118,22 +118,30 @@ class Lines:
         )
 
 
-def bounds_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
+def extremes_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
     """Extremes alone, for one-dimensional arrays of one length."""
     lowest = lines.at(lines.arrays.frequency_min_hz, device)
-    return lines.bounds(device, lines.fixed_s(device, up, down), lowest)
+    return lines.extremes(device, lines.fixed_s(device, up, down), lowest)
 
 
-def unit_prices(xp: Any, bounds: Extremes, weight: Any) -> tuple[Any, Any]:
+def unit_prices(xp: Any, extremes: Extremes, weight: Any) -> tuple[Any, Any]:
     """Price of a second w / ΔD and of a joule (1 - w) / ΔE; 0 where nothing can be gained."""
 
     def ratio(above: Any, below: Any) -> Any:
         spread = below > 0
         return xp.where(spread, above / xp.where(spread, below, 1.0), 0.0)
 
-    delay_span = bounds.delay_max_s - bounds.delay_min_s
-    energy_span = bounds.energy_max_j - bounds.energy_min_j
+    delay_span = extremes.delay_max_s - extremes.delay_min_s
+    energy_span = extremes.energy_max_j - extremes.energy_min_j
     return ratio(weight, delay_span), ratio(1.0 - weight, energy_span)
+
+
+def weighted_sum(
+    extremes: Extremes, delay_price: Any, energy_price: Any, delay_s: Any, energy_j: Any
+) -> Any:
+    """Weighted sum of normalised delay and energy (U) at given prices [1]."""
+    late, spent = delay_s - extremes.delay_min_s, energy_j - extremes.energy_min_j
+    return delay_price * late + energy_price * spent
 
 
 def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[Any, ...]:
@@ -146,14 +154,14 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     """
     xp, arrays = lines.xp, lines.arrays
     lowest, fixed = lines.at(arrays.frequency_min_hz, device), lines.fixed_s(device, up, down)
-    bounds = lines.bounds(device, fixed, lowest)
-    delay_price, energy_price = unit_prices(xp, bounds, weight)
+    extremes = lines.extremes(device, fixed, lowest)
+    delay_price, energy_price = unit_prices(xp, extremes, weight)
     frequency = best_clock(xp, arrays, lowest, delay_price, energy_price)
     cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)
     price = cycle_price(arrays, frequency, delay_price, energy_price)
     # U but for the same constant in every cut
-    value = delay_price * (fixed - bounds.delay_min_s) + cycles * price
-    scale = delay_price * bounds.delay_max_s + energy_price * bounds.energy_max_j
+    value = delay_price * (fixed - extremes.delay_min_s) + cycles * price
+    scale = delay_price * extremes.delay_max_s + energy_price * extremes.energy_max_j
     limit = xp.min(value, axis=0) + (TIE + ROUNDING * scale)
     last = value.shape[0] - 1
     cut, fixed_s, work = cuts[last], fixed[last], cycles[last]
@@ -164,6 +172,5 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     busy = work / frequency
     delay = costs.delay_s(fixed_s, busy)
     energy = costs.energy_j(busy, costs.server_power_w(arrays, frequency))
-    late, spent = delay - bounds.delay_min_s, energy - bounds.energy_min_j
-    score = delay_price * late + energy_price * spent
-    return cut, frequency, delay, energy, score, lowest, *bounds
+    score = weighted_sum(extremes, delay_price, energy_price, delay, energy)
+    return cut, frequency, delay, energy, score, lowest, *extremes

@@ -20,7 +20,7 @@ Objective = Callable[[int, float], float]
 
 
 def plain_objective(
-    system: System, device: int, uplink_bps: float, downlink_bps: float, bounds: Extremes
+    system: System, device: int, uplink_bps: float, downlink_bps: float, extremes: Extremes
 ) -> Objective:
     """U of one device-round by :eq:`eq-delay`, :eq:`eq-energy` and :eq:`eq-problem` of the book.
 
@@ -32,13 +32,13 @@ def plain_objective(
         Device position.
     uplink_bps, downlink_bps
         Link rates [bit/s].
-    bounds
+    extremes
         What normalises delay and energy; a term that nothing can change is left out.
     """
     p, rounds, w = system.profile, system.local_iterations, system.delay_weight
     rate_flops = system.throughput_flops[device]
-    time_span = float(bounds.delay_max_s - bounds.delay_min_s) or np.inf
-    energy_span = float(bounds.energy_max_j - bounds.energy_min_j) or np.inf
+    time_span = float(extremes.delay_max_s - extremes.delay_min_s) or np.inf
+    energy_span = float(extremes.energy_max_j - extremes.energy_min_j) or np.inf
 
     def value(c: int, hz: float) -> float:
         busy_s = rounds * p.server_flop[c] / (system.flops_per_hz * hz)
@@ -46,7 +46,10 @@ def plain_objective(
         adapters_s = p.adapter_bit[c] / uplink_bps + p.adapter_bit[c] / downlink_bps
         delay_s = rounds * (p.device_flop[c] / rate_flops + sent_s) + busy_s + adapters_s
         energy_j = busy_s * (system.static_power_w + system.power_coefficient * hz**3)
-        slow, hungry = delay_s - float(bounds.delay_min_s), energy_j - float(bounds.energy_min_j)
+        slow, hungry = (
+            delay_s - float(extremes.delay_min_s),
+            energy_j - float(extremes.energy_min_j),
+        )
         return float(w * slow / time_span + (1 - w) * hungry / energy_span)
 
     return value

@@ -204,7 +204,7 @@ def test_where_the_time_goes(benchmark, notes, case):
             fixed = lines.fixed_s(*chunk)
             marks.append(time.perf_counter())
             lowest = lines.at(lines.arrays.frequency_min_hz, chunk[0])
-            prices = unit_prices(np, lines.bounds(chunk[0], fixed, lowest), weight)
+            prices = unit_prices(np, lines.extremes(chunk[0], fixed, lowest), weight)
             marks.append(time.perf_counter())
             best_clock(np, lines.arrays, lowest, *prices)
             marks.append(time.perf_counter())

@@ -17,7 +17,7 @@ def decide(name, system, draws):
 def score(system, draws, cut, frequency):
     """Objective of every draw."""
     costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
-    return objective(draws.bounds, system.delay_weight, costs.delay_s, costs.energy_j)
+    return objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
 
 
 @st.composite
@@ -66,7 +66,7 @@ def test_single_minded_policies_are_extreme(case):
     for name in runnable(system):
         other = costs(name)
         assert (costs("delay_optimal").delay_s <= other.delay_s * (1 + 1e-11)).all()
-        spent = draws.bounds.energy_max_j
+        spent = draws.extremes.energy_max_j
         assert (costs("energy_optimal").energy_j <= other.energy_j + 1e-11 * spent).all()
 
 

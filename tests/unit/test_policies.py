@@ -30,7 +30,7 @@ def test_draws_bring_their_extremes():
     """Slow device, as in test_solver: 5 s and 16.225 s, 0 J and 27 J."""
     draws = draws_of(handmade())
     assert draws.device.tolist() == [0, 1]
-    assert [float(bound[1]) for bound in draws.bounds] == pytest.approx([5, 16.225, 0, 27])
+    assert [float(bound[1]) for bound in draws.extremes] == pytest.approx([5, 16.225, 0, 27])
 
 
 def test_names_and_order_are_stable():
@@ -85,7 +85,7 @@ def test_device_only_takes_all_blocks_that_fit_at_cards_clock():
     assert cut == [2, 1]
     decision = card.solve(system, draws.device, UP, DOWN)
     assert frequency == decision.frequency_hz.tolist()
-    assert frequency == best_frequency(system, draws.device, *prices(draws.bounds, 0.5)).tolist()
+    assert frequency == best_frequency(system, draws.device, *prices(draws.extremes, 0.5)).tolist()
 
 
 def test_random_cut_is_uniform_over_the_feasible_cuts_at_cards_clock():
@@ -119,7 +119,7 @@ def test_static_cut_is_the_best_single_pair_by_brute_force(clocks):
         costs = card.evaluate(
             system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps
         )
-        return float(objective(draws.bounds, 0.5, costs.delay_s, costs.energy_j).mean())
+        return float(objective(draws.extremes, 0.5, costs.delay_s, costs.energy_j).mean())
 
     cut, frequency = POLICIES["static_cut"](system, draws, np.random.default_rng(0))
     assert np.unique(cut).size == np.unique(frequency).size == 1

@@ -119,7 +119,7 @@ def test_draw_is_what_simulate_decides_on(results):
     np.testing.assert_array_equal(draws.uplink_bps, results.uplink_bps.values)
     np.testing.assert_array_equal(draws.downlink_bps, results.downlink_bps.values)
     assert (draws.device == np.arange(5)[:, None]).all()
-    assert draws.bounds.delay_min_s.shape == (3, 5, ROUNDS)
+    assert draws.extremes.delay_min_s.shape == (3, 5, ROUNDS)
 
 
 def test_means_by_hand():

@@ -11,18 +11,3 @@ from card.studies.sensitivity.variations import (
     side_by_side,
     variations,
 )
-
-__all__ = [
-    "ALTERNATIVES",
-    "CONTINUOUS",
-    "REDUCTIONS",
-    "VARIED_KINDS",
-    "Effect",
-    "Variation",
-    "alternatives",
-    "effects",
-    "gradients",
-    "side_by_side",
-    "tangents",
-    "variations",
-]

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from card.base.units import db_to_linear, dbm_to_w, gb_to_bit, linear_to_db
+from card.base.units import db_to_linear, dbm_to_w, gb_to_bit
 
 
 @pytest.mark.parametrize(("level", "ratio"), [(0, 1), (10, 10), (-30, 1e-3), (3, 10**0.3)])
 def test_decibel_is_ten_times_the_decimal_logarithm(level, ratio):
     assert db_to_linear(level) == pytest.approx(ratio, rel=1e-15)
-    assert linear_to_db(ratio) == pytest.approx(level, abs=1e-14)
 
 
 @pytest.mark.parametrize(("level", "power"), [(30, 1.0), (0, 1e-3), (23, 10**2.3 * 1e-3)])
@@ -20,7 +19,7 @@ def test_dbm_counts_from_a_milliwatt(level, power):
 def test_conversions_broadcast():
     levels = np.array([[0.0, 10.0], [20.0, -10.0]])
     assert db_to_linear(levels).shape == (2, 2)
-    assert linear_to_db(db_to_linear(levels)) == pytest.approx(levels)
+    assert 10 * np.log10(db_to_linear(levels)) == pytest.approx(levels)
 
 
 def test_gigabyte_is_a_billion_bytes_of_eight_bits():
