@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from card.base.data_files import read_json
 from card.base.errors import ScenarioError, unknown
-from card.scenario import Scenario, llm_names
+from card.scenario import Training, llm_names
 
 Norm = Literal["rms", "layer"]
 
@@ -227,9 +227,9 @@ def architecture_of(name: str, raw: dict[str, Any]) -> Architecture:
             raise unknown(f"model_type of {name}", other, ["llama", "qwen2", "gemma2", "gpt2"])
 
 
-def check_length(arch: Architecture, scenario: Scenario) -> None:
+def check_length(arch: Architecture, training: Training) -> None:
     """Refuse sequences that are longer than the LLM's positions."""
-    length = scenario.training.sequence_length
+    length = training.sequence_length
     if length > arch.max_positions:
         raise ScenarioError(
             f"training.sequence_length = {length} exceeds the {arch.max_positions} positions of "

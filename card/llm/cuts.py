@@ -66,7 +66,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     np.int64(16793600)
     """
     arch = architecture(scenario.llm)
-    check_length(arch, scenario)
+    check_length(arch, scenario.training)
     training, lora = scenario.training, scenario.lora
     try:
         return profile_of(arch, training, lora)

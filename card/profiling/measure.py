@@ -19,7 +19,7 @@ from card.base.errors import ScenarioError
 from card.hardware import Profile
 from card.hardware.profile import Part, PartName, Settings, Spread, WholeStep
 from card.llm import public_config
-from card.llm.architectures import architecture_of
+from card.llm.architectures import architecture_of, check_length
 from card.llm.cuts import profile_of
 from card.profiling import machine
 from card.profiling.ceilings import ceilings
@@ -189,11 +189,7 @@ def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accele
             f"training.activation_bits = {bits}, training.weight_bits = {training.weight_bits} and "
             f"lora.adapter_bits = {lora.adapter_bits}: a profile needs all three 16, or all 32."
         )
-    if training.sequence_length > arch.max_positions:
-        raise ScenarioError(
-            f"training.sequence_length = {training.sequence_length} exceeds the "
-            f"{arch.max_positions} positions of {llm}; give at most {arch.max_positions}."
-        )
+    check_length(arch, training)
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ScenarioError("accelerator = 'cuda': torch finds no GPU here; choose 'cpu'.")
 

@@ -67,7 +67,7 @@ class TestArchitecture:
         arch = architecture(name)
         targets = {"lora.targets": [arch.projections[0].name], "llm": name}
         longest = {"training.sequence_length": arch.max_positions}
-        check_length(arch, card.load_scenario("nominal", **targets, **longest))
+        check_length(arch, card.load_scenario("nominal", **targets, **longest).training)
         longer = {"training.sequence_length": arch.max_positions + 1}
         with pytest.raises(ScenarioError, match=f"exceeds the {arch.max_positions} positions"):
-            check_length(arch, card.load_scenario("nominal", **targets, **longer))
+            check_length(arch, card.load_scenario("nominal", **targets, **longer).training)
