@@ -20,7 +20,7 @@ FILES = {
 GREEN, ORANGE, INK, FAINT, CORE, OTHER, PAGE = (
     "#00805d", "#c85200", "#1b2733", "#45505b", "#e3f3ee", "#fbece1", "#ffffff",
 )  # fmt: skip
-WIDTH, COLUMN, GAP, PAD, LINE = 1000, 460, 40, 14, 19
+WIDTH, COLUMN, GAP, PAD, LINE = 748, 340, 40, 14, 19
 NEEDS_TORCH = {"training", "profiling"}
 
 
@@ -101,11 +101,11 @@ def drawing():
         for name in sorted(n for n in house if level[n] == floor):
             left = PAD + (COLUMN + GAP if name in beside else 0)
             told, modules = contents(name)
-            lines = [*wrap(told, 60), *wrap("\u00a0· ".join(modules), 60)]
+            lines = [*wrap(told, 42), *wrap("\u00a0· ".join(modules), 42)]
             height = PAD + LINE * (1 + len(lines)) + PAD // 2
             place[name] = left, top, height
             tall = max(tall, height)
-            parts.append(_box(name, left, top, height, lines, len(wrap(told, 60))))
+            parts.append(_box(name, left, top, height, lines, len(wrap(told, 42))))
         top += tall + GAP
     pairs = sorted(arrows(house), key=lambda pair: (-level[pair[0]], pair))
     across = [pair for pair in pairs if place[pair[0]][0] != place[pair[1]][0]]
