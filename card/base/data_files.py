@@ -9,7 +9,10 @@ from typing import Any
 _PACKAGE = Path(__file__).parents[1]
 
 DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir())
-"""Folder of the shipped data; `data/README.md` says what is in it."""
+"""Folder of the shipped data; `data/README.md` says what is in it.
+
+:meta hide-value:
+"""
 
 
 def read_json(name: str) -> dict[str, Any]:
