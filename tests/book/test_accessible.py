@@ -27,7 +27,7 @@ TRANSITIONS = """() => Promise.all(document.getAnimations()
   .filter((it) => it instanceof CSSTransition).map((it) => it.finished))"""
 LONGEST_TOUR = 400
 """Presses of the Tab key that reach the end of any page but the API reference."""
-SOURCE = "_modules/card/channel.html"
+SOURCE = "_modules/card/channel/gains.html"
 
 
 def violations(tab: Page, rules: list[str] | None = None) -> list[str]:
