@@ -1,6 +1,6 @@
 """Delay per round for every cut over a link that the kernel shapes, beside what the model predicts.
 
-`python tests/runtime/shaped.py FILE` records what the book shows. It needs root, for network
+`python tests/helpers/shaped.py FILE` records what the book shows. It needs root, for network
 namespaces, and takes a few minutes.
 """
 
@@ -23,7 +23,10 @@ from card.training.wire.certificates import make_certificates
 
 LLM = "tiny-llama-8m"
 RATES_BPS = (20e6, 100e6)
-SERVER, DEVICE, PORT = "10.213.7.1", "10.213.7.2", 7070
+PORT = 7070
+# of this process alone, for two links with one address would take each other's messages
+_NETWORK = os.getpid() % (256 * 64)
+SERVER, DEVICE = (f"10.213.{_NETWORK // 64}.{_NETWORK % 64 * 4 + end}" for end in (1, 2))
 FAR = "device0"
 BURST_BYTES = 1 << 15
 
