@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Fraction in per cent; a dash if it is undefined."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+    return "–" if value is None else f"{100 * value:z.{digits}f} %".replace("-", "−")
 
 
 def scientific(value: float, digits: int = 1) -> str:

@@ -33,11 +33,27 @@ def digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:#.2g}".rstrip(".")
 
 
-def moves(reduction: float | None) -> str:
-    """What a reduction [1] does, as a sentence goes on: a negative one is a rise."""
-    if reduction is None:
+def settled(reduction: Mapping[str, float | None]) -> str:
+    """A reduction in per cent with the digits that its 95 % interval settles.
+
+    Parameters
+    ----------
+    reduction
+        `value`, `low` and `high` [1], as `card.studies.bootstrap.reductions` has them. Tenths are
+        written where both ends lie within a tenth of a percentage point, else whole per cents.
+    """
+    value, low, high = (reduction[key] for key in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return percent(value)
+    return percent(value, digits=int(max(value - low, high - value) <= 0.001))
+
+
+def moves(reduction: Mapping[str, float | None]) -> str:
+    """What a reduction does, as a sentence goes on: a negative one is a rise."""
+    value = reduction["value"]
+    if value is None:
         return "has nothing to be compared with"
-    return f"{'rises' if reduction < 0 else 'falls'} by {percent(abs(reduction))}"
+    return f"{'rises' if value < 0 else 'falls'} by {settled(reduction).lstrip('−')}"
 
 
 def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) -> str:

@@ -43,16 +43,23 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
 
 
 @pytest.mark.parametrize(
-    ("reduction", "text"),
+    ("value", "low", "high", "text"),
     [
-        (0.5764, "falls by 57.6 %"),
-        (-0.2518, "rises by 25.2 %"),
-        (0.0, "falls by 0.0 %"),
-        (None, "has nothing to be compared with"),
+        (0.5810, 0.5803, 0.5817, "falls by 58.1 %"),
+        (0.1177, 0.1141, 0.1216, "falls by 12 %"),
+        (-0.2196, -0.2268, -0.2123, "rises by 22 %"),
+        (0.5, 0.4991, 0.5009, "falls by 50.0 %"),
+        (0.0, 0.0, 0.0, "falls by 0.0 %"),
+        (0.2518, None, None, "falls by 25.2 %"),
+        (None, None, None, "has nothing to be compared with"),
     ],
 )
-def test_a_negative_reduction_is_a_rise(reduction, text):
-    assert tables.moves(reduction) == text
+def test_a_reduction_is_told_with_the_digits_that_its_interval_settles(value, low, high, text):
+    assert tables.moves({"value": value, "low": low, "high": high}) == text
+
+
+def test_a_table_shows_no_negative_zero():
+    assert tables.settled({"value": -0.0004, "low": -0.004, "high": 0.004}) == "0 %"
 
 
 def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
