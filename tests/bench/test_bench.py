@@ -258,7 +258,12 @@ def test_two_dask_workers_share_the_work(benchmark, notes):
     )
 
 
-def test_simulation_of_the_shipped_scenario(benchmark):
-    scenario = card.load_scenario("nominal")
-    results = benchmark.pedantic(card.simulate, (scenario,), rounds=3, warmup_rounds=1)
-    assert results.sizes["round"] == scenario.simulation.rounds
+def test_simulation_of_the_shipped_scenario(benchmark, notes):
+    results = benchmark.pedantic(
+        card.simulate, (card.load_scenario("nominal"),), {"rounds": 200}, rounds=3, warmup_rounds=1
+    )
+    notes.figures["study"] = {
+        "rounds": results.sizes["round"], "policies": results.sizes["policy"],
+        "wall_s": benchmark.stats.stats.median,
+    }  # fmt: skip
+    assert np.isfinite(results.delay_s).all()

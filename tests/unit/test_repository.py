@@ -82,6 +82,12 @@ class TestDependencies:
         assert not re.search(r"^(nvidia|cuda|triton)\b", text, flags=re.MULTILINE)
 
 
+def script_lines(name):
+    """Lines of a script of `.ci`, whether it waits for them or not."""
+    lines = (ROOT / ".ci" / name).read_text().splitlines()
+    return [line.removesuffix(" &") for line in lines]
+
+
 class TestImport:
     @pytest.mark.parametrize("heavy", ["torch", "matplotlib", "pandas"])
     def test_package_loads_without(self, heavy):
@@ -97,9 +103,8 @@ class TestReadme:
 
     def test_continuous_integration_runs_its_commands(self):
         commands = [line for block in blocks("sh") for line in block.splitlines()]
-        scripts = [(ROOT / ".ci" / name).read_text() for name in ("run", "commands")]
-        assert ".ci/commands" in scripts[0].splitlines()
-        ci = [line.removesuffix(" &") for script in scripts for line in script.splitlines()]
+        ci = [*script_lines("run"), *script_lines("commands")]
+        assert ".ci/commands" in ci
         assert "make book" in commands
         assert "make test" in commands
         assert [command for command in commands if command not in ci] == []
@@ -153,21 +158,19 @@ class TestContinuousIntegration:
         assert "set -euo pipefail" in script.read_text().splitlines()
 
     def test_script_ends_with_the_tests(self):
-        assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+        assert script_lines("run")[-1] == "make test"
 
     @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
     def test_workflows_run_only_what_a_reader_can_run(self, path):
         jobs = yaml.safe_load(path.read_text())["jobs"].values()
         runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
         trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
-        checks = (ROOT / ".ci" / "run").read_text().splitlines()
-        assert runs <= {trust, ".ci/run", "make quick", *checks}
+        assert runs <= {trust, ".ci/run", "make quick", *script_lines("run")}
 
     def test_jobs_of_a_change_make_every_check_of_the_script(self):
         jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
         runs = {step.get("run") for job in jobs.values() for step in job["steps"]}
-        lines = (ROOT / ".ci" / "run").read_text().splitlines()
-        checks = {line for line in lines if line.startswith(("make", ".ci"))}
+        checks = {line for line in script_lines("run") if line.startswith(("make", ".ci"))}
         # `make quick` begins with both
         assert checks - {"make lint", "make types"} <= runs
         assert "make quick" in runs
