@@ -17,7 +17,7 @@ from card.base.data_files import DATA
 from card.base.errors import ScenarioError, from_validation, nearest, unknown
 from card.base.overrides import merge_recorded
 from card.base.provenance import Source
-from card.base.schema import Count, Level, Name, NotNegative, Number, Positive, Record, Share
+from card.base.schema import Count, Level, Loss, Name, NotNegative, Number, Positive, Record, Share
 from card.base.yaml_files import read_yaml
 from card.hardware import hardware
 from card.hardware.catalogue import is_profile
@@ -144,12 +144,20 @@ class Link(Record):
     """Noise power density [dBm/Hz] (N_0)."""
     reference_loss_db: Level
     """Path loss at 1 m [dB] (g_0)."""
-    shadowing_db: Annotated[Number, Field(ge=0, le=100)]
+    shadowing_db: Loss
     """Standard deviation of log-normal shadowing [dB] (σ_X)."""
     fading: Literal["ergodic", "none", "block"]
     """How fast fading enters a round's rate."""
     fading_draws: Count = 1
     """Rayleigh draws averaged per round when fading is `block` (K)."""
+    noise_figure_db: Loss = 0
+    """Noise that a receiver adds to the thermal one [dB] (N_F)."""
+    gap_db: Loss = 0
+    """Signal-to-noise ratio that a real code needs beyond Shannon's [dB] (Γ)."""
+    spectral_efficiency_max: Annotated[Positive, Field(le=100)] | None = None
+    """Most that modulation and coding carry [bit/s/Hz] (C_max); null for no limit."""
+    overhead_share: Annotated[Number, Field(ge=0, lt=1)] = 0
+    """Share of the bandwidth and time that pilots, control and headers take (η)."""
 
 
 class ChannelState(Record):

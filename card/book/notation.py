@@ -15,10 +15,12 @@ from card.base.yaml_files import read_yaml
 
 _GREEK = {
     "Delta": "Δ",
+    "Gamma": "Γ",
     "alpha": "α",
     "beta": "β",
     "delta": "δ",
     "ell": "ℓ",
+    "eta": "η",
     "gamma": "γ",
     "kappa": "κ",
     "mu": "μ",

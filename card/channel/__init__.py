@@ -10,4 +10,5 @@ from card.channel.rates import (
     rate_bps,
     snr,
     state_rates,
+    usable_snr,
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from card.base.units import FloatArray, IntArray
 from card.channel.gains import draw_gains
-from card.channel.rates import rate_bps, snr
+from card.channel.rates import rate_bps, usable_snr
 from card.scenario import Link
 
 
@@ -58,10 +58,13 @@ def expected_growth(gain: float, link: Link, rounds: IntArray) -> FloatArray:
     from scipy.integrate import quad  # slow to load, and used in one chapter
 
     ergodic_bps, _ = _ergodic(gain, link)
-    ratio = float(snr(gain, link.uplink_power_dbm, link.noise_dbm_per_hz, link.bandwidth_hz))
+    ratio = float(usable_snr(gain, link, link.uplink_power_dbm))
+    usable_hz = link.bandwidth_hz * (1.0 - link.overhead_share)
+    most = link.spectral_efficiency_max or np.inf
 
     def time_density(x: float) -> float:
-        return float(np.exp(-x) * ergodic_bps / (link.bandwidth_hz * np.log2(1 + ratio * x)))
+        efficiency = np.minimum(np.log2(1 + ratio * x), most)
+        return float(np.exp(-x) * ergodic_bps / (usable_hz * efficiency))
 
     def of_logarithm(t: float) -> float:
         return float(np.exp(t)) * time_density(float(np.exp(t)))

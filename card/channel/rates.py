@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.arrays import backend_of, by_rows
-from card.base.units import FloatArray, dbm_to_w
+from card.base.units import FloatArray, db_to_linear, dbm_to_w
 from card.channel.gains import scenario_gain
 from card.scenario import Link, Scenario
 
@@ -38,36 +38,64 @@ def snr(
     return ratio
 
 
-def awgn_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
-    r"""Rate without fading [bit/s], :math:`W \log_2(1 + s)`.
+def awgn_rate_bps(
+    bandwidth_hz: float, snr_ratio: ArrayLike, efficiency_max: float | None = None
+) -> FloatArray:
+    r"""Rate without fading [bit/s], :math:`W \min(C, \log_2(1 + s))`.
+
+    Parameters
+    ----------
+    bandwidth_hz
+        Bandwidth W [Hz].
+    snr_ratio
+        Signal-to-noise ratio s [1], any shape.
+    efficiency_max
+        Most bits per second and hertz C; None for no limit.
 
     Examples
     --------
     >>> print(awgn_rate_bps(10e6, 3.0))  # two bits per hertz
     20000000.0
     """
-    backend = backend_of(bandwidth_hz, snr_ratio)
-    nats: FloatArray = bandwidth_hz * backend.xp.log1p(backend.floats(snr_ratio))
-    return nats / math.log(2.0)
+    backend = backend_of(bandwidth_hz, snr_ratio, efficiency_max)
+    nats = backend.xp.log1p(backend.floats(snr_ratio))
+    if efficiency_max is not None:
+        nats = backend.xp.minimum(nats, backend.floats(efficiency_max) * math.log(2.0))
+    rate: FloatArray = bandwidth_hz * nats / math.log(2.0)
+    return rate
 
 
-def ergodic_rate_bps(bandwidth_hz: float, snr_ratio: ArrayLike) -> FloatArray:
-    """Rate averaged over Rayleigh fading, W e^(1/s) E₁(1/s) / ln 2 [bit/s].
+def ergodic_rate_bps(
+    bandwidth_hz: float, snr_ratio: ArrayLike, efficiency_max: float | None = None
+) -> FloatArray:
+    """Rate averaged over Rayleigh fading [bit/s], W e^(1/s) (E₁(1/s) - E₁(2^C/s)) / ln 2.
+
+    Parameters
+    ----------
+    bandwidth_hz, snr_ratio, efficiency_max
+        As for `awgn_rate_bps`, s being the mean; without a limit C the second term is 0.
 
     Notes
     -----
-    Equation :eq:`eq-ergodic` of the book: the expectation over an exponential power gain, by parts;
-    see Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999.
+    Equations :eq:`eq-ergodic` and :eq:`eq-practical-rate` of the book: the expectation over an
+    exponential power gain, by parts; see Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4),
+    1999.
 
     Examples
     --------
     >>> print(f"{ergodic_rate_bps(10e6, 3.0):.4g}")  # fading costs a sixth of the 20 Mbit/s
     1.669e+07
+    >>> print(f"{ergodic_rate_bps(10e6, 3.0, efficiency_max=2.0):.4g}")  # at most 2 bits
+    1.41e+07
     """
-    backend = backend_of(bandwidth_hz, snr_ratio)
+    backend = backend_of(bandwidth_hz, snr_ratio, efficiency_max)
     inverse = 1.0 / backend.floats(snr_ratio)
     function = partial(_scaled_exponential_integral, backend.xp)
     (mean_nats,) = by_rows(function, [np.float64], backend, (inverse,))
+    if efficiency_max is not None:
+        beyond = inverse * backend.xp.expm1(backend.floats(efficiency_max) * math.log(2.0))
+        (rest,) = by_rows(function, [np.float64], backend, (inverse + beyond,))
+        mean_nats = mean_nats - backend.xp.exp(-beyond) * rest
     rate: FloatArray = bandwidth_hz * mean_nats / math.log(2.0)
     return rate
 
@@ -91,12 +119,32 @@ def _scaled_exponential_integral(xp: Any, x: Any) -> tuple[Any]:
 
 
 def rate_bps(gains: ArrayLike, link: Link, power_dbm: float) -> FloatArray:
-    """Rate of a round [bit/s] from gains `(..., K)` at a transmit power [dBm]; shape `(...)`."""
-    ratio = snr(gains, power_dbm, link.noise_dbm_per_hz, link.bandwidth_hz)
+    """Rate of a round [bit/s] from gains `(..., K)` at a transmit power [dBm]; shape `(...)`.
+
+    Notes
+    -----
+    Equation :eq:`eq-practical-rate` of the book.
+    """
     law = ergodic_rate_bps if link.fading == "ergodic" else awgn_rate_bps
-    rates = law(link.bandwidth_hz, ratio)
+    rates = law(link.bandwidth_hz, usable_snr(gains, link, power_dbm), link.spectral_efficiency_max)
     mean: FloatArray = backend_of(rates).xp.mean(rates, axis=-1)
-    return mean
+    return mean * (1.0 - link.overhead_share)
+
+
+def usable_snr(gain: ArrayLike, link: Link, power_dbm: float) -> FloatArray:
+    """Signal-to-noise ratio [1] that a real receiver and code leave of `snr`: s / (N_F Γ).
+
+    Parameters
+    ----------
+    gain
+        Power gain [1], any shape.
+    link
+        Noise, bandwidth, noise figure and gap.
+    power_dbm
+        Transmit power [dBm].
+    """
+    ratio = snr(gain, power_dbm, link.noise_dbm_per_hz, link.bandwidth_hz)
+    return ratio / db_to_linear(link.noise_figure_db + link.gap_db)
 
 
 def link_rates(gains: ArrayLike, link: Link) -> tuple[FloatArray, FloatArray]:

@@ -196,6 +196,10 @@ class TestNominal:
             "shadowing_db": 6,
             "fading": "ergodic",
             "fading_draws": 1,
+            "noise_figure_db": 0,
+            "gap_db": 0,
+            "spectral_efficiency_max": None,
+            "overhead_share": 0,
         }
 
     def test_training(self):

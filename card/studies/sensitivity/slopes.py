@@ -36,6 +36,10 @@ CONTINUOUS: Mapping[str, str] = {
     "link.noise_dbm_per_hz": "dBm/Hz",
     "link.reference_loss_db": "dB",
     "link.shadowing_db": "dB",
+    "link.noise_figure_db": "dB",
+    "link.gap_db": "dB",
+    "link.spectral_efficiency_max": "bit/s/Hz",
+    "link.overhead_share": "1",
     "channel_states.path_loss_exponent": "1",
     "objective.delay_weight": "1",
 }

@@ -12,6 +12,7 @@ from card.channel import (
     link_rates,
     rate_bps,
     snr,
+    usable_snr,
 )
 
 
@@ -46,6 +47,52 @@ def test_ergodic_in_the_worst_channel(ratio):
     """s (1 - s + 2 s²) / ln 2, where e^(1/s) alone would overflow; next term is 6 s³."""
     expected = ratio * (1 - ratio + 2 * ratio**2) / np.log(2)
     assert ergodic_rate_bps(1.0, ratio) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("efficiency_max", [0.01, 2.0, 7.4, 99.0])
+@pytest.mark.parametrize("ratio", [1e-3, 0.1, 1.0, 50.0, 1e4])
+def test_ergodic_with_a_limit_is_the_mean_of_what_the_limit_leaves(ratio, efficiency_max):
+    """E[min(C, log2(1 + s g))], integrated up to where the limit binds; beyond it is C."""
+    edge = min((2**efficiency_max - 1) / ratio, 700.0)  # exp(-700) is nothing
+    below, _ = integrate.quad(
+        lambda g: np.log2(1 + ratio * g) * np.exp(-g),
+        0, edge, epsabs=0, epsrel=1e-11, limit=200, points=[min(edge, 1.0), min(edge, 40.0)],
+    )  # fmt: skip
+    expected = below + efficiency_max * np.exp(-edge)
+    assert ergodic_rate_bps(1.0, ratio, efficiency_max) == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_limit_without_fading_by_hand():
+    assert awgn_rate_bps(1e7, [1, 3, 1023], 2.0) == pytest.approx([1e7, 2e7, 2e7])
+
+
+def test_noise_figure_and_gap_take_decibels_from_the_signal():
+    """27 dB, as above, less 5 dB and 3 dB."""
+    real = link(noise_figure_db=5, gap_db=3)
+    assert usable_snr(1e-10, real, 23) == pytest.approx(10**1.9, rel=1e-12)
+    weaker = link(noise_dbm_per_hz=-166)
+    gains = np.geomspace(1e-14, 1e-6, 9)[:, None]
+    for fading in ({"fading": "none"}, {"fading": "ergodic"}, {"fading": "block"}):
+        ours, theirs = (one.model_copy(update=fading) for one in (real, weaker))
+        assert rate_bps(gains, ours, 23) == pytest.approx(rate_bps(gains, theirs, 23), rel=1e-12)
+
+
+def test_overhead_takes_its_share_of_the_rate():
+    gains = np.geomspace(1e-14, 1e-6, 9)[:, None]
+    assert rate_bps(gains, link(overhead_share=0.25), 23) == pytest.approx(
+        0.75 * rate_bps(gains, link(), 23), rel=1e-14
+    )
+
+
+@pytest.mark.parametrize("fading", ["none", "ergodic", "block"])
+def test_a_link_reaches_no_more_than_its_limit(fading):
+    gains = np.geomspace(1e-14, 1, 15)[:, None]
+    limited = link(fading=fading, spectral_efficiency_max=7.4)
+    rates = rate_bps(gains, limited, 23)
+    assert rates[-1] == pytest.approx(7.4e7, rel=1e-6)
+    assert (
+        rates <= np.minimum(rate_bps(gains, link(fading=fading), 23), 7.4e7) * (1 + 1e-12)
+    ).all()
 
 
 def test_ergodic_in_the_best_channel():
