@@ -52,7 +52,7 @@ def profile(
             chosen = load(scenario, settings)
             found = _measured(chosen, accelerator, quick, listed_as, clocks)
         if output:
-            save(output, found.model_dump_json(indent=1))
+            save("--output", output, found.model_dump_json(indent=1) + "\n")
         summary = against_datasheet(found)
     if as_json:
         print_json(summary if compare else found.model_dump(mode="json"))

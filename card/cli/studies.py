@@ -56,7 +56,7 @@ def new(
             raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
         if path.exists():
             raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
-        save(str(path), new_study(path.stem, base))
+        save("name", str(path), new_study(path.stem, base) + "\n")
     typer.echo(path)
 
 
@@ -77,7 +77,7 @@ def compare(
         scenarios = load_study(first).scenario, load_study(second).scenario
         found = compare_scenarios(*scenarios, rounds, seed)
         if html:
-            save(html, comparison_page(found, names))
+            save("--html", html, comparison_page(found, names) + "\n")
     if as_json:
         print_json(found.as_dict())
         return

@@ -110,7 +110,7 @@ def serve(
             with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
                 try:
                     server.run(address, credentials)
-                except DevicesMissingError as error:
+                except (DevicesMissingError, checkpoint.CheckpointError) as error:
                     raise _failure(error) from None
     job.llm.save(folder / "adapters")
     typer.echo(folder / "adapters")
