@@ -12,6 +12,7 @@ from card.cli.terminal import (
     AsJson,
     Name,
     Settings,
+    check_place,
     load,
     print_json,
     print_table,
@@ -46,6 +47,7 @@ def profile(
 ) -> None:
     """Measure what training the parts of the scenario's LLM takes on this machine."""
     with refusals():
+        check_place("--output", output)
         if compare:
             found = load_profile("compare", compare)
         else:

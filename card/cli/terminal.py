@@ -19,6 +19,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from card.base.errors import ScenarioError
+from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
 from card.scenario import Scenario, load_scenario
@@ -116,6 +117,17 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value))
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def column(name: str, unit: str, values: Sequence[float]) -> list[str]:
+    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them."""
+    scale, prefixed = engineering(values, unit)
+    return [f"{name} [{prefixed}]", *(digits(value / scale) for value in values)]
+
+
+def digits(value: float) -> str:
+    """A number with five significant digits, for a table."""
+    return f"{float(f'{value:.5g}'):,.10g}"
 
 
 def percent(value: float | None) -> str:
