@@ -18,6 +18,10 @@ class ScenarioError(ValueError):
     """A scenario, study or command-line value that the model refuses, with the remedy."""
 
 
+class MissingExtraError(ScenarioError, ImportError):
+    """An optional part of the package that is not installed, with the command that installs it."""
+
+
 @contextmanager
 def extra(name: str, what: str) -> Iterator[None]:
     """Context of imports that an optional part of the package brings.
@@ -31,13 +35,15 @@ def extra(name: str, what: str) -> Iterator[None]:
 
     Raises
     ------
-    ScenarioError
+    MissingExtraError
         If one is not installed, with the command that installs it.
     """
     try:
         yield
+    except MissingExtraError:
+        raise
     except ImportError as error:
-        raise ScenarioError(
+        raise MissingExtraError(
             f"{what} needs {(error.name or str(error)).partition('.')[0]}, which is not installed; "
             f"pip install 'card[{name}]'."
         ) from error

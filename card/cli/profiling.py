@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, extra, unknown
 from card.cli.terminal import (
     AsJson,
     Name,
@@ -70,11 +70,9 @@ def _measured(
         raise ScenarioError("--clocks sweeps a GPU's clocks; add --accelerator cuda.")
     if listed_as is not None and listed_as not in catalogue():
         raise unknown("hardware", listed_as, catalogue())
-    try:
-        from card.profiling import energy  # both need torch, which is in the `lab` extra
+    with extra("lab", "card profile"):
+        from card.profiling import energy
         from card.profiling import measure as lab
-    except ImportError as error:
-        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
     run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
     work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
     law = energy.sweep_clocks(work()) if clocks else None

@@ -155,10 +155,11 @@ def book(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
-    from card.book.build import build_book  # loads pandas and the book's tools
-
     card = context.find_root().command
-    _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
+    with refusals(), extra("book", "card book"):
+        from card.book.build import build_book  # loads pandas and the book's tools
+
+        _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
 
 
 @app.command()
@@ -167,10 +168,11 @@ def pdf(
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
 ) -> None:
     """Print the book of a study as one PDF, from its last build if there is one; print its path."""
-    from card.book.pdf import build_pdf  # loads the book's tools
-
     card = context.find_root().command
-    _print_path(lambda: build_pdf(study, commands=card, echo=progress))
+    with refusals(), extra("book", "card pdf"):
+        from card.book.pdf import build_pdf  # loads the book's tools
+
+        _print_path(lambda: build_pdf(study, commands=card, echo=progress))
 
 
 @app.command()
@@ -199,12 +201,11 @@ def _print_path(build: Callable[[], Path]) -> None:
     """Print the path of what is built; a failure ends with one readable message."""
     from card.book.build import BookError  # loads pandas
 
-    with refusals():
-        try:
-            path = build()
-        except BookError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
+    try:
+        path = build()
+    except BookError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
     typer.echo(path)
 
 

@@ -11,12 +11,12 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, nearest
+from card.base.errors import ScenarioError, extra, nearest
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
 from card.studies.sweep_grid import Arrays, Block, Grid
@@ -225,8 +225,6 @@ def _fingerprint(grid: Grid) -> str:
 
 
 def _need_libraries() -> None:
-    for name in ("dask", "filelock", "netCDF4", "zarr"):
-        if find_spec(name) is None:
-            raise ScenarioError(
-                f"output needs {name}, which is not installed; pip install 'card[sweep]'."
-            )
+    with extra("sweep", "output"):
+        for name in ("dask", "filelock", "netCDF4", "zarr"):
+            import_module(name)
