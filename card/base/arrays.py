@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, extra, unknown
 
 _CHUNK = 1 << 15
 _THREADS = 16
@@ -232,10 +232,8 @@ def check_library(name: str) -> Backend:
         return NUMPY
     if library != "torch":
         raise unknown("library", name, LIBRARIES)
-    try:
-        import torch  # part of the `lab` extra
-    except ImportError as error:
-        raise ScenarioError("library: torch is not installed; pip install 'card[lab]'.") from error
+    with extra("lab", f"library = {name!r}"):
+        import torch
     from array_api_compat import torch as xp
 
     try:

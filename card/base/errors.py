@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,37 @@ Schema = dict[str, Any]
 
 class ScenarioError(ValueError):
     """A scenario, study or command-line value that the model refuses, with the remedy."""
+
+
+class MissingExtraError(ScenarioError, ImportError):
+    """An optional part of the package that is not installed, with the command that installs it."""
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Context of imports that an optional part of the package brings.
+
+    Parameters
+    ----------
+    name
+        The extra of `pip install 'card[name]'` that has them.
+    what
+        What needs them, as the user calls it.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not installed, with the command that installs it.
+    """
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs {(error.name or str(error)).partition('.')[0]}, which is not installed; "
+            f"pip install 'card[{name}]'."
+        ) from error
 
 
 def nearest(word: str, known: Iterable[str], around: str = "") -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import floor, isfinite, log10
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,6 +15,35 @@ IntArray = NDArray[np.int64]
 
 BITS_PER_BYTE = 8
 BYTES_PER_GB = 1e9
+
+
+_PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_PREFIXED = {"Hz": 12, "W": 12, "J": 12, "bit/s": 12, "FLOP/s": 12, "s": 0}
+"""Units that take a prefix, and the largest power of ten of theirs: no kiloseconds."""
+
+
+def engineering(values: Iterable[float], unit: str) -> tuple[float, str]:
+    """Scale [1] and name of the unit in which values in an SI unit are easy to read.
+
+    Parameters
+    ----------
+    values
+        Any number of values, which share the scale that suits their geometric mean.
+    unit
+        Their unit; one that takes no prefix is left as it is.
+
+    Examples
+    --------
+    >>> engineering([5e6, 20e6], "Hz")
+    (1000000.0, 'MHz')
+    """
+    sizes = [log10(abs(value)) for value in values if value and isfinite(value)]
+    if unit not in _PREFIXED or not sizes:
+        return 1.0, unit
+    # what rounding takes from an exact power must not cost it its prefix
+    power = 3 * floor((sum(sizes) / len(sizes) + 1e-9) / 3)
+    power = min(max(power, min(_PREFIXES)), _PREFIXED[unit])
+    return 10.0**power, _PREFIXES[power] + unit
 
 
 def db_to_linear(value_db: ArrayLike) -> FloatArray:

@@ -249,7 +249,7 @@ def _execute(notebook: Path, place: Place, parameters: dict[str, Any]) -> str | 
 
     target = place.source / "notebooks" / notebook.name
     log = place.logs / f"{notebook.stem}.log"
-    with log.open("w") as chatter:
+    with log.open("w", encoding="utf-8") as chatter:
         os.dup2(chatter.fileno(), 2)
     os.environ.update(_KERNEL_ENVIRONMENT, CARD_RESULTS=str(place.results))
     try:

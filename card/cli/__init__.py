@@ -6,10 +6,12 @@ from card.cli import model, studies
 from card.cli import profiling as lab
 from card.cli import training as runtime
 from card.cli.studies import study_schema
+from card.cli.terminal import Commands
 
 __all__ = ["app", "study_schema"]
 
 app = typer.Typer(
+    cls=Commands,
     help="Cut layer and computing resource decision for split fine-tuning of LLMs at the edge.",
     no_args_is_help=True,
     add_completion=False,

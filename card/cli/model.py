@@ -137,7 +137,7 @@ def simulate(
         return
     rows = [
         [policy, *(f"{value:.2f}" for value in mean.values())]
-        + [interval(**item) for item in saved.get(policy, {}).values()]
+        + [interval(**saved[policy][part]) if policy in saved else "–" for part in _SAVED]
         for policy, mean in averages.items()
     ]
     head = (
@@ -149,6 +149,9 @@ def simulate(
         "energy saved",
     )
     print_table(results.attrs["title"], head, rows)
+
+
+_SAVED = ("delay", "energy")
 
 
 @app.command()

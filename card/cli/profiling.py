@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, extra, unknown
 from card.cli.terminal import (
     AsJson,
     Name,
     Settings,
+    check_place,
     load,
     print_json,
     print_table,
@@ -46,13 +47,14 @@ def profile(
 ) -> None:
     """Measure what training the parts of the scenario's LLM takes on this machine."""
     with refusals():
+        check_place("--output", output)
         if compare:
             found = load_profile("compare", compare)
         else:
             chosen = load(scenario, settings)
             found = _measured(chosen, accelerator, quick, listed_as, clocks)
         if output:
-            save(output, found.model_dump_json(indent=1))
+            save("--output", output, found.model_dump_json(indent=1) + "\n")
         summary = against_datasheet(found)
     if as_json:
         print_json(summary if compare else found.model_dump(mode="json"))
@@ -68,11 +70,9 @@ def _measured(
         raise ScenarioError("--clocks sweeps a GPU's clocks; add --accelerator cuda.")
     if listed_as is not None and listed_as not in catalogue():
         raise unknown("hardware", listed_as, catalogue())
-    try:
-        from card.profiling import energy  # both need torch, which is in the `lab` extra
+    with extra("lab", "card profile"):
+        from card.profiling import energy
         from card.profiling import measure as lab
-    except ImportError as error:
-        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
     run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
     work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
     law = energy.sweep_clocks(work()) if clocks else None

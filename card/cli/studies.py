@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,19 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from card.base.arrays import LIBRARIES
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, extra
 from card.base.yaml_files import parse_value
 from card.cli.terminal import (
     AsJson,
     Name,
     Settings,
+    check_place,
+    column,
     load,
     print_json,
     print_table,
     progress,
     refusals,
     save,
-    text,
 )
 from card.scenario import Scenario, scenario_names, study_names
 from card.studies.comparison import QUANTITIES, Comparison
@@ -31,6 +33,8 @@ from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit
 from card.studies.study_file import Study, Sweep, load_study, new_study
 from card.studies.sweep import sweep as run_sweep
+from card.studies.sweep_axes import axes
+from card.studies.sweep_grid import Grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,7 +45,8 @@ app = typer.Typer()
 Rounds = Annotated[int | None, typer.Option(help="Rounds per device and state.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the draws.")]
 _SHOWN = 40
-"""Points of a sweep that a terminal shows."""
+"""Rows of a sweep that a terminal shows."""
+_PICTURES = (".svg", ".png", ".pdf")
 
 
 @app.command()
@@ -56,7 +61,7 @@ def new(
             raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
         if path.exists():
             raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
-        save(str(path), new_study(path.stem, base))
+        save("name", str(path), new_study(path.stem, base) + "\n")
     typer.echo(path)
 
 
@@ -73,11 +78,12 @@ def compare(
     from card.book.comparison_page import comparison_page  # brings the tools of the book's pages
 
     with refusals():
+        check_place("--html", html)
         names = (Path(first).stem, Path(second).stem)
         scenarios = load_study(first).scenario, load_study(second).scenario
         found = compare_scenarios(*scenarios, rounds, seed)
         if html:
-            save(html, comparison_page(found, names))
+            save("--html", html, comparison_page(found, names) + "\n")
     if as_json:
         print_json(found.as_dict())
         return
@@ -116,6 +122,9 @@ def sweep(
         asked = load_study(study)
         plan = _plan(asked, over, policies)
         chosen = load(study, settings) if settings else asked.scenario
+        if figure:
+            Grid.checked(chosen, plan.over, plan.policies)
+            _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
         with _cluster(dask) as client:
             grid = run_sweep(
                 chosen,
@@ -129,13 +138,12 @@ def sweep(
             )
         if figure:
             _draw(grid, list(plan.over), figure)
-    rows = _rows(grid, list(plan.over))
+        rows = list(_rows(grid, list(plan.over)))
     if as_json:
-        print_json({"title": chosen.title, "points": list(rows)})
-    elif grid.delay_s.size // grid.sizes["state"] // grid.sizes["device"] <= _SHOWN:
-        head = (*plan.over, "policy", "delay [s]", "server [J]", "device [J]")
-        print_table(chosen.title, head, ([_cell(v) for v in row.values()] for row in rows))
-    if output and not as_json:
+        print_json({"title": chosen.title, "points": rows})
+        return
+    _print_points(chosen.title, grid, rows)
+    if output:
         typer.echo(output)
 
 
@@ -147,10 +155,11 @@ def book(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
-    from card.book.build import build_book  # loads pandas and the book's tools
-
     card = context.find_root().command
-    _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
+    with refusals(), extra("book", "card book"):
+        from card.book.build import build_book  # loads pandas and the book's tools
+
+        _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
 
 
 @app.command()
@@ -159,10 +168,11 @@ def pdf(
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
 ) -> None:
     """Print the book of a study as one PDF, from its last build if there is one; print its path."""
-    from card.book.pdf import build_pdf  # loads the book's tools
-
     card = context.find_root().command
-    _print_path(lambda: build_pdf(study, commands=card, echo=progress))
+    with refusals(), extra("book", "card pdf"):
+        from card.book.pdf import build_pdf  # loads the book's tools
+
+        _print_path(lambda: build_pdf(study, commands=card, echo=progress))
 
 
 @app.command()
@@ -191,12 +201,11 @@ def _print_path(build: Callable[[], Path]) -> None:
     """Print the path of what is built; a failure ends with one readable message."""
     from card.book.build import BookError  # loads pandas
 
-    with refusals():
-        try:
-            path = build()
-        except BookError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
+    try:
+        path = build()
+    except BookError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
     typer.echo(path)
 
 
@@ -232,12 +241,8 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
     if address is None:
         yield None
         return
-    try:
+    with extra("sweep", "--dask"):
         from distributed import Client
-    except ImportError:
-        raise ScenarioError(
-            "--dask: dask is not installed; install it with pip install 'card[sweep]'."
-        ) from None
     try:
         # not the default of the process, which would keep a client that never reached anyone
         client = Client(address, timeout=5, set_as_default=False)
@@ -250,24 +255,54 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
         yield client
 
 
-def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
-    try:
-        from matplotlib import rc_context
-
-        from card.figures.style import use_style
-        from card.figures.sweeps import along
-    except ImportError:
+def _check_figure(file: str, sizes: dict[str, int]) -> None:
+    """Refuse a figure that could not be drawn or kept, before anything is computed."""
+    if Path(file).suffix not in _PICTURES:
         raise ScenarioError(
-            "--figure: matplotlib is not installed; install it with pip install 'card[book]'."
-        ) from None
+            f"--figure {file!r} cannot be written; end it in {', '.join(_PICTURES)}."
+        )
+    check_place("--figure", file)
+    with extra("book", "--figure"):
+        from card.figures.sweeps import check_drawable
+    check_drawable(sizes, *_drawn(sizes))
+
+
+def _drawn(paths: Iterable[str]) -> list[str]:
+    """The first two paths, which a figure shows."""
+    return list(paths)[:2]
+
+
+def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
+    from matplotlib import rc_context
+
+    from card.figures.style import use_style
+    from card.figures.sweeps import along
+
+    drawn = BytesIO()
     with rc_context():
         use_style()
-        try:
-            along(grid, *paths[:2]).savefig(file, bbox_inches="tight")
-        except (OSError, ValueError) as error:
-            if isinstance(error, ScenarioError):
-                raise
-            raise ScenarioError(f"--figure {file!r} cannot be written: {error}.") from None
+        kind = Path(file).suffix[1:]
+        along(grid, *_drawn(paths)).savefig(drawn, format=kind, bbox_inches="tight")
+    save("--figure", file, drawn.getvalue())
+
+
+def _print_points(title: str, grid: xr.Dataset, rows: list[dict[str, Any]]) -> None:
+    """Every point and policy as a row, where a terminal can show as many."""
+    if len(rows) > _SHOWN:
+        progress(f"{len(rows):,} rows are not shown; --json or --output keeps them all.")
+        return
+    found = list(axes(grid).values())
+    labels = product(*(axis.labels for axis in found), grid.policy.values.tolist())
+    heads = [*(axis.title for axis in found), "policy"]
+    words = [list(cells) for cells in zip(heads, *labels, strict=True)]
+    named = (
+        ("delay", "delay_s", "s"),
+        ("server", "energy_j", "J"),
+        ("device", "device_energy_j", "J"),
+    )
+    numbers = [column(name, unit, [row[key] for row in rows]) for name, key, unit in named]
+    head, *body = map(list, zip(*words, *numbers, strict=True))
+    print_table(title, head, body)
 
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
@@ -280,10 +315,6 @@ def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
     points = product(*(grid[dim].values.tolist() for dim in dims))
     for point, *values in zip(points, *columns.values(), strict=True):
         yield {**dict(zip(dims, point, strict=True)), **dict(zip(columns, values, strict=True))}
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else text(value)
 
 
 def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
 
 from card.base.errors import ScenarioError
+from card.base.units import engineering
+from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
 from card.scenario import Scenario, load_scenario
 
@@ -30,6 +34,17 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
+class Commands(TyperGroup):
+    """The commands, which print on whatever the standard streams can encode."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run a command; what a stream's encoding lacks is replaced."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*arguments, **options)
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Bad input ends with one readable message and exit code 2; a warning is one line."""
@@ -37,8 +52,8 @@ def refusals() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         try:
             yield
-        except ScenarioError as error:
-            typer.echo(f"Error: {error}", err=True)
+        except (ScenarioError, OSError, MemoryError) as error:
+            typer.echo(f"Error: {_said(error)}", err=True)
             raise typer.Exit(2) from None
     for text in dict.fromkeys(str(item.message) for item in caught):
         typer.echo(f"Warning: {text}", err=True)
@@ -57,12 +72,39 @@ def load(name: str, settings: Sequence[str] | None) -> Scenario:
     return load_scenario(name, **overrides)
 
 
-def save(file: str, content: str) -> None:
-    """Write a text to a file that the user named."""
+def _said(error: Exception) -> str:
+    """What a refusal prints: the model's own words, or those of the system with a remedy."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; ask for fewer rounds, points or devices."
+    if isinstance(error, OSError):
+        place = f"{error.filename} cannot be used: " if error.filename else ""
+        return f"{place}{error.strerror or error}; free it, or name another."
+    return str(error)
+
+
+def save(option: str, file: str, content: str | bytes) -> None:
+    """Write what an option names, whole or not at all."""
+    with writing(option, file):
+        write_whole(file, content)
+
+
+def check_place(option: str, file: str | None) -> None:
+    """Refuse what an option names if it could not be written, before anything is computed."""
+    if file is not None:
+        with writing(option, file):
+            check_writable(file)
+
+
+@contextmanager
+def writing(option: str, file: str) -> Iterator[None]:
+    """Context in which what an option names is written; a failure names option, file and reason."""
     try:
-        Path(file).write_text(content + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"output = {file!r} cannot be written: {error.strerror}.") from error
+        yield
+    except (OSError, ValueError) as error:  # a name with a zero byte is a wrong value
+        reason = getattr(error, "strerror", None) or error
+        raise ScenarioError(
+            f"{option} = {file!r} cannot be written: {reason}; name a file in a folder that can be."
+        ) from None
 
 
 def progress(line: str) -> None:
@@ -75,6 +117,17 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value))
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def column(name: str, unit: str, values: Sequence[float]) -> list[str]:
+    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them."""
+    scale, prefixed = engineering(values, unit)
+    return [f"{name} [{prefixed}]", *(digits(value / scale) for value in values)]
+
+
+def digits(value: float) -> str:
+    """A number with five significant digits, for a table."""
+    return f"{float(f'{value:.5g}'):,.10g}"
 
 
 def percent(value: float | None) -> str:
@@ -99,18 +152,35 @@ def _known(node: Any) -> Any:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document."""
+    """Print one JSON document; an encoding without all letters gets JSON's own escapes."""
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
     sys.stdout.write(
-        json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=plain) + "\n"
     )
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; its first column is text, the others are numbers."""
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
-    for position, name in enumerate(head):
-        first = position == 0
-        table.add_column(escape(name), justify="left" if first else "right", no_wrap=first)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+    """Print a table; columns of numbers alone stand right.
+
+    On a terminal cells are folded to its width. Elsewhere, and where a terminal is too narrow for
+    the columns, each row is one whole line.
+    """
+    body = [[" ".join(cell.split()) for cell in row] for row in rows]
+    table = Table(header_style="bold")
+    for name, *cells in zip(head, *body, strict=True):
+        numbers = all(map(_NUMBER.match, cells))
+        table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+    for row in body:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
+    if not console.is_terminal or console.width < _COLUMN * len(head):
+        console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)
+    console.print(table, crop=False)
+
+
+_NUMBER = re.compile(r"[-−–+]?\d|–?$")
+_COLUMN = 12
+"""Letters that a column needs on a terminal, on the average."""
+_WIDE = 10**6
+"""More letters than any line of a table has."""

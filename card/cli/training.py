@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, extra
 from card.cli.terminal import Name, Settings, load, progress, refusals
 
 app = typer.Typer()
@@ -110,7 +110,7 @@ def serve(
             with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
                 try:
                     server.run(address, credentials)
-                except DevicesMissingError as error:
+                except (DevicesMissingError, checkpoint.CheckpointError) as error:
                     raise _failure(error) from None
     job.llm.save(folder / "adapters")
     typer.echo(folder / "adapters")
@@ -151,13 +151,12 @@ def join(
 def _lab(threads: int | None = None) -> Iterator[None]:
     """Where the `lab` extra is needed; Ctrl-C ends without a traceback."""
     try:
-        if threads:
-            import torch
+        with extra("lab", "this command"):
+            if threads:
+                import torch
 
-            torch.set_num_threads(threads)
-        yield
-    except ImportError as error:
-        raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
+                torch.set_num_threads(threads)
+            yield
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on after the last completed round", err=True)
         raise typer.Exit(130) from None

@@ -79,7 +79,7 @@ def _gpu_clock_hz(busy: Callable[[], object]) -> Reading:
         busy()
     try:
         command = [*query, "--format=csv,noheader,nounits"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        shown = subprocess.run(command, capture_output=True, check=True, timeout=30)
         return Reading(value=1e6 * float(shown.stdout), reason="nvidia-smi, clocks.sm, under load")
     except (OSError, subprocess.SubprocessError, ValueError):
         return Reading(reason="nvidia-smi shows no clock for this GPU")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from card.base.whole_files import write_whole
 from card.llm import architecture, public_config
 from card.profiling.counters import count, tensors_in
 from card.profiling.llm_under_test import Parts
@@ -80,4 +80,4 @@ if __name__ == "__main__":
         "scenario": SCENARIO,
         "llms": counted(),
     }
-    Path(sys.argv[1]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_whole(sys.argv[1], json.dumps(record, indent=1) + "\n")

@@ -75,12 +75,12 @@ def sweep(
     if output is None:
         blocks = list(enumerate(grid.blocks()))
         return grid.dataset(_filled(grid, _computed(grid, blocks, client)))
-    store = Store(output, grid)
-    if not store.complete:
-        for number, block, arrays in _computed(grid, list(store.missing()), client):
-            store.write(number, block, arrays)
-        store.finish()
-    return store.open()
+    with Store(output, grid) as store:
+        if not store.complete:
+            for number, block, arrays in _computed(grid, list(store.missing()), client):
+                store.write(number, block, arrays)
+            store.finish()
+        return store.open()
 
 
 def _filled(grid: Grid, results: Iterable[tuple[int, Block, Arrays]]) -> Arrays:

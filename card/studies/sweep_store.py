@@ -10,21 +10,29 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, nearest
+from card.base.errors import ScenarioError, extra, nearest
+from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
 from card.studies.sweep_grid import Arrays, Block, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
+    from filelock import BaseFileLock
 
 SUFFIXES = (".nc", ".zarr")
 """Kinds of output, netCDF-4 or a Zarr store (a folder)."""
 
+_LOCK = "lock"
+_REMEDIES = {
+    "read": "it is damaged or no sweep: remove it and {partial}, or name another output.",
+    "written": "what is finished stays in {partial}, and the same command goes on.",
+}
 _PACKAGE = Path(__file__).parents[1]
 _MODEL = ("base/*.py", "hardware/*.py", "llm/*.py", "channel/*.py", "solver/*.py", "[!_]*.py")
 """The code that means come from: the rooms of the model, and the modules beside them."""
@@ -46,8 +54,12 @@ class Store:
     Raises
     ------
     ScenarioError
-        If the output has another ending, or if it, or a half-done sweep beside it, is of another
-        sweep or of another version of the code.
+        If the output has another ending or cannot be written, if it, or a half-done sweep beside
+        it, is damaged or of another sweep or version of the code, or if another process writes it.
+
+    Notes
+    -----
+    Until it is closed, as by `with`, no other process can write the same output.
     """
 
     def __init__(self, output: str | Path, grid: Grid) -> None:
@@ -60,17 +72,74 @@ class Store:
         if not self.output.parent.is_dir():
             raise ScenarioError(f"output = {str(output)!r}: there is no folder for it; make one.")
         _need_libraries()
+        with self._told("written"):
+            if not self.complete:
+                check_writable(self.output)
         self.partial = self.output.with_name(self.output.name + ".partial")
         self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
         self.fingerprint = _fingerprint(grid)
+        self._lock = self._locked()
+        try:
+            if self.complete:
+                with self.open() as found:
+                    self._check(found.attrs.get("fingerprint"), self.output)
+                shutil.rmtree(self.partial, ignore_errors=True)
+            elif (self.partial / "fingerprint").exists():
+                with self._told("read"):
+                    kept = (self.partial / "fingerprint").read_text("utf-8")
+                self._check(kept, self.partial)
+            else:
+                with self._told("written"):
+                    self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let other processes write the output."""
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes write the output."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _locked(self) -> BaseFileLock | None:
+        """What only one process holds at a time; none where nothing is to be written."""
         if self.complete:
-            with self.open() as found:
-                self._check(found.attrs.get("fingerprint"), self.output)
-            shutil.rmtree(self.partial, ignore_errors=True)
-        elif (self.partial / "fingerprint").is_file():
-            self._check((self.partial / "fingerprint").read_text("utf-8"), self.partial)
-        else:
-            self._start()
+            return None
+        from filelock import FileLock, Timeout  # part of the `sweep` extra
+
+        with self._told("written"):
+            self.partial.mkdir(exist_ok=True)
+            lock = FileLock(self.partial / _LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise ScenarioError(
+                    f"output = {str(self.output)!r} is being written by another sweep; wait for it,"
+                    " or name another output."
+                ) from None
+        return lock
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """Context of work on files, whose failures are told in one line with a remedy."""
+        try:
+            yield
+        except ScenarioError:
+            raise
+        except Exception as error:
+            # the libraries that read and write sweeps raise errors of many kinds
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise ScenarioError(
+                f"output = {str(self.output)!r} cannot be {done} ({reason:.200}); "
+                + _REMEDIES[done].format(partial=f"{self.output}.partial", output=self.output)
+            ) from error
 
     @property
     def complete(self) -> bool:
@@ -79,20 +148,26 @@ class Store:
 
     def missing(self) -> Iterator[tuple[int, Block]]:
         """Number and place of each block that is not finished."""
-        done = {int(mark.name) for mark in self.marks.iterdir()}
+        with self._told("read"):
+            done = {int(mark.name) for mark in self.marks.iterdir()}
         return ((n, block) for n, block in enumerate(self.grid.blocks()) if n not in done)
 
     def write(self, number: int, block: Block, arrays: Arrays) -> None:
         """Keep a block's means, and then note that they are kept."""
         import zarr  # part of the `sweep` extra
 
-        group: Any = zarr.open_group(self.data, mode="r+")
-        for name, values in arrays.items():
-            group[name][(*block, ...)] = values
-        (self.marks / str(number)).touch()
+        with self._told("written"):
+            group: Any = zarr.open_group(self.data, mode="r+")
+            for name, values in arrays.items():
+                group[name][(*block, ...)] = values
+            (self.marks / str(number)).touch()
 
     def finish(self) -> None:
         """Turn the finished blocks into the output, a block at a time."""
+        with self._told("written"):
+            self._finish()
+
+    def _finish(self) -> None:
         import dask
         import xarray as xr
 
@@ -113,7 +188,8 @@ class Store:
         import xarray as xr
 
         engine = "zarr" if self.output.suffix == ".zarr" else "netcdf4"
-        return xr.open_dataset(self.output, engine=engine, chunks={})
+        with self._told("read"):
+            return xr.open_dataset(self.output, engine=engine, chunks={})
 
     def _check(self, fingerprint: str | None, place: Path) -> None:
         if fingerprint != self.fingerprint:
@@ -126,8 +202,9 @@ class Store:
         """Lay out an empty store; its fingerprint is written last, and so says that it is whole."""
         import dask.array as da
 
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.marks.mkdir(parents=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.marks, ignore_errors=True)
+        self.marks.mkdir()
         scenario = self.grid.scenario
         inner = (len(self.grid.policies), len(scenario.channel_states), len(scenario.devices))
         empty = da.empty((*self.grid.shape, *inner), chunks=(*self.grid.block_shape, *inner))
@@ -135,7 +212,7 @@ class Store:
         template.attrs["fingerprint"] = self.fingerprint
         # version 2, since version 3 has no settled form of words yet
         template.to_zarr(self.data, compute=False, zarr_format=2)
-        (self.partial / "fingerprint").write_text(self.fingerprint, "utf-8")
+        write_whole(self.partial / "fingerprint", self.fingerprint)
 
 
 def _fingerprint(grid: Grid) -> str:
@@ -148,8 +225,6 @@ def _fingerprint(grid: Grid) -> str:
 
 
 def _need_libraries() -> None:
-    for name in ("dask", "netCDF4", "zarr"):
-        if find_spec(name) is None:
-            raise ScenarioError(
-                f"output: {name} is not installed; install it with pip install 'card[sweep]'."
-            )
+    with extra("sweep", "output"):
+        for name in ("dask", "filelock", "netCDF4", "zarr"):
+            import_module(name)

@@ -94,16 +94,14 @@ def save(
         for leftover in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(leftover)
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
-        for name, data in contents.items():
-            with (unfinished / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(unfinished)
-        for other in _rounds(folder):
-            if other >= round:
-                _remove(folder / _name(other))
-        unfinished.rename(target)
+        try:
+            _fill(unfinished, contents)
+            for other in _rounds(folder):
+                if other >= round:
+                    _remove(folder / _name(other))
+            unfinished.rename(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         _sync(folder)
         for other in _rounds(folder)[:-_KEPT]:
             _remove(folder / _name(other))
@@ -187,6 +185,16 @@ def _remedy(path: Path) -> str:
             if whole != path and _read(whole):
                 return f"resume from {whole.name} with --resume {whole.name}"
     return "no whole checkpoint is left, so start anew"
+
+
+def _fill(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that outlast a power cut."""
+    for name, data in contents.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync(folder)
 
 
 def _bytes(path: Path, name: str) -> bytes:

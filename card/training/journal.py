@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from card.base.whole_files import write_whole
+
 Report = Callable[[str, Mapping[str, Any]], None]
 """Takes the name of what happened, and its particulars, as `Journal.write` does."""
 
@@ -28,9 +30,7 @@ class Journal:
     def __init__(self, path: Path, done: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [event for event in read_journal(path) if event.get("round", 0) <= done]
-        fresh = path.with_suffix(".new")
-        fresh.write_text("".join(map(_line, kept)), encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, "".join(map(_line, kept)))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, event: str, fields: Mapping[str, Any]) -> None:

@@ -1,11 +1,24 @@
 """Fixtures that several modules ask for by name."""
 
+import resource
+import signal
 import threading
 import time
 
 import pytest
 
 _PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def little_room():
+    """A process that may write no more than 256 bytes into a file, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel
 
-from card.base.errors import ScenarioError
+from card.base.errors import extra
 from card.costs import System
 from card.policies import POLICIES
 from card.scenario import Scenario
@@ -89,10 +89,8 @@ def gradients(scenario: Scenario, rounds: int | None = None, seed: int | None = 
     At an end of a parameter's range the slope is the one into the range. A lowest clock at the
     highest one is a kink without a slope.
     """
-    try:
-        import torch  # part of the `lab` extra
-    except ImportError as error:
-        raise ScenarioError("gradients need torch; pip install 'card[lab]'.") from error
+    with extra("lab", "gradients"):
+        import torch
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
     generics, paths, point = zip(

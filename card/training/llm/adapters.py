@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, NoReturn
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
@@ -269,8 +272,16 @@ class AdaptedLlm:
             weight.copy_(tensors[name])
 
     def save(self, folder: Path) -> None:
-        """Write all adapters as peft does, for `PeftModel.from_pretrained`."""
-        self._peft.save_pretrained(str(folder), save_embedding_layers=False)
+        """Write all adapters as peft does, for `PeftModel.from_pretrained`, whole or not at all."""
+        fresh = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        try:
+            self._peft.save_pretrained(str(fresh / "adapters"), save_embedding_layers=False)
+            shutil.rmtree(folder, ignore_errors=True)
+            (fresh / "adapters").rename(folder)
+        except SafetensorError as error:
+            raise ScenarioError(f"{folder} cannot be written: {error}.") from None
+        finally:
+            shutil.rmtree(fresh)
 
     def fingerprint(self) -> str:
         """SHA-256 over the configuration and all frozen weights; equal if the LLM is the same."""

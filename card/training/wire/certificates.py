@@ -7,9 +7,8 @@ Its own key is never written, so nobody can add a device to a folder later, thie
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from card.base.errors import ScenarioError
+from card.base.whole_files import write_whole
 
 _AUTHORITY = "ca"
 _SERVER = "server"
@@ -56,7 +56,7 @@ def make_certificates(
     Raises
     ------
     ScenarioError
-        If the folder has files, or a name or `days` cannot be used.
+        If the folder has files or cannot be written, or a name or `days` cannot be used.
     """
     folder = Path(folder)
     if not 1 <= days <= _MAX_DAYS:
@@ -80,10 +80,13 @@ def make_certificates(
         )
     key = ec.generate_private_key(ec.SECP256R1())
     authority = _Authority(key, _name("card test bed"), days)
-    _write(folder / f"{_AUTHORITY}.pem", authority.own())
-    authority.sign(folder, _SERVER, _name(_SERVER), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+    files = {f"{_AUTHORITY}.pem": authority.own()}
+    files |= authority.signed(
+        _SERVER, _name(_SERVER), ExtendedKeyUsageOID.SERVER_AUTH, alternatives
+    )
     for name, subject in zip(devices, subjects, strict=True):
-        authority.sign(folder, name, subject, ExtendedKeyUsageOID.CLIENT_AUTH)
+        files |= authority.signed(name, subject, ExtendedKeyUsageOID.CLIENT_AUTH)
+    _write_all(folder, files)
     return folder
 
 
@@ -132,15 +135,14 @@ class _Authority:
         builder = builder.add_extension(_usage(signs_certificates=True), True)
         return self._signed(builder)
 
-    def sign(
+    def signed(
         self,
-        folder: Path,
         stem: str,
         subject: x509.Name,
         purpose: x509.ObjectIdentifier,
         alternatives: x509.SubjectAlternativeName | None = None,
-    ) -> None:
-        """Write key and certificate of a holder."""
+    ) -> dict[str, bytes]:
+        """Key and certificate of a holder, by the names of their files."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(subject, key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
@@ -153,8 +155,7 @@ class _Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        _write(folder / f"{stem}.key", secret, mode=0o600)
-        _write(folder / f"{stem}.pem", self._signed(builder))
+        return {f"{stem}.key": secret, f"{stem}.pem": self._signed(builder)}
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey
@@ -219,10 +220,17 @@ def _server_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    # created with its mode: a key is at no time open to others
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files or none: a folder with some of them could not be used, nor filled again."""
+    try:
+        for name, content in files.items():
+            write_whole(folder / name, content, 0o600 if name.endswith(".key") else 0o644)
+    except OSError as error:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+        raise ScenarioError(
+            f"{folder} cannot be written ({error.strerror}); name another, or make room."
+        ) from None
 
 
 def _load(folder: Path, stem: str) -> tuple[bytes, bytes, bytes]:

@@ -96,6 +96,39 @@ def test_settings_apply_before_a_sweep():
     assert wider["points"][0]["delay_s"] < plain["points"][0]["delay_s"]
 
 
+def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
+    over = ["--over", "link.bandwidth_hz=[5e6,2e7]", "--over", "server.clocks_hz=[null,[1e9,2e9]]"]
+    text = done("sweep", "nominal", *over, "--policies", "card", "--rounds", 1)
+    for words in ("bandwidth [MHz]", "server clocks [GHz]", " 5 ", " 20 ", " none ", " 1, 2 "):
+        assert words in text
+
+
+def test_a_sweep_too_long_for_a_table_says_where_its_rows_are():
+    weights = f"objective.delay_weight={[step / 50 for step in range(1, 50)]}"
+    result = run("sweep", "nominal", "--over", weights, "--policies", "card", "--rounds", 1)
+    assert result.stdout == ""
+    assert "49 rows are not shown; --json or --output keeps them all" in result.stderr
+
+
+@pytest.mark.parametrize("figure", ["x.bmp", "x", "nowhere/x.svg", "folder.svg"])
+def test_a_figure_that_cannot_be_is_refused_before_anything_is_computed(
+    folder, monkeypatch, figure
+):
+    (folder / "folder.svg").mkdir()
+    monkeypatch.setattr("card.cli.studies.run_sweep", lambda *_: pytest.fail("it ran"))
+    result = run("sweep", "nominal", "--over", WEIGHTS, "--figure", figure)
+    assert result.exit_code == 2
+    assert "--figure" in result.stderr
+    assert "cannot be written" in result.stderr
+
+
+def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
+    result = run("sweep", "nominal", "--over", WEIGHTS, "--rounds", 1, "--figure", "x.svg")
+    assert result.exit_code == 2
+    assert "'x.svg' cannot be written: File too large" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -36,11 +36,42 @@ def test_line_styles_have_a_row_of_their_own_in_the_legend(grid):
     assert columns[:, 1].tolist() == ["weight of delay w = 0.2", "weight of delay w = 0.8", ""]
 
 
+def test_a_legend_shows_values_in_the_unit_of_an_axis():
+    grid = card.sweep(
+        NOMINAL, {"llm": ["llama-3.2-1b", "qwen2.5-0.5b"], BAND: [5e6, 10e6, 20e6]}, rounds=1
+    )
+    names = [text.get_text() for text in along(grid, "llm", by=BAND).legends[0].get_texts()]
+    assert [name for name in names if "=" in name] == [
+        "bandwidth = 5 MHz", "bandwidth = 10 MHz", "bandwidth = 20 MHz",
+    ]  # fmt: skip
+
+
+def test_a_path_of_one_value_is_named_above_instead_of_drawn():
+    grid = card.sweep(NOMINAL, {WEIGHT: [0.2, 0.8], BAND: [5e6], "lora.rank": [4]}, rounds=1)
+    figure = along(grid, WEIGHT, by=BAND)
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "bandwidth = 5 MHz\nlora rank = 4"
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "CARD",
+        "device only",
+        "server only",
+    ]
+    assert along(grid, BAND, by=WEIGHT).axes[0].get_xlabel() == "bandwidth [MHz]"
+
+
+def test_of_many_values_along_an_axis_some_are_named():
+    rates = [1e5 * 1.2**step for step in range(40)]
+    delay, _ = along(card.sweep(NOMINAL, {BAND: rates}, ["card"], rounds=1), BAND).axes
+    assert 5 < len(delay.get_xticklabels()) <= 12
+    assert delay.get_xlabel() == "bandwidth [MHz]"
+    assert delay.get_lines()[0].get_xdata()[0] == pytest.approx(0.1)
+
+
 def test_words_and_lists_stand_on_the_axis_as_they_are():
     over = {"lora.targets": [["q_proj"], ["q_proj", "v_proj"]]}
     delay, _ = along(card.sweep(NOMINAL, over, rounds=2), "lora.targets").axes
     assert [tick.get_text() for tick in delay.get_xticklabels()] == [
-        "[q_proj]", "[q_proj, v_proj]",
+        "q_proj", "q_proj, v_proj",
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_an_output_of_another_sweep_is_neither_used_nor_overwritten(tmp_path):
 
 def test_a_half_done_sweep_of_other_values_is_not_resumed(tmp_path):
     output = tmp_path / "sweep.zarr"
-    Store(output, Grid.checked(NOMINAL, OVER, ["card"], ROUNDS))
+    Store(output, Grid.checked(NOMINAL, OVER, ["card"], ROUNDS)).close()
     with pytest.raises(ScenarioError, match=r"sweep\.zarr\.partial is of another sweep"):
         swept(output=output)
 
@@ -89,9 +90,9 @@ def test_only_missing_blocks_are_computed(tmp_path, monkeypatch):
     output = tmp_path / "sweep.zarr"
     grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
     expected = swept()
-    store = Store(output, grid)
-    for number, block in list(store.missing())[:5]:
-        store.write(number, block, grid.compute(block))
+    with Store(output, grid) as store:
+        for number, block in list(store.missing())[:5]:
+            store.write(number, block, grid.compute(block))
     done = []
     compute = Grid.compute
     monkeypatch.setattr(Grid, "compute", lambda g, block: done.append(block) or compute(g, block))
@@ -102,9 +103,9 @@ def test_only_missing_blocks_are_computed(tmp_path, monkeypatch):
 def test_a_block_without_its_mark_is_computed_again(tmp_path):
     """A sweep that dies between a block's numbers and its mark has not finished that block."""
     grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
-    store = Store(tmp_path / "sweep.zarr", grid)
-    (number, block), *_ = store.missing()
-    store.write(number, block, {"delay_s": np.full_like(grid.compute(block)["delay_s"], -1.0)})
+    with Store(tmp_path / "sweep.zarr", grid) as store:
+        (number, block), *_ = store.missing()
+        store.write(number, block, {"delay_s": np.full_like(grid.compute(block)["delay_s"], -1.0)})
     (store.marks / str(number)).unlink()
     assert same(swept(output=tmp_path / "sweep.zarr"), swept())
 
@@ -123,6 +124,69 @@ def test_an_output_that_cannot_be_is_refused_before_anything_runs(
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
     with pytest.raises(ScenarioError, match=message):
         swept(output=tmp_path / output)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("damage", ["empty", "folder", "words", "truncated"])
+def test_an_output_that_is_no_sweep_is_refused_in_one_line_and_kept(tmp_path, suffix, damage):
+    output = tmp_path / f"sweep{suffix}"
+    if damage == "folder":
+        output.mkdir()
+    elif damage == "truncated" and suffix == ".nc":
+        small().to_netcdf(output, engine="netcdf4")
+        output.write_bytes(output.read_bytes()[:-100])
+    elif damage == "truncated":
+        small().to_zarr(output, zarr_format=2)
+        (output / ".zmetadata").write_bytes((output / ".zmetadata").read_bytes()[:-100])
+    else:
+        output.write_bytes(b"" if damage == "empty" else b"no sweep")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ScenarioError, match="damaged or no sweep: remove it") as refused:
+        swept(output=output)
+    assert "\n" not in str(refused.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda store: (store.marks / "x").touch(),
+        lambda store: (store.partial / "fingerprint").write_bytes(b"\xff"),
+        lambda store: (store.data / ".zmetadata").write_bytes(b"{"),
+        lambda store: [p.write_bytes(b"") for p in store.data.rglob(".z*")],
+    ],
+)
+def test_a_half_done_sweep_that_is_damaged_is_refused_in_one_line(tmp_path, damage):
+    output = tmp_path / "sweep.nc"
+    with Store(output, Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)) as store:
+        damage(store)
+    with pytest.raises(ScenarioError, match=r"output = .*sweep\.nc' cannot be") as refused:
+        swept(output=output)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_full_disk_leaves_no_output_and_a_sweep_that_goes_on(tmp_path, request):
+    output = tmp_path / "sweep.nc"
+    request.getfixturevalue("little_room")
+    with pytest.raises(ScenarioError, match=r"cannot be written .*the same command goes on"):
+        swept(output=output)
+    assert not output.exists()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert same(swept(output=output), swept())
+
+
+def test_an_output_belongs_to_one_sweep_at_a_time(tmp_path):
+    output = tmp_path / "sweep.nc"
+    with (
+        Store(output, Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)),
+        pytest.raises(ScenarioError, match="is being written by another sweep; wait for it"),
+    ):
+        swept(output=output)
+    assert same(swept(output=output), swept())
+
+
+def small() -> xr.Dataset:
+    return card.sweep(NOMINAL, {"objective.delay_weight": [0.5]}, ["card"], rounds=1)
 
 
 def count(folder: Path) -> int:

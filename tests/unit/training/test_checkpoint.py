@@ -94,6 +94,12 @@ class TestSaving:
             save(folder, 13, adapters(13), {"tensor": torch.ones(1)})
         assert names(folder) == before
 
+    def test_on_a_full_disk_leaves_no_trace(self, folder, little_room):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(CheckpointError, match=r"round-000013 cannot be written .File too"):
+            save(folder, 13, adapters(13), {"long": "x" * 1000})
+        assert sorted(folder.rglob("*")) == before
+
     def test_where_nothing_can_be_written_says_so(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(CheckpointError, match="round-000000 cannot be written"):

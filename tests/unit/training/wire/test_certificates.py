@@ -194,6 +194,11 @@ class TestFolder:
             made(folder)
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
+    def test_on_a_full_disk_stays_empty(self, tmp_path, little_room):
+        with pytest.raises(ScenarioError, match=r"cannot be written .File too large.*make room"):
+            made(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
     def test_that_is_a_file_is_refused(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ScenarioError, match="cannot be used"):

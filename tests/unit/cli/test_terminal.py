@@ -1,0 +1,83 @@
+"""What commands print is whole on any stream: pipe, file or terminal, in any encoding."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+CARD = [sys.executable, "-m", "card"]
+POOR = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+
+
+def said(*arguments, **environment):
+    """What a command writes to a pipe, as bytes."""
+    done = subprocess.run(
+        [*CARD, *arguments], env=OUTSIDE | environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    return done.stdout
+
+
+def on_terminal(*arguments, **environment):
+    """What a command writes to a terminal, as text."""
+    ours, theirs = pty.openpty()
+    environment = OUTSIDE | {"TERM": "xterm"} | environment
+    with subprocess.Popen([*CARD, *arguments], env=environment, stdout=theirs) as process:
+        os.close(theirs)
+        parts = []
+        try:
+            while part := os.read(ours, 65536):
+                parts.append(part)
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+    assert process.returncode == 0
+    return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_off_a_terminal_no_value_is_cut_wrapped_or_coloured_in_any_encoding(encoding):
+    text = said("show", "nominal", PYTHONIOENCODING=encoding, COLUMNS="40").decode(encoding)
+    assert "…" not in text
+    assert "\x1b" not in text
+    shown = next(line for line in text.splitlines() if "lora.targets" in line)
+    for words in ("q_proj, v_proj", "assumed", "Query and value projections", "(2021)."):
+        assert words in shown
+
+
+def test_a_poor_locale_neither_breaks_what_is_printed_nor_what_is_read_and_written(tmp_path):
+    study = tmp_path / "größe.yml"
+    study.write_text("base: nominal\ntitle: Größe ≥ 1 → «x»\n", encoding="utf-8")
+    whole = json.loads(said("show", study, "--json", **POOR))
+    assert whole["title"] == "Größe ≥ 1 → «x»"
+    page = tmp_path / "page.html"
+    said("compare", "nominal", study, "--rounds", "2", "--html", page, **POOR)
+    assert "Größe ≥ 1 → «x»" in page.read_text("utf-8")
+    assert b"Usage" in said("sweep", "--help", **POOR)
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_on_a_terminal_nothing_is_cut_however_narrow(columns):
+    text = on_terminal("show", "nominal", COLUMNS=columns)
+    assert "…" not in text
+    letters = re.sub(r"\x1b\[[0-9;]*m|[^a-z]", "", text)
+    assert letters.count("assumed") >= 20
+    assert "\x1b[" in text
+
+
+def test_no_color_is_heeded():
+    assert not re.search(r"\x1b\[3[0-9]", on_terminal("show", "nominal", NO_COLOR="1"))
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    with subprocess.Popen(
+        [*CARD, "show", "nominal", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
