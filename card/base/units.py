@@ -12,6 +12,11 @@ IntArray = NDArray[np.int64]
 
 BITS_PER_BYTE = 8
 BYTES_PER_GB = 1e9
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Digits of exponents, as `str.translate` takes them.
+
+:meta hide-value:
+"""
 
 
 def db_to_linear(value_db: ArrayLike) -> FloatArray:
