@@ -2,12 +2,13 @@
 
 import typer
 
+from card.base.processes import end_on_signals
 from card.cli import model, studies
 from card.cli import profiling as lab
 from card.cli import training as runtime
 from card.cli.studies import study_schema
 
-__all__ = ["app", "study_schema"]
+__all__ = ["app", "main", "study_schema"]
 
 app = typer.Typer(
     help="Cut layer and computing resource decision for split fine-tuning of LLMs at the edge.",
@@ -17,3 +18,9 @@ app = typer.Typer(
 )
 for part in (model, lab, runtime, studies):
     app.add_typer(part.app)
+
+
+def main() -> None:
+    """Run the command; one signal ends it with all that it started."""
+    end_on_signals()
+    app(prog_name="card")

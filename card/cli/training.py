@@ -149,7 +149,7 @@ def join(
 
 @contextmanager
 def _lab(threads: int | None = None) -> Iterator[None]:
-    """Where the `lab` extra is needed; Ctrl-C ends without a traceback."""
+    """Where the `lab` extra is needed."""
     try:
         if threads:
             import torch
@@ -158,9 +158,6 @@ def _lab(threads: int | None = None) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ScenarioError(f"{error.name} is not installed; pip install 'card[lab]'.") from error
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on after the last completed round", err=True)
-        raise typer.Exit(130) from None
 
 
 def _failure(error: Exception) -> typer.Exit:
