@@ -105,6 +105,11 @@ def note_on_every_page(source: Path, note: str) -> None:
         write(notebook, to_json(content))
 
 
+def _window_title(title: str) -> str:
+    """A title without signs of HTML, for themes escape it at one place and not at another."""
+    return " ".join(title.split()).translate(str.maketrans('<>&"', "‹›+”"))
+
+
 def settings(
     scenario: Scenario, claims: Sequence[Claim], *, quick: bool, study: bool
 ) -> dict[str, Any]:
@@ -116,4 +121,4 @@ def settings(
     # MathJax reads the whole page but for what it is told to leave alone
     banner = f'<span class="tex2jax_ignore mathjax_ignore">{text.strip()}</span>' if text else ""
     added = {"parse": {"myst_substitutions": numbers}, "html": {"announcement": banner}}
-    return added | ({"title": f"CARD study: {scenario.title}"} if study else {})
+    return added | ({"title": f"CARD study: {_window_title(scenario.title)}"} if study else {})

@@ -4,6 +4,7 @@ import filecmp
 import json
 import shutil
 import tempfile
+from html import unescape
 from pathlib import Path
 
 import matplotlib
@@ -18,16 +19,23 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pypdf import PdfReader
 
 from card.base.errors import ScenarioError
-from card.book.build import build_book, make
+from card.book import pages, provenance
+from card.book.build import ROOT, build_book, make
 from card.book.chapters import chapters_of
+from card.book.explorer_panel import document, element
+from card.book.markdown import to_json, write
 from card.book.notebook import save_figure, save_result
-from card.book.pdf import chromium, to_pdf
+from card.book.one_document import one_document
+from card.book.pdf import _run, chromium, to_pdf
 from card.book.place import BookError, Place
+from card.studies.study_file import load_study
 
 PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
 GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
 SAVE = """
 import os
+from card.book.explorer_panel import document, element
+from card.book.markdown import to_json, write
 from card.book.notebook import save_result
 save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
 """
@@ -220,6 +228,63 @@ def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> No
     with pytest.raises(BookError, match=r"index\.md:3: WARNING: undefined label: 'nowhere'"):
         build(place)
     assert not place.html.exists()
+
+
+_OWN = "document['documentElement']['dataset']['owned']=1"
+NAMED = (
+    f'''</script><script>{_OWN}</script><img/src=x/onerror="{_OWN}">{{doc}}`x`{{{{C1}}}}$x^2$|*c*'''
+)
+TITLED = f"</title>{NAMED} [a](javascript:alert(1)) {{raw}}`html` \\(y\\) 'q' &\n# heading"
+
+
+@pytest.mark.slow
+def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) -> None:
+    place = tiny(tmp_path)
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copytree(ROOT / "book/_assets", tmp_path / "book/_assets")
+    shutil.copy(ROOT / "book/references.bib", tmp_path / "book")
+    title = "# Tiny\n\nScenario: {{ title }}. {{ C1 }}.\n\n"
+    included = "```{include} _generated/provenance.md\n```\n"
+    (tmp_path / "book/index.md").write_text(title + included)
+    origin = {"kind": "assumed", "source": TITLED, "note": TITLED, "url": "javascript:alert(1)"}
+    device = {"name": NAMED, "hardware": "jetson-agx-orin-64gb", "utilisation": 1.0}
+    study = {
+        "base": "nominal",
+        "title": TITLED,
+        "devices": [{**device, "distance_m": 100}],
+        "channel_states": {NAMED: {"path_loss_exponent": 3.0}},
+        "sources": {"link.bandwidth_hz": origin},
+    }
+    (tmp_path / "a `b` {{ c }} <d>.yml").write_text(json.dumps(study))
+    asked = load_study(tmp_path / "a `b` {{ c }} <d>.yml")
+    (tmp_path / "panel.html").write_text(element(document("x", asked.scenario)))
+    drawn = "from card.figures.style import use_style\nimport matplotlib.pyplot as p\n"
+    drawn += f"use_style()\nfigure, axes = p.subplots()\naxes.set(title={NAMED!r}, xscale='log')"
+    drawn += "\nfigure"
+    glued = f"from myst_nb import glue\nglue('title', {TITLED!r}, display=False)"
+    shown = f"from IPython.display import HTML\nHTML(open({str(tmp_path / 'panel.html')!r}).read())"
+    notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
+    notebook(tmp_path / "notebooks/second.ipynb", shown)
+    claim = {"id": "C1", "published": 0.7}
+
+    def conclude() -> dict[str, object]:
+        page = provenance.provenance_page({asked.name: asked.scenario})
+        write(place.source / "_generated/provenance.md", page)
+        pages.note_on_every_page(place.source, pages.study_note(asked))
+        record = provenance.provenance(asked.scenario.model_dump(mode="json"), ROOT)
+        write(place.results / "provenance.json", to_json(record))
+        return pages.settings(asked.scenario, [claim], quick=False, study=True)
+
+    make(place, GIVEN, conclude=conclude)  # any warning is an error
+    printed = place.build / "print.html"
+    write(printed, one_document(place))
+    for page in (*place.html.rglob("*.html"), printed):
+        assert f"<script>{_OWN}" not in page.read_text(), page
+        assert 'javascript:alert(1)"' not in page.read_text(), page
+        if shutil.which("chromium"):
+            after = _run(chromium(), "--virtual-time-budget=3000", "--dump-dom", page.as_uri())
+            assert "data-owned" not in after.partition("<body")[0], page
+    assert NAMED in unescape((place.html / "index.html").read_text())
 
 
 def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:
