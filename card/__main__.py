@@ -1,6 +1,6 @@
 """`python -m card` is the `card` command."""
 
-from card.cli import app
+from card.cli import main
 
 if __name__ == "__main__":
-    app()
+    main()

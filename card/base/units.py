@@ -15,6 +15,11 @@ IntArray = NDArray[np.int64]
 
 BITS_PER_BYTE = 8
 BYTES_PER_GB = 1e9
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Digits of exponents, as `str.translate` takes them.
+
+:meta hide-value:
+"""
 
 
 _PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}

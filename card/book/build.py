@@ -5,30 +5,28 @@ One path serves the default book and a user's study.
 
 from __future__ import annotations
 
-import ast
+import glob
 import json
 import os
 import re
+import shlex
 import shutil
-import subprocess
-import sys
-import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from rich.console import Console
-from rich.progress import Progress
+from typing import Any
 
 from card.base.data_files import DATA
+from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
+from card.book.chapters import Echo, chapters_of, execute, stage
 from card.book.command_pages import commands_page
-from card.book.downloads import downloads_page, lift_figures, link_figures
+from card.book.downloads import downloads_page, link_figures
 from card.book.indexes import indexes, pages_of, pictures
 from card.book.markdown import to_json, write
+from card.book.place import BookError, Place
 from card.book.publish import buttons, repository_of, trim
 from card.book.walkthrough import walkthrough
 from card.scenario import load_scenario
@@ -36,46 +34,7 @@ from card.studies.claims import applied
 from card.studies.study_file import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
-Echo = Callable[[str], object]
-
-# One thread per kernel, since kernels run side by side. A fixed hash seed and no clock time in
-# figures, since the same study must give the same bytes.
-_KERNEL_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-    "SOURCE_DATE_EPOCH": "0",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class BookError(RuntimeError):
-    """The book could not be built; the message says where, and which log holds the rest."""
-
-
-class Place(NamedTuple):
-    """Where one book is built; `html` exists only once a build has succeeded."""
-
-    root: Path
-    """Folder with the pages and notebooks that are staged."""
-    build: Path
-    """Folder of everything below."""
-    source: Path
-    """Staged pages and executed notebooks."""
-    results: Path
-    """Results as data."""
-    logs: Path
-    """What the steps of the build said."""
-    html: Path
-    """Rendered pages."""
-
-    @classmethod
-    def of(cls, root: Path, name: str) -> Place:
-        """Place of a book in `_build/<name>` below the root that has its pages and notebooks."""
-        build = root / "_build" / name
-        return cls(root, build, build / "source", build / "results", build / "logs", build / "html")
 
 
 def build_book(
@@ -86,7 +45,7 @@ def build_book(
     jobs: int | None = None,
     echo: Echo = print,
 ) -> Path:
-    """Build the book of a scenario or study from nothing.
+    """Build the book of a scenario or study; chapters that are as they were are not run again.
 
     Parameters
     ----------
@@ -111,7 +70,8 @@ def build_book(
     ScenarioError
         If the study is refused; nothing has run then.
     BookError
-        If a notebook or the rendering fails.
+        If a notebook or the rendering fails. After a failed notebook the book is there, and says
+        on that chapter's page what went wrong.
     """
     asked = load_study(study)
     name, scenario = asked.name, asked.scenario
@@ -121,6 +81,7 @@ def build_book(
         )
     if asked.shipped and scenario != load_scenario(name):
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
+    _check_paths(name)
     place = Place.of(ROOT, name)
     values = scenario.model_dump(mode="json")
     parameters = {
@@ -137,9 +98,11 @@ def build_book(
             write(place.source / f"{name}.yml", label(values))
 
     def conclude() -> Mapping[str, Any]:
-        claims = json.loads((place.results / "claims.json").read_text(encoding="utf-8"))
+        found_claims = place.results / "claims.json"
+        computed = found_claims.is_file()  # or else the chapter that does has failed
+        claims = json.loads(found_claims.read_text(encoding="utf-8")) if computed else []
         scenarios = {key: load_scenario(key) for key in ("nominal", "calibrated")}
-        own = None if name in scenarios else applied(scenario)
+        own = applied(scenario) if computed and name not in scenarios else None
         scenarios.setdefault(name, scenario)
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
@@ -158,7 +121,31 @@ def build_book(
             pages.note_on_every_page(place.source, pages.study_note(asked))
         return pages.settings(scenario, claims, quick=quick, study=not default)
 
-    return make(place, parameters, prepare=prepare, conclude=conclude, jobs=jobs, echo=echo)
+    words = ["card", "book", str(study), *(["--quick"] if quick else [])]
+    words += [] if jobs is None else ["--jobs", str(jobs)]
+    return make(
+        place,
+        parameters,
+        prepare=prepare,
+        conclude=conclude,
+        made_of=values,
+        again=shlex.join(words),
+        jobs=jobs,
+        echo=echo,
+    )
+
+
+def _check_paths(name: str) -> None:
+    """Refuse what no page, log or folder could name, before any work."""
+    for what, path in (("the folder of the book", str(ROOT)), ("the name of the study", name)):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise BookError(f"{what} = {path!a} is not UTF-8; rename it.") from None
+    if not name.strip("."):
+        raise BookError(
+            f"the name of the study = {name!r} is no name of a folder; rename its file."
+        )
 
 
 def make(
@@ -167,142 +154,85 @@ def make(
     *,
     prepare: Callable[[], object] = lambda: None,
     conclude: Callable[[], Mapping[str, Any]] = dict,
+    made_of: Any = None,
+    again: str = "card book",
     jobs: int | None = None,
     echo: Echo = print,
+    limit_s: float = STANDSTILL_S,
 ) -> Path:
-    """Build any book of this layout; `conclude` runs on the results and returns configuration."""
-    notebooks = sorted((place.root / "notebooks").glob("*.ipynb"))
-    work = {notebook: changed_parameters(notebook, parameters) for notebook in notebooks}
-    shutil.rmtree(place.build, ignore_errors=True)
-    shutil.copytree(place.root / "book", place.source)
-    for folder in (place.source / "notebooks", place.results, place.logs):
-        folder.mkdir(parents=True)
-    prepare()
-    execute(place, work, jobs=jobs, echo=echo)
-    added = buttons(repository_of(place.root, os.environ)), conclude()
-    shutil.copy(place.root / "_toc.yml", place.source)
-    config = read_yaml(place.root / "_config.yml")
-    for key, more in (item for settings in added for item in settings.items()):
-        config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
-    # JSON is YAML of any version; Jupyter Book reads 1.1, which takes some words for numbers
-    write(place.source / "_config.yml", to_json(config))
-    shutil.copytree(place.results, place.source / "results")
-    echo("Rendering the pages")
-    render(place)
-    return place.html / "index.html"
+    """Build any book of this layout; `conclude` runs on the results and returns configuration.
+
+    Chapters whose content, parameters, package, data and `made_of` are as they were when they were
+    last executed are taken from then. One that makes no progress for `limit_s` [s] is stopped. A
+    chapter that fails says so on its page, and the others are kept; `again` is the command that the
+    error then names.
+    """
+    chapters = chapters_of(place, parameters, made_of)
+    with _plain_folder() as folder:
+        _clear(place)
+        shutil.copytree(place.root / "book", place.source)
+        for made in (place.source / "notebooks", place.results, place.logs):
+            made.mkdir(parents=True)
+        prepare()
+        failures = execute(place, chapters, jobs=jobs, echo=echo, limit_s=limit_s)
+        stage(place, chapters, failures)
+        added = buttons(repository_of(place.root, os.environ)), conclude()
+        shutil.copy(place.root / "_toc.yml", place.source)
+        config = read_yaml(place.root / "_config.yml")
+        for key, more in (item for settings in added for item in settings.items()):
+            config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
+        # JSON is YAML of any version; Jupyter Book reads 1.1, which takes some words for numbers
+        write(place.source / "_config.yml", to_json(config))
+        shutil.copytree(place.results, place.source / "results")
+        echo("Rendering the pages")
+        render(place, folder, strict=not failures)
+    index = place.html / "index.html"
+    if failures:
+        lines = [
+            f"{name}.ipynb failed in {failure.where} ({failure.report.splitlines()[-1].strip()}); "
+            f"the whole traceback is in {place.logs / name}.log"
+            for name, failure in sorted(failures.items())
+        ]
+        kept = f"The other chapters are kept, in {index}; repeat those that failed with: {again}"
+        raise BookError("\n".join([*lines, kept]))
+    return index
 
 
-def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
-    import papermill  # part of the `book` extra; the command line starts without it
+def _clear(place: Place) -> None:
+    """Remove a book that was built before, but for its chapters."""
+    for path in place.build.iterdir() if place.build.is_dir() else ():
+        if path.is_dir() and path != place.chapters:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
-    declared = papermill.inspect_notebook(notebook)
-    for name, value in parameters.items():
-        if name not in declared:
-            known = ", ".join(declared) or "none"
-            raise BookError(f"{notebook.name} does not declare parameter {name!r}; it has {known}.")
-        wanted = declared[name]["inferred_type_name"]
-        if type(value).__name__ != wanted:
+
+@contextmanager
+def _plain_folder() -> Iterator[Path]:
+    """Temporary folder whose path is no pattern: Jupyter Book and Sphinx read paths as such."""
+    with tempfile.TemporaryDirectory(prefix="card-book-") as name:
+        if glob.escape(name) != name or not re.fullmatch(r"[\w./+-]+", name):
             raise BookError(
-                f"{notebook.name}: parameter {name} = {value!r} must be of type {wanted}."
+                f"TMPDIR = {tempfile.gettempdir()!r}: use a folder of letters and digits."
             )
-    defaults = {name: ast.literal_eval(item["default"]) for name, item in declared.items()}
-    return {name: value for name, value in parameters.items() if value != defaults[name]}
+        yield Path(name)
 
 
-def execute(
-    place: Place, work: Mapping[Path, Mapping[str, Any]], *, jobs: int | None, echo: Echo
-) -> None:
-    """Execute notebooks into the staged tree, each in a process of its own."""
-    console = Console(stderr=True)
-    problems = []
-    with (
-        ProcessPoolExecutor(
-            max_workers=max(1, min(jobs or os.cpu_count() or 1, len(work))),
-            mp_context=get_context("spawn"),
-        ) as pool,
-        Progress(console=console, disable=not console.is_terminal, transient=True) as progress,
-    ):
-        bar = progress.add_task("Executing notebooks", total=len(work))
-        futures = {
-            pool.submit(_execute, notebook, place, dict(parameters)): notebook
-            for notebook, parameters in work.items()
-        }
-        for future in as_completed(futures):
-            try:
-                problem = future.result()
-            except BrokenExecutor:
-                problem = (
-                    "The system stopped a notebook, perhaps for want of memory; use fewer jobs."
-                )
-            problems += [problem] if problem else []
-            progress.advance(bar)
-            echo(f"{futures[future].stem} {'failed' if problem else 'executed'}")
-    if problems:
-        raise BookError("\n".join(sorted(set(problems))))
-
-
-def _execute(notebook: Path, place: Place, parameters: dict[str, Any]) -> str | None:
-    """Execute one notebook; what went wrong, or None."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    target = place.source / "notebooks" / notebook.name
-    log = place.logs / f"{notebook.stem}.log"
-    with log.open("w", encoding="utf-8") as chatter:
-        os.dup2(chatter.fileno(), 2)
-    os.environ.update(_KERNEL_ENVIRONMENT, CARD_RESULTS=str(place.results))
-    try:
-        papermill.execute_notebook(
-            notebook,
-            target,
-            parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=target.parent,
-        )
-    except PapermillExecutionError as error:
-        where, report = f"code cell {error.exec_count}", "\n".join(error.traceback)
-    except Exception:  # whatever it is, the other notebooks go on and the log has the traceback
-        where, report = "the kernel", traceback.format_exc()
-    else:
-        _forget_run(target)
-        lift_figures(target, place.results / "figures")
-        return None
-    report = _COLOUR.sub("", report)
-    write(log, log.read_text(encoding="utf-8") + report)
-    last = "\n".join(f"  {line}" for line in report.splitlines()[-6:])
-    return f"{notebook.name} failed in {where}; the whole traceback is in {log}:\n{last}"
-
-
-def _forget_run(notebook: Path) -> None:
-    """Drop what differs from run to run: clock times, machine paths, random cell names."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
-    for number, cell in enumerate(content["cells"]):
-        cell["id"] = f"cell-{number}"
-        tags = cell["metadata"].get("tags", [])
-        if "injected-parameters" in tags:  # folded like every other code cell
-            tags.append("hide-input")
-    for owner in (content, *content["cells"]):
-        for key in ("papermill", "execution"):
-            owner["metadata"].pop(key, None)
-    write(notebook, to_json(content))
-
-
-def render(place: Place) -> None:
-    """Run Jupyter Book on the staged tree; any warning is an error."""
-    program = "from jupyter_book.cli.main import main; main()"
-    output = place.build / "sphinx"
-    options = ["--path-output", str(output), "--nitpick", "--warningiserror", "--keep-going"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, "build", str(place.source), *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-        check=False,
+def render(place: Place, folder: Path, *, strict: bool = True) -> None:
+    """Run Jupyter Book on a copy of the staged tree; if strict, any warning is an error."""
+    source, output = folder / "source", folder / "sphinx"
+    shutil.copytree(place.source, source)
+    options = ["--path-output", str(output), "--keep-going"]
+    options += ["--nitpick", "--warningiserror"] if strict else []
+    command = python_child(
+        "from jupyter_book.cli.main import main; main()", "build", str(source), *options
     )
+    try:
+        done = run(command, environment={**os.environ, "NO_COLOR": "1"})
+    except StandstillError as error:
+        raise BookError(f"The pages were not rendered: {error}.") from None
     log = place.logs / "jupyter-book.log"
-    write(log, _COLOUR.sub("", done.stdout + done.stderr).replace(f"{place.source}/", ""))
+    write(log, _COLOUR.sub("", done.stdout + done.stderr).replace(f"{source}/", ""))
     if done.returncode:
         lines = log.read_text(encoding="utf-8").splitlines()
         problems = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-6:]
@@ -310,5 +240,4 @@ def render(place: Place) -> None:
     trim(output / "_build/html")
     shutil.copytree(place.results, output / "_build/html/results")
     link_figures(output / "_build/html")
-    (output / "_build/html").rename(place.html)
-    shutil.rmtree(output)
+    shutil.move(output / "_build/html", place.html)

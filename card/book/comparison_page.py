@@ -40,7 +40,7 @@ def comparison_page(found: Comparison, names: tuple[str, str]) -> str:
     """
     first, second = map(escape, names)
     parameters = [
-        (f"<code>{d.path}</code>", _text(d.first, d.unit), _text(d.second, d.unit))
+        (f"<code>{escape(d.path)}</code>", _text(d.first, d.unit), _text(d.second, d.unit))
         for d in found.parameters
     ]
     parts = [
@@ -86,7 +86,7 @@ def _changes(found: Comparison) -> Iterable[tuple[str, ...]]:
         word, unit = WORDS[item.quantity]
         means = (f"{item.first:,.1f} {unit}", f"{item.second:,.1f} {unit}")
         moved = (f"{signed(item.change)} {unit}", f"{span(item.low, item.high)} {unit}")
-        yield (f"<code>{item.policy}</code>", word, *means, *moved)
+        yield (f"<code>{escape(item.policy)}</code>", word, *means, *moved)
 
 
 def _reductions(found: Comparison) -> Iterable[tuple[str, ...]]:
@@ -94,7 +94,7 @@ def _reductions(found: Comparison) -> Iterable[tuple[str, ...]]:
         for quantity, ours in quantities.items():
             theirs = found.reductions[1][policy][quantity]
             cells = [(percent(r["value"]), interval(r["low"], r["high"])) for r in (ours, theirs)]
-            yield (f"<code>{policy}</code>", quantity, *cells[0], *cells[1])
+            yield (f"<code>{escape(policy)}</code>", quantity, *cells[0], *cells[1])
 
 
 def _text(value: object, unit: str) -> str:

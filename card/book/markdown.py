@@ -8,11 +8,24 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from card.base.units import RAISED
 
-
+_SIGN = re.compile(r"""["$&*<>\[\\\]_`{|}~]|^[#%+=:-]""")
 _NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
+
+
+def plain(text: str) -> str:
+    """A user's text for Markdown, MyST and HTML alike: it reads as it stands, and means nothing.
+
+    Signs become references to characters, which make no markup in any of the three; spaces and line
+    breaks become single spaces, other control characters nothing.
+    """
+    line = "".join(sign for sign in " ".join(text.split()) if sign == " " or category(sign) != "Cc")
+    line = _SIGN.sub(lambda sign: f"&#{ord(sign[0])};", line)
+    # or else it begins a list
+    return re.sub(r"^(\d+)([.)])(?= |$)", lambda at: f"{at[1]}&#{ord(at[2])};", line)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -25,7 +38,7 @@ def scientific(value: float, digits: int = 1) -> str:
     if value == 0:
         return "0"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+    return f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(RAISED)}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None) -> str:

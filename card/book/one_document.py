@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from card.base.yaml_files import read_yaml
-from card.book.build import BookError, Place
+from card.book.place import BookError, Place
 
 LEFT_OUT = frozenset({"api", "architecture", "command-line", "downloads"})
 """Pages, or folders of pages, that serve only on a screen; the title page says so."""

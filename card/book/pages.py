@@ -5,14 +5,13 @@ Pages are MyST Markdown; the book includes them from `_generated/`.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from card.book.markdown import interval, percent, table, to_json, write
+from card.book.markdown import interval, percent, plain, table, to_json, write
 from card.book.provenance import code_path
 from card.figures.style import POLICY_LABELS
 from card.scenario import Scenario
@@ -57,7 +56,7 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
         grey = [bool(found.reason) for found in study]
         rows += [
             ("**This study**", ["does not apply" if f.reason else percent(f.value) for f in study]),
-            ("its 95 % interval", [f.reason or interval(f.low, f.high) for f in study]),
+            ("its 95 % interval", [plain(f.reason) or interval(f.low, f.high) for f in study]),
         ]
 
     def cell(text: str, greyed: bool) -> str:
@@ -72,18 +71,18 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
 
 def study_note(study: Study) -> str:
     """Box that says on every page of a study's book what differs from its base."""
-    changed = differences(study.base, study.scenario)
     rows = [
-        (code_path(d.path), with_unit(_brief(d.first), d.unit), with_unit(_brief(d.second), d.unit))
-        for d in changed
+        (code_path(d.path), *(plain(with_unit(_brief(v), d.unit)) for v in (d.first, d.second)))
+        for d in differences(study.base, study.scenario)
     ]
-    text = f"This book is built for the study *{study.scenario.title}*."
+    base, name = (f"<code>{plain(name)}</code>" for name in (study.base_name, study.name))
+    text = f"This book is built for the study *{plain(study.scenario.title)}*."
     if not rows:
-        text += f" It has the same values as `{study.base_name}`."
+        text += f" It has the same values as {base}."
     else:
-        text += f" What it changes, against `{study.base_name}`:"
-    parts = [text, table(("Parameter", f"`{study.base_name}`", "this study"), rows) if rows else ""]
-    return "\n\n".join([f":::{{admonition}} Study `{study.name}`\n:class: study", *parts, ":::"])
+        text += f" What it changes, against {base}:"
+    parts = [text, table(("Parameter", base, "this study"), rows) if rows else ""]
+    return "\n\n".join([f":::{{admonition}} Study {name}\n:class: study", *parts, ":::"])
 
 
 def _brief(value: Any) -> Any:
@@ -106,13 +105,20 @@ def note_on_every_page(source: Path, note: str) -> None:
         write(notebook, to_json(content))
 
 
+def _window_title(title: str) -> str:
+    """A title without signs of HTML, for themes escape it at one place and not at another."""
+    return " ".join(title.split()).translate(str.maketrans('<>&"', "‹›+”"))
+
+
 def settings(
     scenario: Scenario, claims: Sequence[Claim], *, quick: bool, study: bool
 ) -> dict[str, Any]:
     """What a book's configuration adds: numbers that pages quote; a study's title and banner."""
     numbers = {claim["id"]: percent(claim["published"]) for claim in claims}
-    numbers |= {"rounds": show(scenario.simulation.rounds), "title": scenario.title}
-    text = f"Study: {html.escape(scenario.title)}." if study else ""
+    numbers |= {"rounds": show(scenario.simulation.rounds), "title": plain(scenario.title)}
+    text = f"Study: {plain(scenario.title)}." if study else ""
     text += " Quick build with few Monte Carlo rounds: to look at, not to report." if quick else ""
-    added = {"parse": {"myst_substitutions": numbers}, "html": {"announcement": text.strip()}}
-    return added | ({"title": f"CARD study: {scenario.title}"} if study else {})
+    # MathJax reads the whole page but for what it is told to leave alone
+    banner = f'<span class="tex2jax_ignore mathjax_ignore">{text.strip()}</span>' if text else ""
+    added = {"parse": {"myst_substitutions": numbers}, "html": {"announcement": banner}}
+    return added | ({"title": f"CARD study: {_window_title(scenario.title)}"} if study else {})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from pypdf import PdfReader
 
-from card.book.build import ROOT, BookError, Echo, Place, build_book
+from card.base.processes import StandstillError, python_child, run
+from card.book.build import ROOT, build_book
+from card.book.chapters import Echo
 from card.book.markdown import write
 from card.book.one_document import one_document
+from card.book.place import BookError, Place
 from card.studies.study_file import load_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -29,7 +31,6 @@ _FLAGS = (
 )
 _TYPESETTING_MS = 60_000
 """Limit on the page's own clock, which stands still while the page loads its scripts."""
-_TIMEOUT_S = 600
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 _TIME = re.compile(rb"(?<=Date \(D:)\d{14}")
 
@@ -63,6 +64,7 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     place = Place.of(ROOT, load_study(study).name)
     browser = chromium()
     if not (place.html / "index.html").is_file():
+        echo("This book was never built; building it first, which takes about a quarter of an hour")
         build_book(study, commands=commands, echo=echo)
     document, pdf = place.build / "print.html", place.build / "card.pdf"
     echo("Typesetting the equations")
@@ -148,13 +150,12 @@ def _run(browser: str, *arguments: str) -> str:
     """What Chromium writes, in a profile apart from the user's own."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [browser, *_FLAGS, f"--user-data-dir={profile}", *arguments]
+        start = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
         try:
-            done = subprocess.run(
-                command, capture_output=True, encoding="utf-8", check=True, timeout=_TIMEOUT_S
-            )
-        except subprocess.TimeoutExpired:
-            raise BookError(f"Chromium did not end within {_TIMEOUT_S} s.") from None
-        except subprocess.CalledProcessError as error:
-            last = "\n  ".join(str(error.stderr).splitlines()[-6:])
-            raise BookError(f"Chromium failed:\n  {last}") from None
+            done = run(python_child(start, *command))
+        except StandstillError as error:
+            raise BookError(f"Chromium was stopped: {error}.") from None
+    if done.returncode:
+        last = "\n  ".join(done.stderr.splitlines()[-6:])
+        raise BookError(f"Chromium failed:\n  {last}")
     return done.stdout

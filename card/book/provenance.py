@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from card.base.data_files import DATA
 from card.base.provenance import Source
-from card.book.markdown import table
+from card.book.markdown import plain, table
 from card.hardware import Hardware, catalogue
 from card.llm import architecture, public_config
 from card.scenario import Scenario
@@ -25,18 +26,22 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     reference, *others = scenarios
     base = list(parameters(scenarios[reference]))
     known = {item.path: item.value for item in base}
-    parts = [f"## Scenario `{reference}`", scenarios[reference].title + ".", _table(joined(base))]
+    parts = [
+        f"## Scenario `{reference}`",
+        plain(scenarios[reference].title) + ".",
+        _table(joined(base)),
+    ]
     for name in others:
         changed = [i for i in parameters(scenarios[name]) if known.get(i.path, i) != i.value]
-        parts += [f"## Scenario `{name}`", scenarios[name].title + "."]
+        parts += [f"## Scenario <code>{plain(name)}</code>", plain(scenarios[name].title) + "."]
         parts += [f"Only these values differ from `{reference}`.", _table(changed)]
     for name in dict.fromkeys(s.llm for s in scenarios.values()):
-        parts += [f"## {architecture(name).title}", _table(_dimensions(name))]
+        parts += [f"## {plain(architecture(name).title)}", _table(_dimensions(name))]
     parts += ["## Hardware"]
     used = [s.server.hardware for s in scenarios.values()]
     used += [device.hardware for s in scenarios.values() for device in s.devices]
     for name in dict.fromkeys(used):
-        parts += [f"### {catalogue()[name].title}", _table(_facts(catalogue()[name]))]
+        parts += [f"### {plain(catalogue()[name].title)}", _table(_facts(catalogue()[name]))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,21 +68,25 @@ def _facts(hardware: Hardware) -> Iterator[Parameter]:
 
 
 def _table(items: Iterable[Parameter]) -> str:
-    rows = [(code_path(i.path), with_unit(i.value, i.unit), *_origin(i.source)) for i in items]
+    rows = [
+        (code_path(i.path), plain(with_unit(i.value, i.unit)), *_origin(i.source)) for i in items
+    ]
     return table(("Parameter", "Value", "Kind", "Source"), rows)
 
 
 def code_path(path: str) -> str:
     """Path as code that may break after its dots and underscores, yet is copied whole."""
-    return "<code>" + re.sub("([._])", r"\1<wbr>", path) + "</code>"
+    return "<code>" + re.sub(r"([._]|&#95;)", r"\1<wbr>", plain(path)) + "</code>"
 
 
 def _origin(source: Source | None) -> tuple[str, str]:
     if source is None:
         return "–", "–"
-    text = f"[{source.source}]({source.url})" if source.url else source.source
+    text = plain(source.source)
+    if source.url and urlsplit(source.url).scheme in ("http", "https"):
+        text = f'<a class="reference external" href="{plain(source.url)}">{text}</a>'
     doubt = " (not confirmed)" if source.confirmed is False else ""
-    note = f". {source.note}" if source.note else ""
+    note = f". {plain(source.note)}" if source.note else ""
     return f"`{source.kind}`", text + doubt + note
 
 
@@ -96,7 +105,7 @@ def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "commit": commit,
         "dirty": None if commit is None else bool(git(root, "status", "--porcelain")),
         "python": platform.python_version(),
-        "packages": dict(sorted(_versions("card", "book"))),
+        "packages": dict(sorted(versions("card", "book"))),
         "scenario": values,
         "data_sha256": {
             path.relative_to(DATA).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -117,7 +126,7 @@ def git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _versions(package: str, extra: str) -> Iterator[tuple[str, str]]:
+def versions(package: str, extra: str) -> Iterator[tuple[str, str]]:
     """The package and what it directly requires, with the installed versions."""
     yield package, metadata.version(package)
     for requirement in metadata.requires(package) or ():

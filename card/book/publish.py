@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from card.book.provenance import git
 
@@ -77,7 +78,7 @@ def buttons(found: Repository | None) -> dict[str, Any]:
     if found is None:
         return {}
     return {
-        "repository": {"url": found.url, "branch": found.reference, "path_to_book": ""},
+        "repository": {"url": found.url, "branch": quote(found.reference), "path_to_book": ""},
         "html": {"use_repository_button": True},
         "launch_buttons": {
             "binderhub_url": "https://mybinder.org",

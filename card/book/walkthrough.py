@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 from card.book.comparison_page import WORDS, span
-from card.book.markdown import table, write
+from card.book.markdown import plain, table, write
+from card.book.provenance import code_path
 from card.figures.image_files import png, svg
 from card.figures.policies import label_of
 from card.figures.style import use_style
@@ -47,7 +48,7 @@ def walkthrough(generated: Path, results: Path) -> None:
 def parameters_table(found: Comparison) -> str:
     """Markdown table of the values that differ."""
     rows = [
-        (f"`{d.path}`", with_unit(d.first, d.unit), with_unit(d.second, d.unit))
+        (code_path(d.path), *(plain(with_unit(v, d.unit)) for v in (d.first, d.second)))
         for d in found.parameters
     ]
     return table(("Parameter", "base", "study"), rows)

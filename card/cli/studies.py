@@ -199,7 +199,7 @@ def study_schema() -> dict[str, Any]:
 
 def _print_path(build: Callable[[], Path]) -> None:
     """Print the path of what is built; a failure ends with one readable message."""
-    from card.book.build import BookError  # loads pandas
+    from card.book.place import BookError
 
     try:
         path = build()

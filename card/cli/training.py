@@ -149,17 +149,13 @@ def join(
 
 @contextmanager
 def _lab(threads: int | None = None) -> Iterator[None]:
-    """Where the `lab` extra is needed; Ctrl-C ends without a traceback."""
-    try:
-        with extra("lab", "this command"):
-            if threads:
-                import torch
+    """Where the `lab` extra is needed."""
+    with extra("lab", "this command"):
+        if threads:
+            import torch
 
-                torch.set_num_threads(threads)
-            yield
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on after the last completed round", err=True)
-        raise typer.Exit(130) from None
+            torch.set_num_threads(threads)
+        yield
 
 
 def _failure(error: Exception) -> typer.Exit:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.scale import LogScale, register_scale
+from matplotlib.ticker import LogFormatterSciNotation
 
+from card.base.units import RAISED
 from card.figures.image_files import show_in_notebooks
 from card.figures.palette import COLOURS as COLOURS
 
@@ -90,11 +95,36 @@ def use_style() -> None:
             "legend.frameon": False,
             "lines.linewidth": 1.8,
             "svg.fonttype": "none",
+            # names of devices and states are no formulas, whatever signs they have
+            "text.parse_math": False,
             "svg.hashsalt": "card",
         },
     )
+    register_scale(_PlainLog)
     if "inline" in mpl.get_backend():
         show_in_notebooks()
+
+
+class _PlainPowers(LogFormatterSciNotation):
+    """Powers in raised digits, since text is not read as formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        written = super().__call__(x, pos).replace(r"\times", "×")
+        written = re.sub(r"\$\\mathdefault\{(.*)\}\$", r"\1", written)
+        return re.sub(r"\^\{(.*?)\}", lambda power: power[1].translate(RAISED), written)
+
+
+class _PlainLog(LogScale):
+    """Matplotlib's logarithmic scale with such powers."""
+
+    def __init__(self, *before: Axis, **options: Any) -> None:  # matplotlib 3.10 hands an axis over
+        super().__init__(*before, **options)
+
+    def set_default_locators_and_formatters(self, axis: Axis) -> None:
+        """Choose the places and texts of the ticks."""
+        super().set_default_locators_and_formatters(axis)
+        axis.set_major_formatter(_PlainPowers(self.base))
+        axis.set_minor_formatter(_PlainPowers(self.base, labelOnlyBase=self.subs is not None))
 
 
 def device_groups(names: Sequence[str]) -> dict[str, list[int]]:

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.data_files import DATA
+from card.base.processes import STANDSTILL_S, python_child
 from card.training.journal import read_journal
 
 Event = dict[str, Any]
@@ -55,7 +55,7 @@ class Rehearsal:
     learning_rate
         Step size of AdamW.
     patience_s
-        Longest wait for an event or for the end of a run [s].
+        Longest time in which nothing happens [s].
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Rehearsal:
         settings: Mapping[str, Any] | None = None,
         *,
         learning_rate: float = 1e-2,
-        patience_s: float = 180.0,
+        patience_s: float = STANDSTILL_S,
     ) -> Iterator[Rehearsal]:
         """Context with a temporary folder and certificates; at its end nothing of it is left.
 
@@ -93,7 +93,7 @@ class Rehearsal:
         learning_rate
             Step size of the optimiser.
         patience_s
-            Longest wait for anything to happen [s].
+            Longest time in which nothing happens [s]; a slow run that goes on is not stopped.
 
         Raises
         ------
@@ -149,6 +149,7 @@ class Rehearsal:
             "wait-for": wait_for,
             "folder": self._run,
             "learning-rate": self._learning_rate,
+            "timeout": max(self._patience_s, 0.1),
         }
         self._begin(_SERVER, "serve", options, [f"--cut={cut}" for cut in cuts])
 
@@ -215,7 +216,7 @@ class Rehearsal:
         environment = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"}
         with self._log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", "card", *map(str, arguments)],
+                python_child("from card.cli import main; main()", *map(str, arguments)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -233,19 +234,30 @@ class Rehearsal:
             del self._running[name]
 
     def _look(self, found: Callable[[], bool], otherwise: str) -> None:
-        """Look again and again, as long as no process fails and patience lasts."""
-        deadline = time.monotonic() + self._patience_s
+        """Look again and again, while no process fails; every word renews patience."""
+        said, since_s = self._said(), time.monotonic()
         while not found():
+            if (now := self._said()) != said:
+                said, since_s = now, time.monotonic()
             for name, process in self._running.items():
                 if process.poll():
                     code = process.returncode
                     raise RehearsalError(f"{name} ended with exit code {code}{self._words(name)}")
-            if time.monotonic() > deadline:
+            if time.monotonic() - since_s > self._patience_s:
                 last = _SERVER if _SERVER in self._running else next(iter(self._running))
                 raise RehearsalError(
-                    f"{otherwise} within {self._patience_s:g} s; {last} is at{self._words(last)}"
+                    f"{otherwise}, and nothing happened for {self._patience_s:g} s; "
+                    f"{last} is at{self._words(last)}"
                 )
             time.sleep(_LOOK_S)
+
+    def _said(self) -> int:
+        """Size of all that the processes have written [byte]."""
+        return sum(path.stat().st_size for path in self._written() if path.is_file())
+
+    def _written(self) -> Iterator[Path]:
+        yield self._run / "metrics.jsonl"
+        yield from map(self._log, self._running)
 
     def _words(self, name: str) -> str:
         lines = self.log(name).splitlines()[-_LAST_WORDS:]

@@ -59,7 +59,7 @@ def test_a_scenario_that_does_not_exist_is_told_at_once():
 def test_patience_ends():
     with Rehearsal.open("test-bed", patience_s=10) as run:
         run.serve(rounds=1)
-        with pytest.raises(RehearsalError, match=r"no .*'round'.* within 10 s; server is at"):
+        with pytest.raises(RehearsalError, match=r"no .*'round'.* for 10 s; server is at"):
             run.until("round")
 
 

@@ -2,6 +2,9 @@
 
 import filecmp
 import json
+import shutil
+import tempfile
+from html import unescape
 from pathlib import Path
 
 import matplotlib
@@ -13,15 +16,26 @@ import xarray as xr
 import yaml
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from pypdf import PdfReader
 
 from card.base.errors import ScenarioError
-from card.book.build import BookError, Place, build_book, make
+from card.book import pages, provenance
+from card.book.build import ROOT, build_book, make
+from card.book.chapters import chapters_of
+from card.book.explorer_panel import document, element
+from card.book.markdown import to_json, write
 from card.book.notebook import save_figure, save_result
+from card.book.one_document import one_document
+from card.book.pdf import _run, chromium, to_pdf
+from card.book.place import BookError, Place
+from card.studies.study_file import load_study
 
 PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
 GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
 SAVE = """
 import os
+from card.book.explorer_panel import document, element
+from card.book.markdown import to_json, write
 from card.book.notebook import save_result
 save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
 """
@@ -38,10 +52,14 @@ def notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
+    return tiny(tmp_path)
+
+
+def tiny(tmp_path: Path) -> Place:
     """A book whose first notebook saves its seed; the page quotes a computed number."""
     notebook(tmp_path / "notebooks/first.ipynb", SAVE, "seed + 1")
     notebook(tmp_path / "notebooks/second.ipynb", "print('quick' if quick else 'full')")
-    (tmp_path / "book").mkdir()
+    (tmp_path / "book").mkdir(exist_ok=True)
     (tmp_path / "book/index.md").write_text("# Tiny\n\nThe number is {{ number }}.\n")
     chapters = [{"file": "notebooks/first"}, {"file": "notebooks/second"}]
     toc = {"format": "jb-book", "root": "index", "chapters": chapters}
@@ -91,6 +109,7 @@ def test_a_book_is_executed_rendered_and_repeatable(place: Place, tmp_path: Path
 
     kept = tmp_path / "kept"
     place.html.rename(kept)
+    shutil.rmtree(place.chapters)
     build(place, jobs=1)
     assert differing(kept, place.html) == []
 
@@ -133,16 +152,74 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-def test_a_failing_cell_names_itself_and_leaves_no_book(place: Place) -> None:
-    notebook(place.root / "notebooks/second.ipynb", "1 + 1", "{}['missing key']")
+def test_a_failed_chapter_says_so_and_only_it_is_run_again(place: Place) -> None:
+    notebook(place.root / "notebooks/second.ipynb", "1 + 1", "{}['missing <b>key']")
     with pytest.raises(BookError) as failure:
-        build(place)
-    message = str(failure.value)
-    assert "second.ipynb failed in code cell 4" in message, "the injected parameters are cell 2"
-    assert "KeyError: 'missing key'" in message
-    assert len(message.splitlines()) < 10, "the traceback stays in the log"
+        build(place, again="card book tiny")
+    failed, rest = str(failure.value).splitlines()
+    assert "second.ipynb failed in code cell 4" in failed, "the injected parameters are cell 2"
+    assert "KeyError: 'missing <b>key'" in failed
+    assert rest.endswith("repeat those that failed with: card book tiny")
     assert "Traceback" in (place.logs / "second.log").read_text()
-    assert not place.html.exists()
+    page = (place.html / "notebooks/second.html").read_text()
+    assert "This chapter failed" in page
+    assert "KeyError: 'missing &lt;b&gt;key'" in page.replace("&#39;", "'")
+    assert "The number is 42." in (place.html / "index.html").read_text()
+
+    notebook(place.root / "notebooks/second.ipynb", "print('mended')")
+    lines: list[str] = []
+    build(place, echo=lines.append)
+    assert lines == ["first is as it was", "second executed", "Rendering the pages"]
+    assert "mended" in (place.html / "notebooks/second.html").read_text()
+    assert "The number is 42." in (place.html / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_chapter_that_stands_still_is_stopped_and_says_so(place: Place) -> None:
+    notebook(place.root / "notebooks/second.ipynb", "import time; time.sleep(3600)")
+    with pytest.raises(BookError, match=r"second.ipynb failed.* made no progress for 5 s"):
+        build(place, limit_s=5)
+    assert (place.chapters / "first/key").is_file()
+
+
+def test_a_chapter_is_known_by_content_alone(place: Place, tmp_path: Path) -> None:
+    def keys(place: Place, seed: int = 7, made_of: object = None) -> list[str]:
+        return [one.key for one in chapters_of(place, {**GIVEN, "seed": seed}, made_of)]
+
+    before = keys(place)
+    (place.root / "notebooks/first.ipynb").touch()
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(place.root / "notebooks", moved / "notebooks")
+    assert keys(place) == before == keys(Place.of(moved, "other"))
+    assert keys(place, seed=8) != before
+    assert keys(place, made_of={"title": "another"}) != before
+    notebook(place.root / "notebooks/second.ipynb", "print('other')")
+    assert [a == b for a, b in zip(keys(place), before, strict=True)] == [True, False]
+
+
+NAME = "[x]{y} *?#%&;'\"é\n-"
+
+
+@pytest.mark.slow
+def test_a_folder_may_have_any_name(tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("any") / NAME / ("l" * 200)
+    made = tiny(root)
+    assert "The number is 42." in build(made).read_text()
+    page = made.build / "print me.html"
+    page.write_text("<p>Printed.</p>")
+    if shutil.which("chromium"):
+        to_pdf(page, made.build / "card.pdf", chromium())
+        assert "Printed." in PdfReader(made.build / "card.pdf").pages[0].extract_text()
+
+
+def test_a_temporary_folder_that_is_a_pattern_is_refused_before_work(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "[x]").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "[x]"))
+    with pytest.raises(BookError, match=r"TMPDIR = .*\[x\]"):
+        build(place)
+    assert not place.build.exists()
 
 
 @pytest.mark.slow
@@ -151,6 +228,63 @@ def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> No
     with pytest.raises(BookError, match=r"index\.md:3: WARNING: undefined label: 'nowhere'"):
         build(place)
     assert not place.html.exists()
+
+
+_OWN = "document['documentElement']['dataset']['owned']=1"
+NAMED = (
+    f'''</script><script>{_OWN}</script><img/src=x/onerror="{_OWN}">{{doc}}`x`{{{{C1}}}}$x^2$|*c*'''
+)
+TITLED = f"</title>{NAMED} [a](javascript:alert(1)) {{raw}}`html` \\(y\\) 'q' &\n# heading"
+
+
+@pytest.mark.slow
+def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) -> None:
+    place = tiny(tmp_path)
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copytree(ROOT / "book/_assets", tmp_path / "book/_assets")
+    shutil.copy(ROOT / "book/references.bib", tmp_path / "book")
+    title = "# Tiny\n\nScenario: {{ title }}. {{ C1 }}.\n\n"
+    included = "```{include} _generated/provenance.md\n```\n"
+    (tmp_path / "book/index.md").write_text(title + included)
+    origin = {"kind": "assumed", "source": TITLED, "note": TITLED, "url": "javascript:alert(1)"}
+    device = {"name": NAMED, "hardware": "jetson-agx-orin-64gb", "utilisation": 1.0}
+    study = {
+        "base": "nominal",
+        "title": TITLED,
+        "devices": [{**device, "distance_m": 100}],
+        "channel_states": {NAMED: {"path_loss_exponent": 3.0}},
+        "sources": {"link.bandwidth_hz": origin},
+    }
+    (tmp_path / "a `b` {{ c }} <d>.yml").write_text(json.dumps(study))
+    asked = load_study(tmp_path / "a `b` {{ c }} <d>.yml")
+    (tmp_path / "panel.html").write_text(element(document("x", asked.scenario)))
+    drawn = "from card.figures.style import use_style\nimport matplotlib.pyplot as p\n"
+    drawn += f"use_style()\nfigure, axes = p.subplots()\naxes.set(title={NAMED!r}, xscale='log')"
+    drawn += "\nfigure"
+    glued = f"from myst_nb import glue\nglue('title', {TITLED!r}, display=False)"
+    shown = f"from IPython.display import HTML\nHTML(open({str(tmp_path / 'panel.html')!r}).read())"
+    notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
+    notebook(tmp_path / "notebooks/second.ipynb", shown)
+    claim = {"id": "C1", "published": 0.7}
+
+    def conclude() -> dict[str, object]:
+        page = provenance.provenance_page({asked.name: asked.scenario})
+        write(place.source / "_generated/provenance.md", page)
+        pages.note_on_every_page(place.source, pages.study_note(asked))
+        record = provenance.provenance(asked.scenario.model_dump(mode="json"), ROOT)
+        write(place.results / "provenance.json", to_json(record))
+        return pages.settings(asked.scenario, [claim], quick=False, study=True)
+
+    make(place, GIVEN, conclude=conclude)  # any warning is an error
+    printed = place.build / "print.html"
+    write(printed, one_document(place))
+    for page in (*place.html.rglob("*.html"), printed):
+        assert f"<script>{_OWN}" not in page.read_text(), page
+        assert 'javascript:alert(1)"' not in page.read_text(), page
+        if shutil.which("chromium"):
+            after = _run(chromium(), "--virtual-time-budget=3000", "--dump-dom", page.as_uri())
+            assert "data-owned" not in after.partition("<body")[0], page
+    assert NAMED in unescape((place.html / "index.html").read_text())
 
 
 def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:

@@ -46,3 +46,43 @@ def test_json_keeps_every_digit_in_a_fixed_order() -> None:
     text = markdown.to_json({"b": np.float64(1 / 3), "a": np.arange(2), "µ": None})
     assert json.loads(text) == {"a": [0, 1], "b": 1 / 3, "µ": None}
     assert text.index('"a"') < text.index('"b"') < text.index('"µ"')
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "{raw}`html` {doc}`nowhere` {{ title }}",
+    "[text](javascript:alert(1)) ![x](y)",
+    "$x$ \\(y\\) \\[z\\] a | b",
+    "*a* _b_ `c` ~~d~~ & &amp; \"e\" 'f'",
+    "# heading",
+    "::: {note}",
+    "1. list",
+    "- list",
+    "% comment",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_user_s_text_reads_as_it_stands_in_markdown_and_html(text: str) -> None:
+    from html import unescape
+
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+    from mdit_py_plugins.myst_role import myst_role_plugin
+    from mdit_py_plugins.substitution import substitution_plugin
+
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    reader.use(dollarmath_plugin).use(myst_role_plugin).use(substitution_plugin)
+    written = markdown.plain(text)
+    paragraph, inline, _ = reader.parse(written)
+    assert paragraph.type == "paragraph_open"
+    assert "".join(part.content for part in inline.children or ()) == text
+    assert {part.type for part in inline.children or ()} <= {"text", "text_special"}
+    assert unescape(written) == text, "a browser reads the same"
+    cell = reader.render(f"| head |\n| --- |\n| {written} |")
+    assert cell.count("<td>") == 1
+    assert "<script" not in cell
+
+
+def test_a_user_s_text_stays_on_its_line() -> None:
+    assert markdown.plain("a\n\n# b\x00\x1b[31m\u2028c") == "a # b&#91;31m c"

@@ -25,6 +25,9 @@ CLAIM = {
 }
 
 
+UNREAD = '<span class="tex2jax_ignore mathjax_ignore">'
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -76,8 +79,8 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
         return str(made["html"]["announcement"])
 
     assert banner(quick=False, study=False) == ""
-    assert banner(quick=False, study=True) == "Study: A &lt;b&gt; &amp; c."
-    assert banner(quick=True, study=False).startswith("Quick build")
+    assert banner(quick=False, study=True) == f"{UNREAD}Study: A &#60;b&#62; &#38; c.</span>"
+    assert banner(quick=True, study=False).startswith(f"{UNREAD}Quick build")
 
 
 def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> None:
@@ -113,8 +116,8 @@ def test_every_page_of_a_study_says_what_it_changes(tmp_path: Path) -> None:
 
 def test_the_note_names_study_and_base_and_shortens_long_lists() -> None:
     note = pages.study_note(load_study("congested-campus"))
-    assert "Study `congested-campus`" in note
-    assert "| `nominal` | this study |" in note
+    assert "Study <code>congested-campus</code>" in note
+    assert "| <code>nominal</code> | this study |" in note
     assert "| 10,000,000 Hz | 5,000,000 Hz |" in note
     assert "20 values: 310, 420, 250, …, 470 m" in note
 
@@ -122,7 +125,7 @@ def test_the_note_names_study_and_base_and_shortens_long_lists() -> None:
 def test_a_study_that_changes_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "same.yml").write_text("base: bigger-llm\n")
     note = pages.study_note(load_study(tmp_path / "same.yml"))
-    assert "It has the same values as `bigger-llm`." in note
+    assert "It has the same values as <code>bigger-llm</code>." in note
 
 
 def test_the_examples_of_the_page_on_studies_run() -> None:

@@ -11,7 +11,7 @@ def test_the_provenance_page_shows_another_scenario_by_its_differences() -> None
     nominal = load_scenario("nominal")
     study = nominal.updated({"devices.device-2.distance_m": 61, "objective.delay_weight": 0.25})
     text = provenance.provenance_page({"nominal": nominal, "mine": study})
-    whole, differences = re.split("## Scenario `mine`", text.split("## Llama")[0])
+    whole, differences = re.split("## Scenario <code>mine</code>", text.split("## Llama")[0])
     assert "200, 60, 140, 100, 180 m" in whole, "one line for all devices"
     assert [line.split("|")[2].strip() for line in differences.splitlines() if "code" in line] == [
         "61 m",

@@ -1,0 +1,114 @@
+"""`card.base.processes`: one signal ends a tree, no child outlives its parent, work is not cut."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from card.base import processes
+from card.base.processes import StandstillError, run
+
+CHILD = """
+import subprocess, sys, time
+from card.base.processes import {how}
+grandchild = [sys.executable, "-c", "import time; time.sleep(600)"]
+"""
+TREE = f"""
+{CHILD.format(how="end_on_signals, python_child")}
+end_on_signals()
+inner = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+process = subprocess.Popen(python_child(inner, *grandchild))
+alone = subprocess.Popen(grandchild, start_new_session=True)  # as kernels are
+print("ready", flush=True)
+{{then}}
+"""
+WAIT = "time.sleep(600)"
+# what libraries do with Ctrl-C, and what waits for a thread
+DEAF = """
+while True:
+    try:
+        time.sleep(600)
+    except BaseException:
+        pass
+"""
+
+
+def tree(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    command = [sys.executable, "-c", TREE.format(then=then)]
+    root = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert root.stdout is not None
+    assert root.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 60
+    while len(found := psutil.Process(root.pid).children(recursive=True)) < 3:
+        assert time.monotonic() < deadline, "child, its child, and the one in another session"
+        time.sleep(0.05)
+    return root, found
+
+
+def survivors(found: list[psutil.Process]) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(found, timeout=10)
+    for one in alive:
+        one.kill()
+    return alive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", [WAIT, DEAF], ids=["waits", "swallows what is raised"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_one_signal_ends_the_whole_tree_with_one_line(name: str, then: str) -> None:
+    root, found = tree(then)
+    root.send_signal(getattr(signal, name))
+    _, said = root.communicate(timeout=10)
+    assert root.returncode == 128 + getattr(signal, name)
+    assert said == f"Stopped by {name}; the same command goes on from what is kept.\n"
+    assert survivors(found) == []
+
+
+@pytest.mark.slow
+def test_what_was_started_to_follow_ends_when_its_parent_is_killed() -> None:
+    root, found = tree(WAIT)
+    following = [one for one in found if "end_with_parent" in " ".join(one.cmdline())]
+    following += following[0].children()
+    assert len(following) == 2
+    (alone,) = set(found) - set(following)
+    root.kill()
+    root.wait()
+    for pipe in (root.stdout, root.stderr):
+        pipe.close()  # type: ignore[union-attr]
+    left = survivors(following)
+    alone.kill()
+    assert left == []
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_: list[int] = []
+    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number))
+    monkeypatch.setattr(signal, "signal", lambda number, _: set_.append(number))
+    processes.end_on_signals()
+    assert set_ == [signal.SIGINT, signal.SIGTERM], "as nohup wants it"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_a_command_that_stands_still_is_ended_and_says_so(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    code = f"open({str(started)!r}, 'w'); import time; time.sleep(600)"
+    with pytest.raises(StandstillError, match=r"no progress for 2 s"):
+        run(python(code), limit_s=2)
+    assert started.exists()
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_command_that_works_longer_than_the_limit_goes_on() -> None:
+    work = "import time\nend = time.monotonic() + 4\nwhile time.monotonic() < end: pass\nprint(7)"
+    done = run(python(work), limit_s=1)
+    assert (done.stdout, done.returncode) == ("7\n", 0)
