@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def draw(
     backend = check_library(library)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
     gain = scenario_gain(scenario)
+    _check_memory(rounds, gain.size)
     gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
     up, down = link_rates(backend.array(gains), scenario.link)
     device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], tuple(up.shape))
@@ -198,6 +200,23 @@ def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
     """
     spent = float(np.mean(benchmark))
     return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
+
+
+_DRAW_BYTES = 1000
+"""What all policies' results of one device-round take [byte], and a little more."""
+
+
+def _check_memory(rounds: int, draws: int) -> None:
+    """Refuse rounds whose results this machine has no memory for, before anything is drawn."""
+    if not hasattr(os, "sysconf"):  # only Unix says how much there is
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = memory // (_DRAW_BYTES * draws)
+    if rounds > most:
+        raise ScenarioError(
+            f"rounds = {rounds} is out of range; this machine has {memory / 1e9:.3g} GB of memory, "
+            f"enough for {most}."
+        )
 
 
 def _spread(draws: Draws, part: Any) -> Any:

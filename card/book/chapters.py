@@ -187,7 +187,7 @@ def _execute(chapter: Chapter, place: Place, limit_s: float) -> Failure | None:
     (folder / "results").mkdir(parents=True)
     shutil.copyfile(chapter.notebook, folder / name)
     log = place.logs / f"{chapter.notebook.stem}.log"
-    with log.open("w") as chatter:
+    with log.open("w", encoding="utf-8") as chatter:
         os.dup2(chatter.fileno(), 2)
     os.environ["CARD_RESULTS"] = str(folder / "results")
     os.chdir(folder)  # papermill is given plain names, since it would fill in a path's braces

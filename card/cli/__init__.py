@@ -1,7 +1,10 @@
 """The `card` command."""
 
+from typing import Annotated
+
 import typer
 
+import card
 from card.base.processes import end_on_signals
 from card.cli import model, studies
 from card.cli import profiling as lab
@@ -13,11 +16,28 @@ __all__ = ["app", "main", "study_schema"]
 
 app = typer.Typer(
     cls=Commands,
-    help="Cut layer and computing resource decision for split fine-tuning of LLMs at the edge.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"card {card.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Cut layer and computing resource decision for split fine-tuning of LLMs at the edge."""
+
+
 for part in (model, lab, runtime, studies):
     app.add_typer(part.app)
 

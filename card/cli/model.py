@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from card import costs as model
 from card.base.errors import unknown
-from card.base.units import BITS_PER_BYTE
+from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.channel.rates import state_rates
 from card.cli.terminal import (
+    MEANS,
     AsJson,
     Name,
     Settings,
+    check_place,
+    column,
     interval,
     load,
+    names,
     percent,
     print_json,
     print_table,
+    progress,
+    quantity,
     refusals,
-    text,
+    save,
 )
 from card.hardware import hardware
 from card.llm import public_config
@@ -33,6 +40,9 @@ from card.solver import solve as run_solver
 from card.studies.bootstrap import reductions
 from card.studies.claims import claims as recompute_claims
 from card.studies.scenario_values import parameters
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 app = typer.Typer()
 
@@ -50,7 +60,7 @@ def show(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> 
     rows = [("title", chosen.title, "", "")]
     for item in parameters(chosen):
         origin = (item.source.kind, item.source.source) if item.source else ("", "")
-        rows.append((item.path, text(item.value), *origin))
+        rows.append((item.path, quantity(item.value, item.unit), *origin))
     print_table(chosen.title, ("key", "value", "kind", "source"), rows)
 
 
@@ -59,9 +69,13 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
     """Print work, traffic and memory of every cut."""
     with refusals():
         chosen = load(scenario, settings)
-        table = model.system(chosen).profile.as_dict()
+        arrays = model.system(chosen)
+        table = arrays.profile.as_dict()
+        left_out = {
+            name: _unfit(chosen, arrays, index) for index, name in enumerate(arrays.device_names)
+        }
     if as_json:
-        print_json(table)
+        print_json({"scenario": chosen.title, **table, "unfit": left_out})
         return
     head = {
         "cut": 1,
@@ -77,6 +91,9 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
         for row in zip(*table.values(), strict=True)
     ]
     print_table(f"{chosen.title}: per local iteration, adapters per round", list(head), rows)
+    for name, groups in left_out.items():
+        for cuts in groups:
+            progress(f"{name}: cuts {_span(cuts['cuts'])} are not taken: {cuts['reason']}")
 
 
 @app.command()
@@ -95,29 +112,38 @@ def solve(
     with refusals():
         chosen = load(scenario, settings)
         arrays, index = model.system(chosen), chosen.device_index(device)
-        up, down = _rates(chosen, index, uplink_bps, downlink_bps, state)
+        up, down, taken = _rates(chosen, index, uplink_bps, downlink_bps, state)
         decision = run_solver(arrays, index, up, down)
-        document = _decision(arrays, index, decision, up, down)
+        document = {
+            "scenario": chosen.title,
+            **_decision(arrays, index, decision, up, down),
+            "state": taken,
+            "unfit": _unfit(chosen, arrays, index),
+            "notes": [*_absurd("uplink_bps", up), *_absurd("downlink_bps", down)],
+        }
+    for note in document["notes"]:
+        typer.echo(f"Note: {note}", err=True)
     if as_json:
         print_json(document)
         return
+    where = "as given" if taken is None else f"of state {taken}"
     title = (
         f"{document['device']}: cut {document['cut']} of {arrays.num_blocks}, "
-        f"{document['delay_s']:.2f} s, {document['energy_j']:.1f} J "
-        f"(up {up / 1e6:.1f} Mbit/s, down {down / 1e6:.1f} Mbit/s)"
+        f"{quantity(decision.delay_s, 's')}, {quantity(decision.energy_j, 'J')} "
+        f"(rates {where}: up {quantity(up, 'bit/s')}, down {quantity(down, 'bit/s')})"
     )
-    rows = [
-        (
-            str(row["cut"]),
-            f"{row['frequency_hz'] / 1e9:.3f}",
-            f"{row['delay_s']:.3f}",
-            f"{row['energy_j']:.2f}",
-            f"{row['objective']:.4f}",
-        )
-        for row in document["table"]
+    table = {key: [row[key] for row in document["table"]] for key in document["table"][0]}
+    columns = [
+        ["cut", *map(str, table["cut"])],
+        column("frequency", "Hz", table["frequency_hz"]),
+        column("delay", "s", table["delay_s"]),
+        column("server energy", "J", table["energy_j"]),
+        ["objective", *(f"{value:.4f}" for value in table["objective"])],
     ]
-    head = ("cut", "frequency [GHz]", "delay [s]", "server energy [J]", "objective")
+    head, *rows = zip(*columns, strict=True)
     print_table(title, head, rows)
+    for cuts in document["unfit"]:
+        progress(f"cuts {_span(cuts['cuts'])} are not taken: {cuts['reason']}")
 
 
 @app.command()
@@ -125,33 +151,42 @@ def simulate(
     scenario: Name,
     rounds: Annotated[int | None, typer.Option(help="Rounds per device and state.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+    policies: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Policies to simulate; all if not given.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="File for every round's results, .nc or .csv.")
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate every policy on common draws; means, and CARD's reductions with 95 % intervals."""
     with refusals():
-        results = run_simulation(load(scenario, settings), rounds=rounds, seed=seed)
-        averages, saved = means(results), reductions(results)
+        check_place("--output", output, (".nc", ".csv"))
+        results = run_simulation(load(scenario, settings), names(policies), rounds, seed)
+        averages = means(results)
+        saved = reductions(results) if "card" in averages else {}
+        if output is not None:
+            save("--output", output, _file(results, output))
     if as_json:
-        print_json({"policies": averages, "reductions": saved})
+        print_json(
+            {
+                "scenario": results.attrs["title"],
+                "rounds": results.sizes["round"],
+                "seed": results.attrs["seed"],
+                "policies": averages,
+                "reductions": saved,
+            }
+        )
         return
-    rows = [
-        [policy, *(f"{value:.2f}" for value in mean.values())]
-        + [interval(**saved[policy][part]) if policy in saved else "–" for part in _SAVED]
-        for policy, mean in averages.items()
-    ]
-    head = (
-        "policy",
-        "delay [s]",
-        "server [J]",
-        "device [J]",
-        "delay saved by CARD",
-        "energy saved",
-    )
+    columns = [["policy", *averages]]
+    for name, key, unit in MEANS:
+        columns.append(column(name, unit, [mean[key] for mean in averages.values()]))
+    for part in ("delay", "energy"):
+        cells = [interval(**saved[name][part]) if name in saved else "–" for name in averages]
+        columns.append([f"{part} saved by CARD", *cells])
+    head, *rows = zip(*columns, strict=True)
     print_table(results.attrs["title"], head, rows)
-
-
-_SAVED = ("delay", "energy")
 
 
 @app.command()
@@ -182,18 +217,73 @@ def claims(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+def _file(results: xr.Dataset, name: str) -> bytes:
+    """Results of every round as CSV or as netCDF, whose third version holds no long numbers."""
+    if name.endswith(".csv"):
+        return results.to_dataframe().to_csv(lineterminator="\n").encode()
+    plain = results.assign_attrs(seed=str(results.attrs["seed"]))
+    return bytes(plain.to_netcdf(engine="scipy"))
+
+
+_SLOW_BPS, _FAST_BPS = 1e4, 1e12
+"""Rates [bit/s] beyond which one was probably meant in another unit."""
+
+
+def _absurd(name: str, rate_bps: float) -> list[str]:
+    """What to say of a rate that no link has."""
+    if rate_bps < _SLOW_BPS:
+        meant = f"did you mean {rate_bps:g}e6?"
+    elif rate_bps > _FAST_BPS:
+        meant = f"did you mean {rate_bps / 1e6:g}?"
+    else:
+        return []
+    return [f"{name} = {rate_bps:g} bit/s is far from what links reach; {meant}"]
+
+
+def _span(cuts: list[int]) -> str:
+    """Whole numbers in order, runs of them as from first to last."""
+    runs = [
+        [cut for _, cut in run] for _, run in groupby(enumerate(cuts), lambda at: at[1] - at[0])
+    ]
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[str, Any]]:
+    """Cuts that a device may not take, grouped by the reason."""
+    first, last = scenario.training.cut_range
+    last = arrays.num_blocks if last is None else last
+    need, cuts = arrays.profile.device_memory_bit, range(arrays.num_blocks + 1)
+    chosen = scenario.devices[device]
+    memory_gb = hardware(f"devices.{chosen.name}.hardware", chosen.hardware).memory_gb
+    out = [cut for cut in cuts if not first <= cut <= last]
+    large = [cut for cut in cuts if first <= cut <= last and not arrays.feasible[device, cut]]
+    groups = []
+    if out:
+        said = f"training.cut_range is [{first}, {last}]."
+        groups.append({"cuts": out, "reason": said})
+    if large:
+        least = float(need[large].min()) / BITS_PER_BYTE / BYTES_PER_GB
+        usable = f"{chosen.memory_share:g} x {memory_gb:g} GB"
+        said = f"they need {least:.3g} GB or more; usable are {usable}."
+        groups.append({"cuts": large, "reason": said})
+    return groups
+
+
 def _rates(
     scenario: Scenario, device: int, uplink: float | None, downlink: float | None, state: str | None
-) -> tuple[float, float]:
-    """Rates given, or those of a channel state without shadowing; the middle state when unnamed."""
+) -> tuple[float, float, str | None]:
+    """Rates given, or those of a channel state without shadowing; the middle state when unnamed.
+
+    Also the state that a rate is of; None where both are given.
+    """
     if uplink is not None and downlink is not None:
-        return uplink, downlink
+        return uplink, downlink, None
     states = list(scenario.channel_states)
     chosen = states[len(states) // 2] if state is None else state
     if chosen not in states:
         raise unknown("state", chosen, states)
     up, down = (float(rate[states.index(chosen), device]) for rate in state_rates(scenario))
-    return up if uplink is None else uplink, down if downlink is None else downlink
+    return up if uplink is None else uplink, down if downlink is None else downlink, chosen
 
 
 def _decision(

@@ -15,12 +15,14 @@ from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError, extra
 from card.base.yaml_files import parse_value
 from card.cli.terminal import (
+    MEANS,
     AsJson,
     Name,
     Settings,
     check_place,
     column,
     load,
+    names,
     print_json,
     print_table,
     progress,
@@ -34,6 +36,7 @@ from card.studies.scenario_values import with_unit
 from card.studies.study_file import Study, Sweep, load_study, new_study
 from card.studies.sweep import sweep as run_sweep
 from card.studies.sweep_axes import axes
+from card.studies.sweep_csv import points_csv
 from card.studies.sweep_grid import Grid
 
 if TYPE_CHECKING:
@@ -79,22 +82,25 @@ def compare(
 
     with refusals():
         check_place("--html", html)
-        names = (Path(first).stem, Path(second).stem)
+        called = (Path(first).stem, Path(second).stem)
         scenarios = load_study(first).scenario, load_study(second).scenario
         found = compare_scenarios(*scenarios, rounds, seed)
         if html:
-            save("--html", html, comparison_page(found, names) + "\n")
+            save("--html", html, comparison_page(found, called) + "\n")
     if as_json:
         print_json(found.as_dict())
         return
-    _print_comparison(found, names)
+    _print_comparison(found, called)
 
 
 @app.command()
 def sweep(
     study: Name,
     output: Annotated[
-        str | None, typer.Option(help="File for the means, .nc or .zarr; resumed if half done.")
+        str | None,
+        typer.Option(
+            help="File for the means: .nc or .zarr, resumed if half done, or .csv with intervals."
+        ),
     ] = None,
     over: Annotated[
         list[str] | None,
@@ -122,6 +128,9 @@ def sweep(
         asked = load_study(study)
         plan = _plan(asked, over, policies)
         chosen = load(study, settings) if settings else asked.scenario
+        as_csv = bool(output and output.endswith(".csv"))
+        if as_csv:
+            check_place("--output", output)
         if figure:
             Grid.checked(chosen, plan.over, plan.policies)
             _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
@@ -132,15 +141,19 @@ def sweep(
                 plan.policies,
                 plan.rounds if rounds is None else rounds,
                 plan.seed if seed is None else seed,
-                output,
+                None if as_csv else output,
                 client,
                 library,
             )
         if figure:
             _draw(grid, list(plan.over), figure)
         rows = list(_rows(grid, list(plan.over)))
+        if output and as_csv:
+            content = points_csv(chosen, plan.over, plan.policies, *_drawn_with(grid), library)
+            save("--output", output, content)
     if as_json:
-        print_json({"title": chosen.title, "points": rows})
+        used = dict(zip(("rounds", "seed"), _drawn_with(grid), strict=True))
+        print_json({"title": chosen.title, "scenario": chosen.title, **used, "points": rows})
         return
     _print_points(chosen.title, grid, rows)
     if output:
@@ -220,7 +233,7 @@ def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:
     if over:
         changed["over"] = dict(map(_values, over))
     if policies:
-        changed["policies"] = tuple(name.strip() for name in policies.split(","))
+        changed["policies"] = tuple(names(policies) or ())
     # not validated here: what the options say is checked with the grid
     return Sweep.model_construct(**changed)
 
@@ -255,13 +268,14 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
         yield client
 
 
+def _drawn_with(grid: xr.Dataset) -> tuple[int, int]:
+    """Rounds and seed of a sweep."""
+    return int(grid.attrs["rounds"]), int(grid.attrs["seed"])
+
+
 def _check_figure(file: str, sizes: dict[str, int]) -> None:
     """Refuse a figure that could not be drawn or kept, before anything is computed."""
-    if Path(file).suffix not in _PICTURES:
-        raise ScenarioError(
-            f"--figure {file!r} cannot be written; end it in {', '.join(_PICTURES)}."
-        )
-    check_place("--figure", file)
+    check_place("--figure", file, _PICTURES)
     with extra("book", "--figure"):
         from card.figures.sweeps import check_drawable
     check_drawable(sizes, *_drawn(sizes))
@@ -295,12 +309,7 @@ def _print_points(title: str, grid: xr.Dataset, rows: list[dict[str, Any]]) -> N
     labels = product(*(axis.labels for axis in found), grid.policy.values.tolist())
     heads = [*(axis.title for axis in found), "policy"]
     words = [list(cells) for cells in zip(heads, *labels, strict=True)]
-    named = (
-        ("delay", "delay_s", "s"),
-        ("server", "energy_j", "J"),
-        ("device", "device_energy_j", "J"),
-    )
-    numbers = [column(name, unit, [row[key] for row in rows]) for name, key, unit in named]
+    numbers = [column(name, unit, [row[key] for row in rows]) for name, key, unit in MEANS]
     head, *body = map(list, zip(*words, *numbers, strict=True))
     print_table(title, head, body)
 

@@ -23,6 +23,7 @@ from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
 from card.scenario import Scenario, load_scenario
+from card.studies.scenario_values import show
 
 Name = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
@@ -88,9 +89,13 @@ def save(option: str, file: str, content: str | bytes) -> None:
         write_whole(file, content)
 
 
-def check_place(option: str, file: str | None) -> None:
+def check_place(option: str, file: str | None, suffixes: Sequence[str] = ()) -> None:
     """Refuse what an option names if it could not be written, before anything is computed."""
     if file is not None:
+        if suffixes and not file.endswith(tuple(suffixes)):
+            raise ScenarioError(
+                f"{option} = {file!r} cannot be written; end it in {' or '.join(suffixes)}."
+            )
         with writing(option, file):
             check_writable(file)
 
@@ -112,11 +117,25 @@ def progress(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def text(value: Any) -> str:
-    """A value of a scenario, for a table."""
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(text, value))
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+MEANS = (
+    ("delay", "delay_s", "s"),
+    ("server energy", "energy_j", "J"),
+    ("device energy", "device_energy_j", "J"),
+)
+"""What a table calls each mean, its key, and its unit."""
+
+
+def names(option: str | None) -> list[str] | None:
+    """Names between commas."""
+    return None if option is None else [name.strip() for name in option.split(",")]
+
+
+def quantity(value: Any, unit: str) -> str:
+    """A value with its unit and the prefix that suits it, such as `10 MHz`, for a table."""
+    if isinstance(value, (list, tuple)) or not isinstance(value, (int, float)) or not unit:
+        return show(value)
+    scale, prefixed = engineering([value], unit)
+    return f"{digits(value / scale)} {prefixed}"
 
 
 def column(name: str, unit: str, values: Sequence[float]) -> list[str]:

@@ -6,6 +6,7 @@ import xarray as xr
 from outcomes import dataset
 
 import card
+from card.base.errors import ScenarioError
 from card.policies import POLICIES
 from card.simulation import PARTS, UNITS, draw, means, reduction
 
@@ -170,3 +171,8 @@ def test_arguments_out_of_range_are_refused(changes, message):
     with pytest.raises(card.ScenarioError) as refusal:
         card.simulate(card.load_scenario("nominal"), **changes)
     assert str(refusal.value) == message
+
+
+def test_rounds_beyond_the_memory_of_the_machine_are_refused_before_anything_is_drawn():
+    with pytest.raises(ScenarioError, match=r"rounds = 10{30} is out of range; this machine has"):
+        card.simulate(card.load_scenario("nominal"), rounds=10**30)

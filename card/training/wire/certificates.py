@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -246,7 +247,7 @@ def _load(folder: Path, stem: str) -> tuple[bytes, bytes, bytes]:
     for name, data in zip(files, (authority, certificate), strict=False):
         try:
             found = x509.load_pem_x509_certificate(data)
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             raise ScenarioError(f"{folder / name} is not a certificate; copy it anew.") from None
         begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
         if not begins <= datetime.now(UTC) <= ends:
@@ -256,8 +257,9 @@ def _load(folder: Path, stem: str) -> tuple[bytes, bytes, bytes]:
             )
     try:
         secret = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError):
+        same = secret.public_key() == found.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ScenarioError(f"{folder / files[2]} is not a private key; copy it anew.") from None
-    if secret.public_key() != found.public_key():
+    if not same:
         raise ScenarioError(f"{folder / files[2]} is not the key of {files[1]}; copy both anew.")
     return authority, certificate, key

@@ -1,11 +1,14 @@
 """The command line: one JSON document on stdout, one readable message on stderr, exit codes."""
 
+import csv
 import json
 import re
+from importlib import metadata
 
 import numpy as np
 import pytest
 import typer
+import xarray as xr
 from typer.testing import CliRunner
 
 import card
@@ -42,8 +45,8 @@ def test_costs_prints_arrays_over_all_cuts():
     table = document("costs", "nominal")
     profile = card.cut_profile(card.load_scenario("nominal"))
     assert list(table) == [
-        "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit",
-        "device_memory_bit",
+        "scenario", "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit",
+        "adapter_bit", "device_memory_bit", "unfit",
     ]  # fmt: skip
     assert table["cut"] == list(range(17))
     assert table["device_flop"] == profile.device_flop.tolist()
@@ -56,7 +59,7 @@ def test_solve_prints_the_decision_and_every_feasible_cut():
         "device", "cut", "frequency_hz", "frequency_min_hz", "frequency_max_hz",
         "throughput_flops", "flops_per_hz", "static_power_w", "power_coefficient", "delay_weight",
         "uplink_bps", "downlink_bps", "delay_s", "energy_j", "device_energy_j", "objective",
-        "table",
+        "table", "scenario", "state", "unfit", "notes",
     }  # fmt: skip
     assert found["cut"] == decision.cut
     assert found["objective"] == decision.objective
@@ -74,6 +77,67 @@ def test_solve_takes_rates_from_a_channel_state_when_none_are_given():
     given = document("solve", "nominal", "--device", "device-1", "--uplink-bps", "1e6")
     assert given["uplink_bps"] == 1e6
     assert given["downlink_bps"] > 1e6
+
+
+def test_solve_says_which_state_its_rates_are_of():
+    assert document("solve", "nominal", "--device", "device-1", *RATES)["state"] is None
+    found = document("solve", "nominal", "--device", "device-1", "--uplink-bps", "1e6")
+    assert found["state"] == "normal"
+    assert "rates of state poor" in run(
+        "solve", "nominal", "--device", "device-1", "--state", "poor"
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", ["20", "6e13"])
+def test_a_rate_that_no_link_has_is_pointed_out(rate):
+    given = ["solve", "nominal", "--device", "device-1", "--uplink-bps", rate, "--json"]
+    result = run(*given)
+    (note,) = json.loads(result.stdout)["notes"]
+    assert "did you mean" in note
+    assert result.stderr == f"Note: {note}\n"
+
+
+def test_cuts_that_do_not_fit_are_named_with_the_reason():
+    given = ["--set", "training.cut_range=[3,14]", "--set", "devices.device-4.memory_share=0.25"]
+    found = document("solve", "nominal", "--device", "device-4", *RATES, *given)
+    left = {row["cut"] for row in found["table"]}
+    out = [cut for group in found["unfit"] for cut in group["cuts"]]
+    assert sorted([*left, *out]) == list(range(17))
+    ranged, large = found["unfit"]
+    assert ranged["cuts"] == [0, 1, 2, 15, 16]
+    assert ranged["reason"] == "training.cut_range is [3, 14]."
+    assert "usable are 0.25 x 8 GB" in large["reason"]
+    assert document("costs", "nominal", *given)["unfit"]["device-4"] == found["unfit"]
+    assert "device-4: cuts 0 to 2, 15 to 16 are not" in run("costs", "nominal", *given).stderr
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".nc"])
+def test_simulate_keeps_every_round_of_the_policies_asked_for(tmp_path, suffix):
+    file = tmp_path / f"x{suffix}"
+    more = ["--policies", "card,device_only", "--rounds", 2, "--seed", 2**40, "--output", file]
+    found = document("simulate", "nominal", *more)
+    assert list(found["policies"]) == ["card", "device_only"]
+    assert (found["rounds"], found["seed"]) == (2, 2**40)
+    expected = card.simulate(card.load_scenario("nominal"), ["card", "device_only"], 2, 2**40)
+    if suffix == ".csv":
+        rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+        assert [float(row["delay_s"]) for row in rows] == expected.delay_s.values.ravel().tolist()
+    else:
+        with xr.open_dataset(file, engine="scipy") as kept:
+            np.testing.assert_array_equal(kept.delay_s, expected.delay_s)
+
+
+@pytest.mark.parametrize("output", ["x.txt", "nowhere/x.csv"])
+def test_simulate_refuses_an_output_before_it_runs(tmp_path, monkeypatch, output):
+    monkeypatch.setattr("card.cli.model.run_simulation", lambda *_: pytest.fail("it ran"))
+    result = run("simulate", "nominal", "--output", tmp_path / output)
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version").stdout == f"card {card.__version__}\n"
+    assert card.__version__ == metadata.version("card")
 
 
 def test_simulate_prints_means_and_reductions_of_every_policy():

@@ -1,5 +1,6 @@
 """Commands on studies: new, compare and sweep, for studies that ship and for one's own."""
 
+import csv
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 import card
 from card.cli import app
 from card.scenario import study_names
+from card.studies.bootstrap import mean_intervals
 from card.studies.comparison import compare
 
 WEIGHTS = "objective.delay_weight=[0.2, 0.8]"
@@ -96,6 +98,22 @@ def test_settings_apply_before_a_sweep():
     assert wider["points"][0]["delay_s"] < plain["points"][0]["delay_s"]
 
 
+def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
+    more = ["--policies", "card,server_only", "--rounds", 5, "--seed", 3, "--output", "x.csv"]
+    points = json.loads(done("sweep", "nominal", "--over", WEIGHTS, *more, "--json"))["points"]
+    rows = list(csv.DictReader((folder / "x.csv").read_text("utf-8").splitlines()))
+    assert [float(row["delay_s"]) for row in rows] == pytest.approx([p["delay_s"] for p in points])
+    scenario = card.load_scenario("nominal", **{"objective.delay_weight": 0.8})
+    found = mean_intervals(card.simulate(scenario, ["card", "server_only"], 5, 3))
+    ends = found.energy_j.sel(policy="server_only", statistic=["low", "high"]).values.tolist()
+    assert [float(rows[3][f"energy_j_{end}"]) for end in ("low", "high")] == ends
+    assert (rows[3]["objective.delay_weight"], rows[3]["rounds"], rows[3]["seed"]) == (
+        "0.8",
+        "5",
+        "3",
+    )
+
+
 def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
     over = ["--over", "link.bandwidth_hz=[5e6,2e7]", "--over", "server.clocks_hz=[null,[1e9,2e9]]"]
     text = done("sweep", "nominal", *over, "--policies", "card", "--rounds", 1)
@@ -138,10 +156,10 @@ def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
         (["sweep", "nominal", "--over", "link.bandwith_hz=[1e6]"], "'link.bandwidth_hz'?"),
         (["sweep", "nominal", "--over", WEIGHTS, "--policies", "crad"], "did you mean 'card'?"),
         (["sweep", "nominal", "--over", WEIGHTS, "--rounds", "0"], "rounds = 0 is not allowed"),
-        (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.csv"], "end it in .nc"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.txt"], "end it in .nc"),
         (
-            ["sweep", "nominal", "--over", WEIGHTS, "--rounds", "1", "--figure", "x.csv"],
-            "--figure 'x.csv' cannot be written",
+            ["sweep", "nominal", "--over", WEIGHTS, "--rounds", "1", "--figure", "x.txt"],
+            "--figure = 'x.txt' cannot be written",
         ),
         (["compare", "nominal", "biger-llm"], "did you mean 'bigger-llm'?"),
         (["compare", "nominal", "bigger-llm", "--rounds", "0"], "rounds = 0 is not allowed"),
