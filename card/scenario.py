@@ -17,7 +17,17 @@ from card.base.data_files import DATA
 from card.base.errors import ScenarioError, from_validation, nearest, unknown
 from card.base.overrides import merge_recorded
 from card.base.provenance import Source
-from card.base.schema import Count, Level, Name, NotNegative, Number, Positive, Record, Share
+from card.base.schema import (
+    Count,
+    Level,
+    Name,
+    Natural,
+    NotNegative,
+    Number,
+    Positive,
+    Record,
+    Share,
+)
 from card.base.yaml_files import read_yaml
 from card.hardware import hardware
 from card.hardware.catalogue import is_profile
@@ -38,9 +48,7 @@ class Training(Record):
     """Bits per frozen weight."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
-    cut_range: tuple[
-        Annotated[int, Field(strict=True, ge=0)], Annotated[int, Field(strict=True, ge=0)] | None
-    ]
+    cut_range: tuple[Natural, Natural | None]
     """First and last cut allowed; null means all blocks on the device."""
 
 
@@ -171,7 +179,7 @@ class Simulation(Record):
 
     rounds: Count
     """Rounds per device and channel state."""
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Natural
     """Seed of every random draw."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, unknown, validated
 from card.base.provenance import Source
 from card.base.schema import Count, Name, Positive, Record
 from card.base.yaml_files import read_yaml
@@ -44,11 +45,25 @@ class Hardware(Record):
         return self.cores * self.flop_per_core_cycle * self.clock_hz
 
 
+class Catalogue(UserDict[str, Hardware]):
+    """Processors by name; an entry is validated when it is used, so a bad one spoils no other."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(read_yaml(path))
+        self._path = path
+
+    def __getitem__(self, name: str) -> Hardware:
+        """Entry of a name, or an error that says in which file and entry a value is wrong."""
+        entry = super().__getitem__(name)
+        if not isinstance(entry, Hardware):
+            entry = self[name] = validated(Hardware, entry, f"{self._path}, entry {name}")
+        return entry
+
+
 @lru_cache
-def catalogue() -> dict[str, Hardware]:
+def catalogue() -> Catalogue:
     """The hardware catalogue `data/hardware.yml`, by name."""
-    raw = read_yaml(DATA / "hardware.yml")
-    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
+    return Catalogue(DATA / "hardware.yml")
 
 
 @lru_cache
@@ -109,7 +124,8 @@ def measured(profile: Profile) -> Hardware:
     listed = base.model_dump() if base else absent
     taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
     sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
-    return Hardware.model_validate({**listed, **read, "title": profile.title, "sources": sources})
+    raw = {**listed, **read, "title": profile.title, "sources": sources}
+    return validated(Hardware, raw, f"the profile {profile.title!r}")
 
 
 def against_datasheet(profile: Profile) -> dict[str, float | None]:

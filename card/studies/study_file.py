@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from card.base.errors import ScenarioError, from_validation
-from card.base.schema import Count, Name, Record
+from card.base.schema import Count, Name, Natural, Record
 from card.base.yaml_files import label, read_yaml
 from card.costs import system
 from card.hardware import catalogue
@@ -48,7 +48,7 @@ class Sweep(Record):
     """Names of the policies to score."""
     rounds: Count | None = None
     """Rounds of every point; null for the study's own."""
-    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    seed: Natural | None = None
     """Seed of every point; null for the study's own."""
 
 
