@@ -23,7 +23,6 @@ from card.cli.terminal import (
     refusals,
     text,
 )
-from card.hardware import hardware
 from card.llm import public_config
 from card.scenario import Scenario
 from card.simulation import means
@@ -70,7 +69,8 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
         "uplink [MB]": 1e6 * BITS_PER_BYTE,
         "downlink [MB]": 1e6 * BITS_PER_BYTE,
         "adapters [MB]": 1e6 * BITS_PER_BYTE,
-        "memory [GB]": 1e9 * BITS_PER_BYTE,
+        "device memory [GB]": 1e9 * BITS_PER_BYTE,
+        "server memory [GB]": 1e9 * BITS_PER_BYTE,
     }
     rows = [
         [f"{value / scale:,.6g}" for value, scale in zip(row, head.values(), strict=True)]
@@ -241,11 +241,8 @@ def _every_cut(
 
 def _resolved(scenario: Scenario) -> dict[str, Any]:
     """Scenario with the catalogue entries it names."""
-    used = [scenario.server.hardware, *(device.hardware for device in scenario.devices)]
     return {
         **scenario.model_dump(mode="json"),
-        "catalogue": {
-            name: hardware("hardware", name).model_dump(mode="json") for name in dict.fromkeys(used)
-        },
+        "catalogue": {name: b.model_dump(mode="json") for name, b in scenario.boards.items()},
         "llm_config": public_config(scenario.llm),
     }

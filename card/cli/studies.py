@@ -12,11 +12,11 @@ import typer
 
 from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError
-from card.base.yaml_files import parse_value
 from card.cli.terminal import (
     AsJson,
     Name,
     Settings,
+    by_path,
     load,
     print_json,
     print_table,
@@ -26,6 +26,7 @@ from card.cli.terminal import (
     text,
 )
 from card.scenario import Scenario, scenario_names, study_names
+from card.studies.check import check as check_sound
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit
@@ -166,6 +167,23 @@ def pdf(
 
 
 @app.command()
+def check(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="What to check; all that is shipped if none."),
+    ] = None,
+) -> None:
+    """Say whether studies, or all shipped entries and studies, are sound; exit 1 if one is not."""
+    with refusals():
+        count, faults = check_sound(studies)
+    for line in faults:
+        typer.echo(line)
+    if faults:
+        raise typer.Exit(1)
+    typer.echo(f"{count} checked, all sound")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario or study, for editors to complete from."""
     print_json(study_schema())
@@ -209,21 +227,12 @@ def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:
         )
     changed: dict[str, Any] = {} if asked.sweep is None else dict(asked.sweep)
     if over:
-        changed["over"] = dict(map(_values, over))
+        form = "[VALUE, …], e.g. objective.delay_weight=[0.2, 0.8]"
+        changed["over"] = by_path("--over", over, form)
     if policies:
         changed["policies"] = tuple(name.strip() for name in policies.split(","))
     # not validated here: what the options say is checked with the grid
     return Sweep.model_construct(**changed)
-
-
-def _values(option: str) -> tuple[str, Any]:
-    path, equals, values = option.partition("=")
-    if not (path and equals):
-        raise ScenarioError(
-            f"--over {option!r} is not allowed; write PATH=[VALUE, …], e.g. "
-            "objective.delay_weight=[0.2, 0.8]."
-        )
-    return path, parse_value(values)
 
 
 @contextmanager

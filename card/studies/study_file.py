@@ -13,13 +13,13 @@ from pydantic.fields import FieldInfo
 
 from card.base.errors import ScenarioError, from_validation
 from card.base.schema import Count, Name, Natural, Record
-from card.base.yaml_files import label, read_yaml
-from card.costs import system
+from card.base.yaml_files import label
+from card.costs import load_scenario
 from card.hardware import catalogue
 from card.scenario import (
     Scenario,
     llm_names,
-    load_scenario,
+    read_study,
     scenario_file,
     scenario_names,
     study_names,
@@ -93,8 +93,7 @@ def load_study(name_or_path: str | Path) -> Study:
         If the file, its base or its sweep is malformed, a key unknown, or a value out of range.
     """
     path = scenario_file(name_or_path)
-    scenario, raw = load_scenario(path), read_yaml(path)
-    system(scenario)  # refuses what only the LLM's dimensions can tell, such as memory
+    scenario, raw = load_scenario(path), read_study(path)
     base_name = raw.get("base", "nominal")
     base = load_scenario(scenario_file(base_name, path.parent if "base" in raw else None))
     return Study(path.stem, scenario, Path(base_name).stem, base, _sweep(scenario, raw))

@@ -43,7 +43,7 @@ def test_costs_prints_arrays_over_all_cuts():
     profile = card.cut_profile(card.load_scenario("nominal"))
     assert list(table) == [
         "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit",
-        "device_memory_bit",
+        "device_memory_bit", "server_memory_bit",
     ]  # fmt: skip
     assert table["cut"] == list(range(17))
     assert table["device_flop"] == profile.device_flop.tolist()

@@ -60,5 +60,5 @@ def test_scenario_that_uses_it_is_told_so_and_others_are_not(tmp_path, monkeypat
         card.load_scenario("nominal", **{"server.hardware": "rtx-4090"})
     assert str(refusal.value) == (
         f"{path}, entry rtx-4090: memory_gb = -1 is not allowed; give a number above 0. "
-        "Memory [GB] (M_D), 1 GB = 10⁹ byte."
+        "Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte."
     )

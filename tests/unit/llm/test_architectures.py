@@ -65,12 +65,14 @@ class TestArchitecture:
     @pytest.mark.parametrize("name", llm_names())
     def test_longest_sequence_is_allowed_and_no_longer_one(self, name):
         arch = architecture(name)
-        targets = {"lora.targets": [arch.projections[0].name], "llm": name}
-        longest = {"training.sequence_length": arch.max_positions}
-        check_length(arch, card.load_scenario("nominal", **targets, **longest).training)
-        longer = {"training.sequence_length": arch.max_positions + 1}
+        training = card.load_scenario("test-bed").training
+        longest, longer = (
+            training.model_copy(update={"sequence_length": arch.max_positions + more})
+            for more in (0, 1)
+        )
+        check_length(arch, longest)
         with pytest.raises(ScenarioError, match=f"exceeds the {arch.max_positions} positions"):
-            check_length(arch, card.load_scenario("nominal", **targets, **longer).training)
+            check_length(arch, longer)
 
 
 SOUND = public_config("llama-3.2-1b")
