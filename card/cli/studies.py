@@ -57,7 +57,7 @@ def new(
             raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
         if path.exists():
             raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
-        save(str(path), new_study(path.stem, base))
+        save(str(path), new_study(path.stem, base, path.parent))
     typer.echo(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:
     return plan
 
 
-def new_study(name: str, base: str = "nominal") -> str:
+def new_study(name: str, base: str = "nominal", folder: Path | None = None) -> str:
     """Text of a study that changes nothing yet: every key of its base, commented out.
 
     Parameters
@@ -122,7 +123,9 @@ def new_study(name: str, base: str = "nominal") -> str:
     name
         Name of the study.
     base
-        Name of a shipped scenario or study, or path of a file, beside which the study will lie.
+        Name of a shipped scenario or study, or path of a file.
+    folder
+        Where the study will lie, from which it names a file; the current one when None.
 
     Raises
     ------
@@ -130,13 +133,15 @@ def new_study(name: str, base: str = "nominal") -> str:
         If the base is refused.
     """
     scenario = load_scenario(base)
+    shipped = base in (*scenario_names(), *study_names())
+    named = base if shipped else os.path.relpath(base, folder)
     lines = [
         "# A study: whatever it does not name is taken from its base. Remove a `#` and change the",
         "# value behind it; `card schema` prints a schema from which editors complete.",
         *_catalogue("LLMs", llm_names()),
         *_catalogue("Hardware", catalogue()),
         "",
-        f"base: {label(base)}",
+        f"base: {label(named)}",
         f"title: {label(f'{name}, a study of what changes when …')}",
         "",
         *(f"#{line}" if line else line for line in _keys(scenario)),

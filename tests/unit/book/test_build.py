@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from machines import study
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+import card
 from card.base.errors import ScenarioError
-from card.book.build import BookError, Place, build_book, make
+from card.book.build import BookError, Place, build_book, make, portable
 from card.book.notebook import save_figure, save_result
 
 PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
@@ -206,3 +208,12 @@ def test_a_result_that_json_cannot_hold_is_refused(results: Path) -> None:
         save_result("plain", {"delay_s": float("nan")})
     with pytest.raises(TypeError, match="give plain values"):
         save_result("plain", {"when": object()})
+
+
+def test_staged_scenario_names_its_files_by_content(tmp_path):
+    (here, files), (there, _) = (portable(card.load_scenario(study(tmp_path / n))) for n in "ab")
+    assert here == there
+    assert list(files) == [here["devices"][0]["hardware"]]
+    assert list(files.values()) == [(tmp_path / "a/mine.json").read_bytes()]
+    changed, _ = portable(card.load_scenario(study(tmp_path / "a", slower=2.0)))
+    assert changed != here
