@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     __version__: str
     """Version of the package."""
     from card.base.errors import ScenarioError
-    from card.costs import Costs, System, evaluate, system
+    from card.costs import Costs, System, evaluate, load_scenario, system
     from card.llm import CutProfile, cut_profile
-    from card.scenario import Scenario, load_scenario
+    from card.scenario import Scenario
     from card.simulation import simulate
     from card.solver import Decision, solve, solve_exhaustive
     from card.studies.calibration import Calibration, CalibrationError, Target, calibrate
@@ -44,9 +44,9 @@ __all__ = [
 
 _HOMES = {
     "base.errors": ("ScenarioError",),
-    "costs": ("Costs", "System", "evaluate", "system"),
+    "costs": ("Costs", "System", "evaluate", "load_scenario", "system"),
     "llm": ("CutProfile", "cut_profile"),
-    "scenario": ("Scenario", "load_scenario"),
+    "scenario": ("Scenario",),
     "simulation": ("simulate",),
     "solver": ("Decision", "solve", "solve_exhaustive"),
     "studies.calibration": ("Calibration", "CalibrationError", "Target", "calibrate"),

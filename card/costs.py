@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from card.base.arguments import check_index, check_positive, check_shapes
 from card.base.arrays import Backend, backend_of, by_blocks, is_foreign, stacked
+from card.base.errors import ScenarioError
 from card.base.units import FloatArray, dbm_to_w
-from card.hardware import hardware, power_w
+from card.channel import state_rates
+from card.hardware import power_w
 from card.hardware.power import coefficient_at
 from card.llm import CutProfile, cut_profile, feasible_cuts
-from card.scenario import Scenario
+from card.scenario import Scenario, read_scenario
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +39,8 @@ class System:
     profile: CutProfile
     """What each cut asks for."""
     feasible: NDArray[np.bool_]
-    """Cuts that fit each device's memory and the cut range, shape `(devices, I + 1)` (C), by
-    :eq:`eq-feasible`."""
+    """Cuts that fit each device's and the server's memory and the cut range, shape
+    `(devices, I + 1)` (C), by :eq:`eq-feasible`."""
     throughput_flops: FloatArray
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
@@ -94,13 +97,49 @@ class System:
         return replace(self, profile=replace(self.profile, **counts), **numbers)
 
 
+def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
+    """Load a scenario or study, merged with its bases, and refuse whatever is wrong with it.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped scenario or study, or path of a scenario or study file.
+    **overrides
+        Values to replace, as nested mappings or dotted paths, e.g. ``{"link.bandwidth_hz": 2e7}``.
+
+    Raises
+    ------
+    ScenarioError
+        If a file is missing or malformed, a key unknown, a value out of range, or if the values do
+        not go together: with the LLM, with memory, or on the link.
+    """
+    return checked(read_scenario(name_or_path, **overrides))
+
+
+def checked(scenario: Scenario) -> Scenario:
+    """The scenario, or a `ScenarioError` if no `system` follows from it, or no rate on a link."""
+    System.of(scenario)
+    with np.errstate(all="ignore"):  # what overflows is refused
+        both_ways = state_rates(scenario)
+    for rates in both_ways:
+        bad = np.argwhere(~(np.isfinite(rates) & (rates > 0)))
+        for state, device in bad[:1]:
+            raise ScenarioError(
+                f"devices.{scenario.devices[device].name}: its link has a rate of "
+                f"{rates[state, device]:g} bit/s in the channel state "
+                f"{list(scenario.channel_states)[state]}, which is not allowed; give distance, "
+                f"power, bandwidth and path loss that leave a finite rate above 0."
+            )
+    return scenario
+
+
 def system(scenario: Scenario | System) -> System:
     """Arrays of a scenario: cut profile, feasible cuts, compute rates, clock limits and power law.
 
     Raises
     ------
     ScenarioError
-        If the cut range is empty or no cut fits a device's memory.
+        If the cut range is empty or no cut fits a device's memory and the server's.
 
     Notes
     -----
@@ -110,8 +149,8 @@ def system(scenario: Scenario | System) -> System:
 
 
 def _arrays_of(scenario: Scenario) -> System:
-    server, gpu = scenario.server, hardware("server.hardware", scenario.server.hardware)
-    boards = [hardware(f"devices.{d.name}.hardware", d.hardware) for d in scenario.devices]
+    server, gpu = scenario.server, scenario.server.board
+    boards = [device.board for device in scenario.devices]
     profile = cut_profile(scenario)
     kappa = server.utilisation * gpu.cores * gpu.flop_per_core_cycle
     throughput = stacked(
@@ -131,7 +170,9 @@ def _arrays_of(scenario: Scenario) -> System:
     return System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
-        feasible=feasible_cuts(scenario, profile, [board.memory_gb for board in boards]),
+        feasible=feasible_cuts(
+            scenario, profile, [board.memory_gb for board in boards], gpu.memory_gb
+        ),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
         uplink_power_w=dbm_to_w(scenario.link.uplink_power_dbm).item(),
@@ -222,6 +263,9 @@ def evaluate(
     downlink_bps: ArrayLike,
 ) -> Costs:
     """Delay and energy of one round of one device; every argument broadcasts.
+
+    Scores whatever is asked, also what memory or clock range forbid;
+    `card.policies.check_decision` says whether a decision may be taken.
 
     Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
     arrays give lazy ones.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from card.base.arrays import backend_of
 from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
 from card.costs import System, evaluate
@@ -51,7 +53,62 @@ Choice = tuple[IntArray, FloatArray]
 """Cut layers and server clocks [Hz], which broadcast to the shape of the draws."""
 
 Policy = Callable[[System, Draws, np.random.Generator], Choice]
-"""What decides for all devices, states and rounds at once."""
+"""What decides for all devices, states and rounds at once.
+
+A cut that is not feasible, or a clock outside the server's range, is refused when it is scored.
+"""
+
+
+_ROUNDING = 1e-9
+"""Relative error that a clock may have."""
+
+
+def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> None:
+    """Refuse a cut that does not fit device and server, or a clock that the server does not have.
+
+    Parameters
+    ----------
+    system
+        A scenario's arrays.
+    device
+        Device positions.
+    cut
+        Cut layers, 0..I, of a shape that broadcasts with the others.
+    frequency_hz
+        Server clocks [Hz].
+
+    Raises
+    ------
+    ScenarioError
+        If a cut is not feasible by :eq:`eq-feasible`, or a clock not allowed by
+        :eq:`eq-clock-range` or not on a list of clocks.
+    """
+    backend = backend_of(device, cut, frequency_hz)
+    device, cut, clock = np.broadcast_arrays(*map(backend.numpy, (device, cut, frequency_hz)))
+    misfits = ~system.feasible[device, cut]
+    if misfits.any():
+        index, wrong = device[misfits][0], cut[misfits][0]
+        fits = np.flatnonzero(system.feasible[index])
+        raise ScenarioError(
+            f"cut = {wrong} does not fit {system.device_names[index]} and the server; give one of "
+            f"{', '.join(map(str, fits))}."
+        )
+    lowest = backend_of(system.frequency_min_hz).numpy(system.frequency_min_hz)[device]
+    highest = system.frequency_max_hz
+    outside = (clock < lowest * (1 - _ROUNDING)) | (clock > highest * (1 + _ROUNDING))
+    if outside.any():
+        raise ScenarioError(
+            f"frequency_hz = {clock[outside][0]:g} is not allowed; give "
+            f"{lowest[outside][0]:g} to {highest:g} Hz for "
+            f"{system.device_names[device[outside][0]]}."
+        )
+    if system.clocks_hz is not None:
+        listed = np.isclose(clock[..., None], system.clocks_hz, rtol=_ROUNDING, atol=0).any(axis=-1)
+        if not listed.all():
+            offered = ", ".join(f"{item:g}" for item in system.clocks_hz)
+            raise ScenarioError(
+                f"frequency_hz = {clock[~listed][0]:g} is not on the list; give one of {offered}."
+            )
 
 
 def card(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -81,7 +138,7 @@ def device_only(system: System, draws: Draws, rng: np.random.Generator) -> Choic
 
 
 def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
-    """Everything but the embedding (or what the cut range demands) on the server, at full clock."""
+    """As much on the server as fits it and the cut range allows, at full clock."""
     first = np.argmax(system.feasible, axis=1)
     return first[draws.device], np.full(draws.device.shape, system.frequency_max_hz)
 

@@ -11,16 +11,30 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from card.base.data_files import DATA
+from card.base.data_files import DATA, read_json
 from card.base.errors import ScenarioError, from_validation, nearest, unknown
-from card.base.overrides import merge_recorded
+from card.base.overrides import merge_recorded, words
 from card.base.provenance import Source
-from card.base.schema import Count, Level, Loss, Name, NotNegative, Number, Positive, Record, Share
+from card.base.schema import (
+    Count,
+    Level,
+    Loss,
+    Name,
+    Natural,
+    NotNegative,
+    Number,
+    Positive,
+    Record,
+    Share,
+)
 from card.base.yaml_files import read_yaml
-from card.hardware import hardware
-from card.hardware.catalogue import is_profile
+from card.hardware import Hardware, hardware
+from card.hardware.catalogue import by_content, is_file, is_profile
+
+MOST_CLOCKS = 10_000
+"""Clocks that a step may make at most."""
 
 
 class Training(Record):
@@ -38,9 +52,7 @@ class Training(Record):
     """Bits per frozen weight."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
-    cut_range: tuple[
-        Annotated[int, Field(strict=True, ge=0)], Annotated[int, Field(strict=True, ge=0)] | None
-    ]
+    cut_range: tuple[Natural, Natural | None]
     """First and last cut allowed; null means all blocks on the device."""
 
 
@@ -55,7 +67,18 @@ class Lora(Record):
     """Bits per adapter weight, on the wire and in memory."""
 
 
-class Server(Record):
+class Equipped(Record):
+    """What has hardware: the server, and each device."""
+
+    _board: Hardware = PrivateAttr()
+
+    @property
+    def board(self) -> Hardware:
+        """What `hardware` names, as it was when the scenario was loaded."""
+        return self._board
+
+
+class Server(Equipped):
     """The edge server."""
 
     hardware: Name
@@ -72,8 +95,8 @@ class Server(Record):
     """Step of a regular clock list below the highest clock [Hz]; null for a continuous clock."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        gpu = hardware("server.hardware", self.hardware)
+    def _check(self, info: ValidationInfo) -> Self:
+        gpu = self._board = _board("server.hardware", self.hardware, info)
         _check_utilisation("server", self.hardware, self.utilisation)
         top = gpu.clock_hz
         if gpu.max_power_w is None:
@@ -101,6 +124,11 @@ class Server(Record):
                 f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at most "
                 f"{top:g} Hz, the highest clock of {gpu.title}."
             )
+        if self.clock_step_hz and top > MOST_CLOCKS * self.clock_step_hz:
+            raise ValueError(
+                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at least "
+                f"{top / MOST_CLOCKS:g} Hz, which makes {MOST_CLOCKS:,} clocks."
+            )
         if self.clocks_hz and not self.minimum_frequency_hz <= max(self.clocks_hz) <= top:
             raise ValueError(
                 f"server.clocks_hz ends at {max(self.clocks_hz):g}, which is not allowed; give a "
@@ -110,7 +138,7 @@ class Server(Record):
         return self
 
 
-class Device(Record):
+class Device(Equipped):
     """One mobile device."""
 
     name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
@@ -125,8 +153,8 @@ class Device(Record):
     """Share of the memory that training may use (μ); the rest is the system's."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        hardware(f"devices.{self.name}.hardware", self.hardware)
+    def _check(self, info: ValidationInfo) -> Self:
+        self._board = _board(f"devices.{self.name}.hardware", self.hardware, info)
         _check_utilisation(f"devices.{self.name}", self.hardware, self.utilisation)
         return self
 
@@ -179,7 +207,7 @@ class Simulation(Record):
 
     rounds: Count
     """Rounds per device and channel state."""
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Natural
     """Seed of every random draw."""
 
 
@@ -228,9 +256,38 @@ class Scenario(Record):
             return device % len(names)
         raise unknown("device", device, names)
 
-    def updated(self, overrides: Mapping[str, Any], reason: str = "set by the user") -> Scenario:
-        """Copy with values replaced; keys are dotted paths or nested mappings."""
-        return _validate(merge_recorded(self.model_dump(mode="json"), overrides, reason))
+    @property
+    def boards(self) -> dict[str, Hardware]:
+        """What the hardware of server and devices is, by the names that the scenario has for it."""
+        devices = {device.hardware: device.board for device in self.devices}
+        return {self.server.hardware: self.server.board, **devices}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that results follow from, wherever files lie and whatever they are called.
+
+        Titles and sources are left out; hardware and LLM stand there as what their files say.
+        """
+        values = self.model_dump(mode="json", exclude={"title", "sources"})
+        config = read_json(f"llms/{self.llm}")
+        known = {key: value for key, value in config.items() if key != "_card"}
+        return {**by_content(values, self.boards), "llm": known}
+
+    def updated(
+        self,
+        overrides: Mapping[str, Any],
+        reason: str = "set by the user",
+        boards: Mapping[str, Hardware] | None = None,
+    ) -> Scenario:
+        """Copy with values replaced; keys are dotted paths or nested mappings.
+
+        Hardware that no value names stays as it was loaded; what one names is read anew, but for
+        `boards`, which are known already.
+        """
+        named = set(words(overrides))
+        kept = {name: board for name, board in self.boards.items() if name not in named}
+        raw = merge_recorded(self.model_dump(mode="json"), overrides, reason)
+        return _validate(raw, {**kept, **(boards or {})})
 
     def source_of(self, path: str) -> Source | None:
         """Provenance of a key: its own entry, that of all list items, or of the part it is in."""
@@ -242,6 +299,12 @@ class Scenario(Record):
                     return self.sources[key]
                 key = key.rpartition(".")[0]
         return None
+
+
+def _board(key: str, name: str, info: ValidationInfo) -> Hardware:
+    """Hardware that is known already, or is looked up now."""
+    known: Mapping[str, Hardware] = info.context or {}
+    return known[name] if name in known else hardware(key, name)
 
 
 def _check_utilisation(key: str, name: str, utilisation: float) -> None:
@@ -268,15 +331,8 @@ def study_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (DATA / "scenarios" / "studies").glob("*.yml")))
 
 
-def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
-    """Load a scenario or study, merged with its bases, and validate it whole.
-
-    Parameters
-    ----------
-    name_or_path
-        Name of a shipped scenario or study, or path of a scenario or study file.
-    **overrides
-        Values to replace, as nested mappings or dotted paths, e.g. ``{"link.bandwidth_hz": 2e7}``.
+def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
+    """Read a scenario or study with its bases; `card.load_scenario` also asks whether it works.
 
     Raises
     ------
@@ -293,7 +349,7 @@ def _read_merged(
     path = scenario_file(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
-    raw = _anchored(read_yaml(path), path.parent)
+    raw = read_study(path)
     raw.pop("sweep", None)  # says which scenarios to compare, and is none of this one's values
     base = raw.pop("base", None)
     if base is None:
@@ -306,15 +362,19 @@ def _read_merged(
     return merge_recorded(below, raw, f"set by {path.name}")
 
 
-def _anchored(node: Any, folder: Path) -> Any:
-    """The same values, with profile files named from the folder of the scenario file."""
+def read_study(path: Path) -> dict[str, Any]:
+    """What a scenario or study file says, with profile files named from the folder it lies in."""
+    raw: dict[str, Any] = _anchored(read_yaml(path), path.parent)
+    return raw
+
+
+def _anchored(node: Any, folder: Path, key: str = "") -> Any:
     if isinstance(node, dict):
-        values = {key: _anchored(value, folder) for key, value in node.items()}
-        named = values.get("hardware")
-        if isinstance(named, str) and named.endswith(".json"):
-            values["hardware"] = str(folder / named)
-        return values
-    return [_anchored(item, folder) for item in node] if isinstance(node, list) else node
+        return {name: _anchored(value, folder, str(name)) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_anchored(item, folder, key) for item in node]
+    file = key.rpartition(".")[2] == "hardware" and isinstance(node, str) and is_file(node)
+    return str(folder / node) if file else node
 
 
 def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
@@ -334,8 +394,8 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
     raise unknown(what, text, known)
 
 
-def _validate(raw: Any) -> Scenario:
+def _validate(raw: Any, boards: Mapping[str, Hardware] | None = None) -> Scenario:
     try:
-        return Scenario.model_validate(raw)
+        return Scenario.model_validate(raw, context=boards)
     except ValidationError as error:
         raise from_validation(error, Scenario, raw) from None

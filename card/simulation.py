@@ -14,7 +14,7 @@ from card.base.errors import ScenarioError
 from card.base.units import FloatArray, IntArray
 from card.channel import draw_gains, link_rates, scenario_gain
 from card.costs import Costs, System, evaluate
-from card.policies import POLICIES, Draws, Policy, named
+from card.policies import POLICIES, Draws, Policy, check_decision, named
 from card.scenario import Scenario
 from card.solver import objective
 
@@ -66,10 +66,21 @@ def draw(
 def decided(
     system: System, draws: Draws, policy: Policy, seed: int
 ) -> tuple[IntArray, FloatArray, Costs]:
-    """Cuts and clocks [Hz] of one policy on given draws, of their shape, and what they cost."""
+    """Cuts and clocks [Hz] of one policy on given draws, of their shape, and what they cost.
+
+    Raises
+    ------
+    ScenarioError
+        If a decision is none of the feasible ones, whoever's policy it is.
+    """
     choice = policy(system, draws, np.random.default_rng([seed, 1]))
-    cut, frequency = (_spread(draws, part) for part in choice)
-    costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+    try:
+        cut, frequency = (_spread(draws, part) for part in choice)
+        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+        check_decision(system, draws.device, cut, frequency)
+    except (TypeError, ValueError, RuntimeError) as error:
+        name = getattr(policy, "__name__", type(policy).__name__)
+        raise ScenarioError(f"the policy {name}: {error}") from error
     return cut, frequency, costs
 
 
@@ -120,6 +131,12 @@ def simulate(
     xarray.Dataset
         Dataset over `(policy, state, device, round)` with units in attributes; link rates have no
         policy dimension.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario or an argument is refused, or a policy takes a cut that does not fit or a
+        clock that the server does not have.
     """
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 

@@ -66,7 +66,7 @@ class Backend:
             return np.asarray(value)
         from array_api_compat import to_device
 
-        return np.asarray(to_device(value, "cpu"))
+        return np.asarray(to_device(value.detach() if hasattr(value, "detach") else value, "cpu"))
 
 
 NUMPY = Backend(np)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from card.base.text_files import read_json_object
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -17,5 +18,4 @@ DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir
 
 def read_json(name: str) -> dict[str, Any]:
     """Mapping in a shipped JSON file, such as `runs/speed`."""
-    content: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
-    return content
+    return read_json_object(DATA / f"{name}.json", "restore the file as it was shipped")

@@ -7,11 +7,14 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 Schema = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+LARGEST_WHOLE = 2**63 - 1
+"""Largest whole number of any kind; named only to who exceeds it."""
 
 
 class ScenarioError(ValueError):
@@ -60,11 +63,16 @@ def nearest(word: str, known: Iterable[str], around: str = "") -> str:
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:
     """Error for a name that is not in a catalogue."""
-    return ScenarioError(f"{what} = {_shown(word)} is unknown; {nearest(str(word), known)}")
+    return ScenarioError(f"{what} = {shortened(word)} is unknown; {nearest(str(word), known)}")
 
 
-def from_validation(error: ValidationError, model: type[BaseModel], raw: Any) -> ScenarioError:
-    """Error listing each problem pydantic found, one line each, in the scenario's own words."""
+def from_validation(
+    error: ValidationError, model: type[BaseModel], raw: Any, entry: str = ""
+) -> ScenarioError:
+    """Error listing each problem pydantic found, one line each, in the scenario's own words.
+
+    What is not of a scenario, such as an entry of a catalogue, is named at the start of each line.
+    """
     schema = model.model_json_schema()
     problems = error.errors(include_url=False)
     places = [problem["loc"] for problem in problems]
@@ -72,16 +80,26 @@ def from_validation(error: ValidationError, model: type[BaseModel], raw: Any) ->
     lines = []
     if len(absent) > 1:
         missing = ", ".join(map(str, absent))
-        lines.append(f"{missing} are missing; name a scenario that has them, e.g. base: nominal.")
+        remedy = "add them" if entry else "name a scenario that has them, e.g. base: nominal"
+        lines.append(f"{missing} are missing; {remedy}.")
     for problem, place in zip(problems, places, strict=True):
         # a list whose items are wrong is reported a second time, as too short
         within = any(len(at) > len(place) and at[: len(place)] == place for at in places)
         if not within and not (len(absent) > 1 and place[:1] and place[0] in absent):
-            lines.append(_line(dict(problem), schema, raw))
-    return ScenarioError("\n".join(dict.fromkeys(lines)))
+            lines.append(_line(dict(problem), schema, raw, "an entry" if entry else "a scenario"))
+    before = f"{entry}: " if entry else ""
+    return ScenarioError("\n".join(before + line for line in dict.fromkeys(lines)))
 
 
-def _line(item: dict[str, Any], root: Schema, raw: Any) -> str:
+def validated(model: type[Model], raw: Any, entry: str = "") -> Model:
+    """The model that raw values make, or what is wrong with them, as `from_validation` says it."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise from_validation(error, model, raw, entry) from None
+
+
+def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
     location = tuple(item["loc"])
     path = dotted(location, raw)
     if item["type"] == "value_error":
@@ -89,7 +107,7 @@ def _line(item: dict[str, Any], root: Schema, raw: Any) -> str:
     if item["type"] == "extra_forbidden":
         parent, dot, key = path.rpartition(".")
         siblings = _schema_at(root, location[:-1]).get("properties", {})
-        return f"{path} is not a key of a scenario; {nearest(key, siblings, parent + dot)}"
+        return f"{path} is not a key of {whole}; {nearest(key, siblings, parent + dot)}"
     schema = _schema_at(root, location)
     allowed = _allowed(schema, root)
     help_text = f" {schema['description']}" if schema.get("description") else ""
@@ -98,13 +116,15 @@ def _line(item: dict[str, Any], root: Schema, raw: Any) -> str:
     value = item["input"]
     if item["type"] == "finite_number":
         allowed = allowed.replace("a number", "a finite number")
+    elif item["type"] == "less_than_equal" and schema.get("maximum") == LARGEST_WHOLE:
+        allowed += f" and at most {LARGEST_WHOLE}"
     elif isinstance(value, str) and "number" in allowed and re.fullmatch(r"[-+.\deE]+", value):
         allowed += ", without quotes"
-    return f"{path} = {_shown(value)} is not allowed; give {allowed}.{help_text}"
+    return f"{path} = {shortened(value)} is not allowed; give {allowed}.{help_text}"
 
 
-def _shown(value: Any) -> str:
-    """The value as Python writes it, long ones shortened."""
+def shortened(value: Any) -> str:
+    """A value as Python writes it, long ones shortened."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 40
     return "null" if value is None else short.repr(value)
@@ -166,6 +186,8 @@ _NOUNS = {
 
 def _allowed(schema: Schema, root: Schema) -> str:
     schema = _resolve(schema, root)
+    if schema.get("maximum") == LARGEST_WHOLE:
+        schema = {key: value for key, value in schema.items() if key != "maximum"}
     if "anyOf" in schema:
         options = sorted(schema["anyOf"], key=lambda option: option.get("type") != "null")
         return " or ".join(_allowed(option, root) for option in options)

@@ -6,7 +6,7 @@ by the names of its items (null removes a named one), anything else is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from card.base.errors import ScenarioError
@@ -28,6 +28,15 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
         for key in stale:
             del sources[key]
     return {**merged, "sources": sources}
+
+
+def words(node: Any) -> Iterator[str]:
+    """All words among values."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (Mapping, list, tuple)):
+        for item in node.values() if isinstance(node, Mapping) else node:
+            yield from words(item)
 
 
 def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +80,7 @@ def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[A
     """List with items replaced, or removed by null, that a mapping names by position or `name`."""
     names = [item.get("name") if isinstance(item, dict) else None for item in base]
     items = list(base)
+    changed: dict[int, Any] = {}
     for key, value in change.items():
         if key in names:
             index = names.index(key)
@@ -79,6 +89,11 @@ def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[A
         else:
             known = ", ".join(str(name or i) for i, name in enumerate(names))
             raise ScenarioError(f"{path}.{key} is not in the list; choose one of {known}.")
+        if index in changed:
+            raise ScenarioError(
+                f"{path}.{changed[index]} and {path}.{key} name one item; give one of them."
+            )
+        changed[index] = key
         items[index] = _merge(items[index], value, f"{path}.{key}")
     dropped = [value is None and name is not None for value, name in zip(items, names, strict=True)]
     return [item for item, gone in zip(items, dropped, strict=True) if not gone]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from card.base.schema import Name, Record
+from card.base.schema import Flag, Name, Record
 
 Kind = Literal["published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"]
 
@@ -18,7 +18,7 @@ class Source(Record):
     """Citation, formula or reason."""
     url: str | None = None
     """Address of the public source."""
-    confirmed: bool | None = None
+    confirmed: Flag | None = None
     """Whether the public source was read and says so."""
     note: str | None = None
     """What differs or is missing."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import warnings
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.resolver import VersionedResolver
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, shortened
+from card.base.text_files import DEEPEST, read_text
+
+MOST_VALUES = 200_000
+"""Values of a document at most, each alias counted as what it stands for."""
 
 
 class _Resolver(VersionedResolver):
@@ -37,33 +44,97 @@ class _Resolver(VersionedResolver):
     }
 
 
+_UNFORESEEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
+_TAGS = tuple(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
+
+
 class _Constructor(SafeConstructor):
+    yaml_constructors = {  # noqa: RUF012
+        tag: SafeConstructor.yaml_constructors[tag] for tag in (*_TAGS, None)
+    }
+
     def flatten_mapping(self, node: Any) -> None:
         """Refuse a key that is written twice, which ruamel overlooks beside a merge key."""
         keys = [] if node.merge else [key for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key.value in [other.value for other in keys[:place]]:
-                problem = f"the key {key.value!r} is written twice"
-                raise ConstructorError(problem=problem, problem_mark=key.start_mark)
+        written = set()
+        for key in keys:
+            if isinstance(key, ScalarNode) and key.value in written:
+                raise _problem(f"the key {key.value!r:.40} is written twice", key)
+            written.add(key.value if isinstance(key, ScalarNode) else key)
         super().flatten_mapping(node)
+
+
+def _problem(problem: str, node: Node) -> ConstructorError:
+    return ConstructorError(problem=problem, problem_mark=node.start_mark)
+
+
+class _Measure:
+    """Refuses what would not fit into memory once aliases are written out, or has no end."""
+
+    def __init__(self) -> None:
+        self._known: dict[Node, tuple[int, int] | None] = {}
+
+    def of(self, node: Node) -> tuple[int, int]:
+        """Values and levels of a node."""
+        if node in self._known:
+            known = self._known[node]
+            if known is None:
+                raise _problem("an alias stands for a part that it is in", node)
+            return known
+        self._known[node] = None
+        parts: list[Node] = []
+        if isinstance(node, SequenceNode):
+            parts = node.value
+        elif isinstance(node, MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        measured = [self.of(part) for part in parts]
+        values = 1 + sum(value for value, _ in measured)
+        levels = 1 + max((level for _, level in measured), default=-1)
+        if values > MOST_VALUES:
+            raise _problem(f"it has more than {MOST_VALUES:,} values, aliases written out", node)
+        if levels > DEEPEST:
+            raise RecursionError
+        self._known[node] = values, levels
+        return values, levels
+
+
+def _load(text: str) -> Any:
+    """What a document says; whatever is wrong with it is a `YAMLError`."""
+    yaml = _yaml()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an anchor may be set again
+            root = yaml.compose(text)
+            if root is None:
+                return None
+            _Measure().of(root)
+            return yaml.constructor.construct_document(root)
+    except (MaxDepthExceededError, RecursionError):
+        raise YAMLError(f"it is nested deeper than {DEEPEST} levels") from None
+    except _UNFORESEEN as error:  # ruamel lets them out where a tag and its value do not agree
+        raise YAMLError(f"it has a value that cannot be read ({str(error)[:60]})") from None
 
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
-    yaml.Resolver, yaml.Constructor = _Resolver, _Constructor
+    yaml.Resolver, yaml.Constructor, yaml.max_depth = _Resolver, _Constructor, DEEPEST
     return yaml
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping stored in a YAML file, with errors that name the file and line."""
+    text = read_text(path)
     try:
-        content = _yaml().load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ScenarioError(
-            f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
-        ) from error
-    except OSError as error:
-        raise ScenarioError(f"{path} cannot be read: {error.strerror}.") from error
+        content = _load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -73,7 +144,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"{path} is empty; write at least a base, e.g. base: nominal.")
     if not isinstance(content, dict):
         raise ScenarioError(
-            f"{path} holds {content!r:.40}; write a mapping of keys to values, e.g. base: nominal."
+            f"{path} holds {shortened(content)}; write a mapping of keys to values, e.g. "
+            f"base: nominal."
         )
     return content
 
@@ -81,9 +153,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """Value of a `path=value` setting, read as YAML."""
     try:
-        return _yaml().load(text)
+        return _load(text)
     except YAMLError as error:
-        raise ScenarioError(f"{text!r} is not a YAML value; quote it.") from error
+        raise ScenarioError(f"{shortened(text)} is not a YAML value; quote it.") from error
 
 
 def label(value: Any) -> str:

@@ -6,6 +6,7 @@ One path serves the default book and a user's study.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -29,7 +30,9 @@ from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
 from card.book.publish import buttons, repository_of, trim
 from card.book.walkthrough import walkthrough
-from card.scenario import load_scenario
+from card.costs import load_scenario
+from card.hardware.catalogue import is_file
+from card.scenario import Scenario
 from card.studies.claims import applied
 from card.studies.study_file import load_study
 
@@ -83,7 +86,7 @@ def build_book(
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
     _check_paths(name)
     place = Place.of(ROOT, name)
-    values = scenario.model_dump(mode="json")
+    values, profiles = portable(scenario)
     parameters = {
         "scenario": name if asked.shipped else f"../{name}.yml",
         "seed": scenario.simulation.seed,
@@ -96,6 +99,8 @@ def build_book(
         shutil.copy(ROOT / "CITATION.cff", place.source)
         if not asked.shipped:
             write(place.source / f"{name}.yml", label(values))
+        for file, content in profiles.items():
+            (place.source / file).write_bytes(content)
 
     def conclude() -> Mapping[str, Any]:
         found_claims = place.results / "claims.json"
@@ -146,6 +151,18 @@ def _check_paths(name: str) -> None:
         raise BookError(
             f"the name of the study = {name!r} is no name of a folder; rename its file."
         )
+
+
+def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Values of a scenario with its profile files under names that follow from their content."""
+    values = scenario.model_dump(mode="json")
+    files: dict[str, bytes] = {}
+    for part in (values["server"], *values["devices"]):
+        if is_file(part["hardware"]):
+            content = Path(part["hardware"]).read_bytes()
+            part["hardware"] = f"profile-{hashlib.sha256(content).hexdigest()[:16]}.json"
+            files[part["hardware"]] = content
+    return values, files
 
 
 def make(

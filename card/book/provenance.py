@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from card.base.data_files import DATA
 from card.base.provenance import Source
 from card.book.markdown import plain, table
-from card.hardware import Hardware, catalogue
+from card.hardware import Hardware
 from card.llm import architecture, public_config
 from card.scenario import Scenario
 from card.studies.scenario_values import Parameter, joined, parameters, unit_in, with_unit
@@ -38,10 +38,9 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     for name in dict.fromkeys(s.llm for s in scenarios.values()):
         parts += [f"## {plain(architecture(name).title)}", _table(_dimensions(name))]
     parts += ["## Hardware"]
-    used = [s.server.hardware for s in scenarios.values()]
-    used += [device.hardware for s in scenarios.values() for device in s.devices]
-    for name in dict.fromkeys(used):
-        parts += [f"### {plain(catalogue()[name].title)}", _table(_facts(catalogue()[name]))]
+    boards = {name: board for s in scenarios.values() for name, board in s.boards.items()}
+    for board in boards.values():
+        parts += [f"### {plain(board.title)}", _table(_facts(board))]
     return "\n\n".join(parts) + "\n"
 
 

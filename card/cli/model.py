@@ -30,7 +30,6 @@ from card.cli.terminal import (
     refusals,
     save,
 )
-from card.hardware import hardware
 from card.llm import public_config
 from card.scenario import Scenario
 from card.simulation import means
@@ -84,7 +83,8 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
         "uplink [MB]": 1e6 * BITS_PER_BYTE,
         "downlink [MB]": 1e6 * BITS_PER_BYTE,
         "adapters [MB]": 1e6 * BITS_PER_BYTE,
-        "memory [GB]": 1e9 * BITS_PER_BYTE,
+        "device memory [GB]": 1e9 * BITS_PER_BYTE,
+        "server memory [GB]": 1e9 * BITS_PER_BYTE,
     }
     rows = [
         [f"{value / scale:,.6g}" for value, scale in zip(row, head.values(), strict=True)]
@@ -129,7 +129,7 @@ def solve(
     where = "as given" if taken is None else f"of state {taken}"
     title = (
         f"{document['device']}: cut {document['cut']} of {arrays.num_blocks}, "
-        f"{quantity(decision.delay_s, 's')}, {quantity(decision.energy_j, 'J')} "
+        f"{quantity(float(decision.delay_s), 's')}, {quantity(float(decision.energy_j), 'J')} "
         f"(rates {where}: up {quantity(up, 'bit/s')}, down {quantity(down, 'bit/s')})"
     )
     table = {key: [row[key] for row in document["table"]] for key in document["table"][0]}
@@ -252,21 +252,28 @@ def _unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[s
     """Cuts that a device may not take, grouped by the reason."""
     first, last = scenario.training.cut_range
     last = arrays.num_blocks if last is None else last
-    need, cuts = arrays.profile.device_memory_bit, range(arrays.num_blocks + 1)
-    chosen = scenario.devices[device]
-    memory_gb = hardware(f"devices.{chosen.name}.hardware", chosen.hardware).memory_gb
-    out = [cut for cut in cuts if not first <= cut <= last]
-    large = [cut for cut in cuts if first <= cut <= last and not arrays.feasible[device, cut]]
-    groups = []
-    if out:
-        said = f"training.cut_range is [{first}, {last}]."
-        groups.append({"cuts": out, "reason": said})
-    if large:
-        least = float(need[large].min()) / BITS_PER_BYTE / BYTES_PER_GB
-        usable = f"{chosen.memory_share:g} x {memory_gb:g} GB"
-        said = f"they need {least:.3g} GB or more; usable are {usable}."
-        groups.append({"cuts": large, "reason": said})
-    return groups
+    cuts, chosen, profile = range(arrays.num_blocks + 1), scenario.devices[device], arrays.profile
+    usable_gb = chosen.memory_share * chosen.board.memory_gb
+    server_gb = scenario.server.board.memory_gb
+    reasons: dict[str, list[int]] = {}
+    for cut in cuts:
+        own_gb, left_gb = (
+            float(need[cut]) / BITS_PER_BYTE / BYTES_PER_GB
+            for need in (profile.device_memory_bit, profile.server_memory_bit)
+        )
+        if not first <= cut <= last:
+            reason = f"training.cut_range is [{first}, {last}]."
+        elif own_gb > usable_gb:
+            reason = (
+                f"they need more memory than {chosen.name} may use, {chosen.memory_share:g} x "
+                f"{chosen.board.memory_gb:g} GB."
+            )
+        elif left_gb > server_gb:
+            reason = f"they leave more to the server than its memory of {server_gb:g} GB holds."
+        else:
+            continue
+        reasons.setdefault(reason, []).append(cut)
+    return [{"cuts": cuts, "reason": reason} for reason, cuts in reasons.items()]
 
 
 def _rates(
@@ -334,11 +341,8 @@ def _every_cut(
 
 def _resolved(scenario: Scenario) -> dict[str, Any]:
     """Scenario with the catalogue entries it names."""
-    used = [scenario.server.hardware, *(device.hardware for device in scenario.devices)]
     return {
         **scenario.model_dump(mode="json"),
-        "catalogue": {
-            name: hardware("hardware", name).model_dump(mode="json") for name in dict.fromkeys(used)
-        },
+        "catalogue": {name: b.model_dump(mode="json") for name, b in scenario.boards.items()},
         "llm_config": public_config(scenario.llm),
     }

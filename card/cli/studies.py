@@ -13,12 +13,12 @@ import typer
 
 from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError, extra
-from card.base.yaml_files import parse_value
 from card.cli.terminal import (
     MEANS,
     AsJson,
     Name,
     Settings,
+    by_path,
     check_place,
     column,
     load,
@@ -30,6 +30,7 @@ from card.cli.terminal import (
     save,
 )
 from card.scenario import Scenario, scenario_names, study_names
+from card.studies.check import check as check_sound
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit
@@ -64,7 +65,7 @@ def new(
             raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
         if path.exists():
             raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
-        save("name", str(path), new_study(path.stem, base) + "\n")
+        save("name", str(path), new_study(path.stem, base, path.parent) + "\n")
     typer.echo(path)
 
 
@@ -189,6 +190,23 @@ def pdf(
 
 
 @app.command()
+def check(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="What to check; all that is shipped if none."),
+    ] = None,
+) -> None:
+    """Say whether studies, or all shipped entries and studies, are sound; exit 1 if one is not."""
+    with refusals():
+        count, faults = check_sound(studies)
+    for line in faults:
+        typer.echo(line)
+    if faults:
+        raise typer.Exit(1)
+    typer.echo(f"{count} checked, all sound")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario or study, for editors to complete from."""
     print_json(study_schema())
@@ -231,21 +249,12 @@ def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:
         )
     changed: dict[str, Any] = {} if asked.sweep is None else dict(asked.sweep)
     if over:
-        changed["over"] = dict(map(_values, over))
+        form = "[VALUE, …], e.g. objective.delay_weight=[0.2, 0.8]"
+        changed["over"] = by_path("--over", over, form)
     if policies:
         changed["policies"] = tuple(names(policies) or ())
     # not validated here: what the options say is checked with the grid
     return Sweep.model_construct(**changed)
-
-
-def _values(option: str) -> tuple[str, Any]:
-    path, equals, values = option.partition("=")
-    if not (path and equals):
-        raise ScenarioError(
-            f"--over {option!r} is not allowed; write PATH=[VALUE, …], e.g. "
-            "objective.delay_weight=[0.2, 0.8]."
-        )
-    return path, parse_value(values)
 
 
 @contextmanager

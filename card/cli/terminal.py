@@ -22,7 +22,8 @@ from card.base.errors import ScenarioError
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
-from card.scenario import Scenario, load_scenario
+from card.costs import load_scenario
+from card.scenario import Scenario
 from card.studies.scenario_values import show
 
 Name = Annotated[
@@ -62,15 +63,26 @@ def refusals() -> Iterator[None]:
 
 def load(name: str, settings: Sequence[str] | None) -> Scenario:
     """Scenario of a name or file, with the values that `--set` replaces."""
-    overrides = {}
-    for setting in settings or ():
-        path, equals, value = setting.partition("=")
+    return load_scenario(
+        name, **by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
+    )
+
+
+def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
+    """Values of an option that may be repeated, by path; none is given twice, whole or in part."""
+    texts: dict[str, str] = {}
+    for item in given:
+        path, equals, value = item.partition("=")
         if not (path and equals):
-            raise ScenarioError(
-                f"--set {setting!r} is not allowed; write PATH=VALUE, e.g. link.bandwidth_hz=2e7."
-            )
-        overrides[path] = parse_value(value)
-    return load_scenario(name, **overrides)
+            raise ScenarioError(f"{option} {item!r} is not allowed; write PATH={form}.")
+        for other, text in texts.items():
+            if f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}."):
+                raise ScenarioError(
+                    f"{option} {other}={text} and {option} {path}={value} exclude each other; "
+                    f"give one of them."
+                )
+        texts[path] = value
+    return {path: parse_value(value) for path, value in texts.items()}
 
 
 def _said(error: Exception) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, unknown, validated
 from card.base.provenance import Source
 from card.base.schema import Count, Name, Positive, Record
 from card.base.yaml_files import read_yaml
@@ -28,7 +30,7 @@ class Hardware(Record):
     clock_hz: Positive
     """Highest GPU clock [Hz] (f_D)."""
     memory_gb: Positive
-    """Memory [GB] (M_D), 1 GB = 10⁹ byte."""
+    """Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte."""
     memory_bandwidth_gb_per_s: Positive | None
     """Memory bandwidth [GB/s]."""
     min_power_w: Positive | None
@@ -44,11 +46,25 @@ class Hardware(Record):
         return self.cores * self.flop_per_core_cycle * self.clock_hz
 
 
+class Catalogue(UserDict[str, Hardware]):
+    """Processors by name; an entry is validated when it is used, so a bad one spoils no other."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(read_yaml(path))
+        self._path = path
+
+    def __getitem__(self, name: str) -> Hardware:
+        """Entry of a name, or an error that says in which file and entry a value is wrong."""
+        entry = super().__getitem__(name)
+        if not isinstance(entry, Hardware):
+            entry = self[name] = validated(Hardware, entry, f"{self._path}, entry {name}")
+        return entry
+
+
 @lru_cache
-def catalogue() -> dict[str, Hardware]:
+def catalogue() -> Catalogue:
     """The hardware catalogue `data/hardware.yml`, by name."""
-    raw = read_yaml(DATA / "hardware.yml")
-    return {name: Hardware.model_validate(entry) for name, entry in raw.items()}
+    return Catalogue(DATA / "hardware.yml")
 
 
 @lru_cache
@@ -57,9 +73,14 @@ def profile_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (DATA / "profiles").glob("*.json")))
 
 
+def is_file(name: str) -> bool:
+    """Whether a name is that of a file with a measured profile."""
+    return name.endswith(".json")
+
+
 def is_profile(name: str) -> bool:
     """Whether a name is that of a measured profile, shipped or a file."""
-    return name in profile_names() or name.endswith(".json")
+    return name in profile_names() or is_file(name)
 
 
 def hardware(key: str, name: str) -> Hardware:
@@ -71,11 +92,22 @@ def hardware(key: str, name: str) -> Hardware:
     return measured(load_profile(key, name))
 
 
+def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
+    """The same values, with what hardware is in place of its names and files."""
+    if isinstance(node, Mapping):
+        return {key: by_content(value, boards) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [by_content(item, boards) for item in node]
+    if isinstance(node, str) and node in boards:
+        return boards[node].model_dump(mode="json", exclude={"title", "role", "sources"})
+    return node
+
+
 def load_profile(key: str, name: str) -> Profile:
     """Measured profile that `key` names: a shipped one, or a file."""
     if name in profile_names():
         return read_profile(DATA / "profiles" / f"{name}.json")
-    if not name.endswith(".json"):
+    if not is_file(name):
         raise unknown(key, name, profile_names() or ["a .json file"])
     return read_profile(Path(name))
 
@@ -109,7 +141,8 @@ def measured(profile: Profile) -> Hardware:
     listed = base.model_dump() if base else absent
     taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
     sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
-    return Hardware.model_validate({**listed, **read, "title": profile.title, "sources": sources})
+    raw = {**listed, **read, "title": profile.title, "sources": sources}
+    return validated(Hardware, raw, f"the profile {profile.title!r}")
 
 
 def against_datasheet(profile: Profile) -> dict[str, float | None]:

@@ -6,20 +6,19 @@ quantity that the machine does not offer is absent with the reason, never filled
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from card.base.errors import ScenarioError
-from card.base.schema import Count, NotNegative, Positive, Record
+from card.base.errors import ScenarioError, shortened
+from card.base.schema import Count, Flag, Natural, NotNegative, Number, Positive, Record
+from card.base.text_files import read_json_object
 from card.base.units import BITS_PER_BYTE
 
 FORMAT = "card-profile/1"
 """Version of the file; others are refused."""
 
-Whole = Annotated[int, Field(ge=0)]
 PartName = Literal["embedding", "first_block", "block", "head"]
 
 
@@ -43,13 +42,13 @@ class Part(Record):
     """Time of the forward pass."""
     backward: Spread | None
     """Time of the backward pass; none where nothing needs a gradient."""
-    forward_flop: Whole
+    forward_flop: Natural
     """Forward work, by torch's counter [FLOP]."""
-    backward_flop: Whole
+    backward_flop: Natural
     """Backward work, by torch's counter [FLOP]."""
-    saved_bit: Whole
+    saved_bit: Natural
     """Activations held for backward, by torch's hooks [bit]."""
-    moved_bit: Whole | None = None
+    moved_bit: Natural | None = None
     """Weights, input, output and activations held for backward, each counted once [bit]."""
 
     @property
@@ -92,7 +91,7 @@ class Machine(Record):
 
     processor: str
     """Name of the processor that ran the LLM."""
-    accelerator: bool
+    accelerator: Flag
     """Whether that is a GPU."""
     cores: Count
     """Logical processor cores used, or the GPU's multiprocessors."""
@@ -117,7 +116,7 @@ class Settings(Record):
     """LoRA rank."""
     targets: tuple[str, ...]
     """LoRA targets."""
-    quick: bool
+    quick: Flag
     """Whether fewer repeats were made."""
 
 
@@ -164,7 +163,7 @@ class PowerLaw(Record):
     """Fitted power at any clock [W] (P_0)."""
     power_coefficient: NotNegative
     """Fitted ξ [W/Hz³]."""
-    residuals_w: tuple[float, ...]
+    residuals_w: tuple[Number, ...]
     """Measured minus fitted power at each clock [W]."""
     holds_from_hz: Positive | None
     """Lowest clock from which on the law is within a tenth; none if nowhere."""
@@ -189,9 +188,9 @@ class Profile(Record):
     """How it was measured."""
     parts: dict[PartName, Part]
     """Times, work and memory of each part."""
-    smashed_bit: Whole
+    smashed_bit: Natural
     """Activations of one mini-batch as really serialised, without framing [bit]."""
-    adapter_bit: Whole
+    adapter_bit: Natural
     """Adapters of one block as really serialised, without framing [bit]."""
     clock_hz: Reading
     """Clock as found [Hz]."""
@@ -233,16 +232,11 @@ def read_profile(path: Path) -> Profile:
         If the file is missing, corrupt, truncated, of another version or not a profile.
     """
     again = "record it again with card profile"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ScenarioError(f"{path} is not a whole JSON document; {again}.") from error
-    except OSError as error:
-        raise ScenarioError(f"{path} cannot be read: {error.strerror}.") from error
-    version = raw.get("format") if isinstance(raw, dict) else None
+    raw = read_json_object(path, again)
+    version = raw.get("format")
     if version != FORMAT:
         raise ScenarioError(
-            f"{path} has format {version!r}; this version reads {FORMAT!r}: {again}."
+            f"{path} has format {shortened(version)}; this version reads {FORMAT!r}: {again}."
         )
     try:
         return Profile.model_validate(raw)

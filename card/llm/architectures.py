@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from card.base.data_files import read_json
-from card.base.errors import ScenarioError, unknown
+from pydantic import BaseModel, Field
+
+from card.base.data_files import DATA, read_json
+from card.base.errors import ScenarioError, unknown, validated
+from card.base.schema import Count, Flag, Name
 from card.scenario import Training, llm_names
+
+MOST_BLOCKS = 10_000
+"""Transformer blocks of an LLM at most; far more than any has, and few enough to count."""
 
 Norm = Literal["rms", "layer"]
 
@@ -133,25 +139,66 @@ class Architecture:
         return frozenset(p.name for p in self.projections if any(map(p.matches, targets)))
 
 
+class _Described(BaseModel):
+    title: Name
+
+
+class _LlamaConfig(BaseModel):
+    """The keys of a configuration that dimensions come from, in the words of `config.json`."""
+
+    described: _Described = Field(alias="_card")
+    hidden_size: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    head_dim: Count | None = None
+    intermediate_size: Count
+    num_hidden_layers: Annotated[Count, Field(le=MOST_BLOCKS)]
+    vocab_size: Count
+    max_position_embeddings: Count
+    tie_word_embeddings: Flag
+
+
+class _Gpt2Config(BaseModel):
+    """Likewise for GPT-2, which names them in its own way."""
+
+    described: _Described = Field(alias="_card")
+    n_embd: Count
+    n_head: Count
+    n_inner: Count | None = None
+    n_layer: Annotated[Count, Field(le=MOST_BLOCKS)]
+    n_positions: Count
+    vocab_size: Count
+    tie_word_embeddings: Flag = True
+
+
+def _head_dim(place: str, hidden: int, heads: int) -> int:
+    if hidden % heads:
+        raise ScenarioError(
+            f"{place}: a width of {hidden} does not divide among {heads} heads; correct either."
+        )
+    return hidden // heads
+
+
 def _llama_like(
-    name: str, raw: dict[str, Any], *, qkv_bias: bool = False, gemma: bool = False
+    name: str, raw: dict[str, Any], place: str, *, qkv_bias: bool = False, gemma: bool = False
 ) -> Architecture:
-    hidden, heads, ffn = raw["hidden_size"], raw["num_attention_heads"], raw["intermediate_size"]
-    kv_heads = raw["num_key_value_heads"]
-    head_dim = raw.get("head_dim") or hidden // heads
+    config = validated(_LlamaConfig, raw, place)
+    hidden, heads, ffn = config.hidden_size, config.num_attention_heads, config.intermediate_size
+    kv_heads = config.num_key_value_heads
+    head_dim = config.head_dim or _head_dim(place, hidden, heads)
     widths = {"q": heads, "k": kv_heads, "v": kv_heads}
     return Architecture(
         name=name,
-        title=raw["_card"]["title"],
-        num_blocks=raw["num_hidden_layers"],
+        title=config.described.title,
+        num_blocks=config.num_hidden_layers,
         hidden=hidden,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
         ffn=ffn,
-        vocabulary=raw["vocab_size"],
-        max_positions=raw["max_position_embeddings"],
-        tied=raw["tie_word_embeddings"],
+        vocabulary=config.vocab_size,
+        max_positions=config.max_position_embeddings,
+        tied=config.tie_word_embeddings,
         qkv=tuple(
             Projection(f"self_attn.{part}_proj", hidden, count * head_dim, qkv_bias)
             for part, count in widths.items()
@@ -170,21 +217,22 @@ def _llama_like(
     )
 
 
-def _gpt2(name: str, raw: dict[str, Any]) -> Architecture:
-    hidden, heads = raw["n_embd"], raw["n_head"]
-    ffn = raw.get("n_inner") or 4 * hidden
+def _gpt2(name: str, raw: dict[str, Any], place: str) -> Architecture:
+    config = validated(_Gpt2Config, raw, place)
+    hidden, heads = config.n_embd, config.n_head
+    ffn = config.n_inner or 4 * hidden
     return Architecture(
         name=name,
-        title=raw["_card"]["title"],
-        num_blocks=raw["n_layer"],
+        title=config.described.title,
+        num_blocks=config.n_layer,
         hidden=hidden,
         heads=heads,
         kv_heads=heads,
-        head_dim=hidden // heads,
+        head_dim=_head_dim(place, hidden, heads),
         ffn=ffn,
-        vocabulary=raw["vocab_size"],
-        max_positions=raw["n_positions"],
-        tied=raw.get("tie_word_embeddings", True),
+        vocabulary=config.vocab_size,
+        max_positions=config.n_positions,
+        tied=config.tie_word_embeddings,
         qkv=(Projection("attn.c_attn", hidden, 3 * hidden, bias=True),),
         output=Projection("attn.c_proj", hidden, hidden, bias=True),
         mlp=(
@@ -209,22 +257,29 @@ def public_config(name: str) -> dict[str, Any]:
 @lru_cache
 def architecture(name: str) -> Architecture:
     """Architecture of a shipped LLM, by its name in `data/llms`."""
-    return architecture_of(name, public_config(name))
+    return architecture_of(name, public_config(name), f"{DATA / 'llms' / name}.json")
 
 
-def architecture_of(name: str, raw: dict[str, Any]) -> Architecture:
-    """Architecture that a configuration describes, in the words of `config.json`."""
-    match raw["model_type"]:
+def architecture_of(name: str, raw: dict[str, Any], file: str = "") -> Architecture:
+    """Architecture that a configuration describes, in the words of `config.json`.
+
+    Raises
+    ------
+    ScenarioError
+        If a dimension is missing or wrong; it names the file, or where none is given the LLM.
+    """
+    place = file or name
+    match raw.get("model_type"):
         case "llama":
-            return _llama_like(name, raw)
+            return _llama_like(name, raw, place)
         case "qwen2":
-            return _llama_like(name, raw, qkv_bias=True)
+            return _llama_like(name, raw, place, qkv_bias=True)
         case "gemma2":
-            return _llama_like(name, raw, gemma=True)
+            return _llama_like(name, raw, place, gemma=True)
         case "gpt2":
-            return _gpt2(name, raw)
+            return _gpt2(name, raw, place)
         case other:
-            raise unknown(f"model_type of {name}", other, ["llama", "qwen2", "gemma2", "gpt2"])
+            raise unknown(f"{place}: model_type", other, ["llama", "qwen2", "gemma2", "gpt2"])
 
 
 def check_length(arch: Architecture, training: Training) -> None:

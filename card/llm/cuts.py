@@ -39,6 +39,8 @@ class CutProfile:
     """Device-side adapters, moved down and up once per round [bit] (A)."""
     device_memory_bit: IntArray
     """What the device holds to train its part [bit] (M)."""
+    server_memory_bit: IntArray
+    """What the server holds to train the rest [bit] (H); nothing once all is on the device."""
 
     def as_dict(self) -> dict[str, list[int]]:
         """Plain lists over cuts, as `card costs --json` prints them."""
@@ -55,8 +57,8 @@ def cut_profile(scenario: Scenario) -> CutProfile:
 
     Notes
     -----
-    Equations :eq:`eq-device-work`, :eq:`eq-traffic`, :eq:`eq-adapters` and :eq:`eq-memory` of the
-    book.
+    Equations :eq:`eq-device-work`, :eq:`eq-traffic`, :eq:`eq-adapters`, :eq:`eq-memory` and
+    :eq:`eq-server-memory` of the book.
 
     Examples
     --------
@@ -92,23 +94,35 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
         return np.where(cut > 0, one + (cut - 1) * more, 0)
 
     head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
-    work, whole_work = below("flop"), first.flop + (count - 1) * other.flop
     split, trains = (cut < count).astype(object), (cut > 0).astype(object)
     tokens = training.batch_size * training.sequence_length
     hidden_bit = tokens * arch.hidden * training.activation_bits
     label_bit = 0 if ushaped else tokens * LABEL_BITS
+
+    def above(part: str) -> NDArray[Any]:
+        """Sum over the server's blocks c+1..I."""
+        whole: int = getattr(first, part) + (count - 1) * getattr(other, part)
+        return whole - below(part)
+
+    head_on_server = 1 - head_on_device
+    # a tied head is the embedding, of which both ends need a copy when the head is the server's
+    head_weights = arch.norm_parameters + arch.vocabulary * arch.hidden
     weights = (
         arch.embedding_parameters + below("parameters") + head_on_device * head.parameters
     ) * training.weight_bits
     adapter_bit = below("adapter_parameters") * lora.adapter_bits
     saved = below("saved_bit") + head_on_device * head.saved_bit
+    server_weights = (above("parameters") + head_on_server * head_weights) * training.weight_bits
+    server_adapter_bit = above("adapter_parameters") * lora.adapter_bits
+    server_saved = above("saved_bit") + head_on_server * head.saved_bit
     counts = CutProfile(
         cut=cut,
-        device_flop=work + head_on_device * head.flop,
-        server_flop=whole_work - work + (1 - head_on_device) * head.flop,
+        device_flop=below("flop") + head_on_device * head.flop,
+        server_flop=above("flop") + head_on_server * head.flop,
         uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
         downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
         adapter_bit=adapter_bit,
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
+        server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
     )
     return CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))

@@ -1,4 +1,4 @@
-"""Which cuts a device may take: those that fit its memory and the scenario's cut range."""
+"""Which cuts may be taken: those that fit device and server, and the scenario's cut range."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from card.base.errors import ScenarioError
-from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, gb_to_bit
+from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, IntArray, gb_to_bit
 from card.llm.cuts import CutProfile
 from card.scenario import Scenario
 
 
 def feasible_cuts(
-    scenario: Scenario, profile: CutProfile, memory_gb: list[float]
+    scenario: Scenario, profile: CutProfile, memory_gb: list[float], server_memory_gb: float
 ) -> NDArray[np.bool_]:
     """Cuts that each device may take (C), shape `(devices, I + 1)`.
 
@@ -24,11 +24,13 @@ def feasible_cuts(
         What each cut asks for.
     memory_gb
         Memory of each device [GB].
+    server_memory_gb
+        Memory of the server [GB], all of which training may use.
 
     Raises
     ------
     ScenarioError
-        If the cut range is empty, or a device can hold no cut in it.
+        If the cut range is empty, or no cut in it fits a device and the server.
 
     Notes
     -----
@@ -43,16 +45,29 @@ def feasible_cuts(
             f"between 0 and {count}, the number of blocks of {scenario.llm}."
         )
     allowed = (profile.cut >= first) & (profile.cut <= last)
+    served = profile.server_memory_bit <= gb_to_bit(server_memory_gb)
     rows = []
     for device, size_gb in zip(scenario.devices, memory_gb, strict=True):
         usable = device.memory_share * gb_to_bit(size_gb)
-        row = allowed & (profile.device_memory_bit <= usable)
-        if not row.any():
-            need = profile.device_memory_bit[allowed].min() / BITS_PER_BYTE / BYTES_PER_GB
+        fits = allowed & (profile.device_memory_bit <= usable)
+        if not fits.any():
             raise ScenarioError(
                 f"devices.{device.name}: no cut fits its memory; the smallest need is "
-                f"{need:.3g} GB, usable are {device.memory_share:g} x {size_gb:g} GB. Choose a "
+                f"{_least_gb(profile.device_memory_bit, allowed):.3g} GB, usable are "
+                f"{device.memory_share:g} x {size_gb:g} GB. Choose a "
                 f"smaller llm or mini-batch, or a device with more memory."
             )
-        rows.append(row)
+        if not (fits & served).any():
+            raise ScenarioError(
+                f"server.hardware = {scenario.server.hardware!r}: what a cut leaves to the server "
+                f"does not fit its memory; with devices.{device.name} the smallest need is "
+                f"{_least_gb(profile.server_memory_bit, fits):.3g} GB, it has "
+                f"{server_memory_gb:g} GB. Choose a smaller llm or mini-batch, or a server or "
+                f"device with more memory."
+            )
+        rows.append(fits & served)
     return np.array(rows)
+
+
+def _least_gb(need_bit: IntArray, cuts: NDArray[np.bool_]) -> float:
+    return float(need_bit[cuts].min()) / BITS_PER_BYTE / BYTES_PER_GB

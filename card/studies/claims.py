@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from card.base.data_files import DATA
 from card.base.yaml_files import read_yaml
-from card.costs import system
-from card.scenario import Scenario, load_scenario
+from card.costs import load_scenario, system
+from card.scenario import Scenario
 from card.simulation import simulate
 from card.studies.bootstrap import reductions
 

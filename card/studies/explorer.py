@@ -18,7 +18,6 @@ from card.base.units import FloatArray
 from card.channel import mean_gain
 from card.channel.rates import expected_rates
 from card.costs import System
-from card.hardware import hardware
 from card.policies import Draws, named
 from card.scenario import Scenario
 from card.simulation import decided
@@ -74,7 +73,7 @@ def boards(scenario: Scenario) -> list[Board]:
         kinds.setdefault(kind, []).append(index)
     return [
         Board(
-            hardware("devices.hardware", name).title,
+            scenario.boards[name].title,
             tuple(scenario.devices[index].name for index in members),
             ladder(DISTANCES_M, [scenario.devices[index].distance_m for index in members]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -11,6 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from card.base.provenance import Source
+from card.hardware import Hardware
+from card.hardware.catalogue import is_file
 from card.scenario import Scenario
 
 _FEW = 2
@@ -117,11 +120,22 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
 
 
 def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
-    """Values by shared path and path, without sources, which are no values of the model."""
+    """Values by shared path and path, without sources, which are no values of the model.
+
+    A file of hardware is what it says, wherever it lies.
+    """
+    files = {name: _said(board) for name, board in scenario.boards.items() if is_file(name)}
     groups: dict[str, dict[str, Parameter]] = {}
     for item in parameters(scenario):
-        groups.setdefault(item.shared, {})[item.path] = item._replace(source=None)
+        value = files.get(item.value, item.value) if item.path.endswith("hardware") else item.value
+        groups.setdefault(item.shared, {})[item.path] = item._replace(source=None, value=value)
     return groups
+
+
+def _said(board: Hardware) -> str:
+    """Title of measured hardware, and the start of a digest of all that its file says."""
+    digest = hashlib.sha256(board.model_dump_json().encode()).hexdigest()
+    return f"{board.title} ({digest[:8]})"
 
 
 def unit_in(description: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from card.base.errors import ScenarioError, from_validation
-from card.base.schema import Count, Name, Record
-from card.base.yaml_files import label, read_yaml
-from card.costs import system
+from card.base.schema import Count, Name, Natural, Record
+from card.base.yaml_files import label
+from card.costs import load_scenario
 from card.hardware import catalogue
 from card.scenario import (
     Scenario,
     llm_names,
-    load_scenario,
+    read_study,
     scenario_file,
     scenario_names,
     study_names,
@@ -48,7 +49,7 @@ class Sweep(Record):
     """Names of the policies to score."""
     rounds: Count | None = None
     """Rounds of every point; null for the study's own."""
-    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    seed: Natural | None = None
     """Seed of every point; null for the study's own."""
 
 
@@ -93,8 +94,7 @@ def load_study(name_or_path: str | Path) -> Study:
         If the file, its base or its sweep is malformed, a key unknown, or a value out of range.
     """
     path = scenario_file(name_or_path)
-    scenario, raw = load_scenario(path), read_yaml(path)
-    system(scenario)  # refuses what only the LLM's dimensions can tell, such as memory
+    scenario, raw = load_scenario(path), read_study(path)
     base_name = raw.get("base", "nominal")
     base = load_scenario(scenario_file(base_name, path.parent if "base" in raw else None))
     return Study(path.stem, scenario, Path(base_name).stem, base, _sweep(scenario, raw))
@@ -115,7 +115,7 @@ def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:
     return plan
 
 
-def new_study(name: str, base: str = "nominal") -> str:
+def new_study(name: str, base: str = "nominal", folder: Path | None = None) -> str:
     """Text of a study that changes nothing yet: every key of its base, commented out.
 
     Parameters
@@ -123,7 +123,9 @@ def new_study(name: str, base: str = "nominal") -> str:
     name
         Name of the study.
     base
-        Name of a shipped scenario or study, or path of a file, beside which the study will lie.
+        Name of a shipped scenario or study, or path of a file.
+    folder
+        Where the study will lie, from which it names a file; the current one when None.
 
     Raises
     ------
@@ -131,13 +133,15 @@ def new_study(name: str, base: str = "nominal") -> str:
         If the base is refused.
     """
     scenario = load_scenario(base)
+    shipped = base in (*scenario_names(), *study_names())
+    named = base if shipped else os.path.relpath(base, folder)
     lines = [
         "# A study: whatever it does not name is taken from its base. Remove a `#` and change the",
         "# value behind it; `card schema` prints a schema from which editors complete.",
         *_catalogue("LLMs", llm_names()),
         *_catalogue("Hardware", catalogue()),
         "",
-        f"base: {label(base)}",
+        f"base: {label(named)}",
         f"title: {label(f'{name}, a study of what changes when …')}",
         "",
         *(f"#{line}" if line else line for line in _keys(scenario)),

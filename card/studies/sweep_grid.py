@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from itertools import combinations, product
 from math import ceil, prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray
 from card.base.yaml_files import label
-from card.costs import System
+from card.costs import System, checked
+from card.hardware import Hardware
+from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Scenario
 from card.simulation import UNITS, draw, outcomes
@@ -74,6 +77,8 @@ class Grid:
     """Seed of every point; the scenario's when None."""
     library: str = "numpy"
     """What computes, one of `card.base.arrays.LIBRARIES`."""
+    boards: dict[str, Hardware] = field(default_factory=dict)
+    """What hardware of the values is, by name, as it was when they were checked."""
 
     @classmethod
     def checked(
@@ -135,8 +140,9 @@ class Grid:
 
     def _check_point(self, what: str, values: Mapping[str, Any]) -> None:
         try:
-            point = self.scenario.updated(values)
-            System.of(point)
+            point = self.scenario.updated(values, boards=self.boards)
+            checked(point)
+            self.boards.update(point.boards)
         except ScenarioError as error:
             raise ScenarioError(f"{what}: {error}") from None
         for part, ours, theirs in (
@@ -190,7 +196,7 @@ class Grid:
         for combination in product(*values):
             point = dict(zip(self.over, combination, strict=True))
             try:
-                changed = self.scenario.updated(point)
+                changed = self.scenario.updated(point, boards=self.boards)
                 with one_thread():  # other threads or processes compute other blocks meanwhile
                     found = round_means(changed, chosen, self.rounds, self.seed, self.library)
                 points.append(found)
@@ -220,6 +226,14 @@ class Grid:
             attrs=self.provenance(),
         )
 
+    @property
+    def content(self) -> list[Any]:
+        """What the means follow from, wherever files lie and whatever they are called."""
+        said = self.provenance()
+        told = [said[key] for key in ("rounds", "seed", "library", "source")]
+        over = [[path, by_content(values, self.boards)] for path, values in self.over.items()]
+        return [self.scenario.content, over, self.policies, *told]
+
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""
         simulation = self.scenario.simulation
@@ -227,6 +241,9 @@ class Grid:
             "title": self.scenario.title,
             "scenario": json.dumps(self.scenario.model_dump(mode="json")),
             "sweep": json.dumps(self.over),
+            "hardware": json.dumps(
+                {name: board.model_dump(mode="json") for name, board in self.boards.items()}
+            ),
             "rounds": simulation.rounds if self.rounds is None else self.rounds,
             "seed": simulation.seed if self.seed is None else self.seed,
             "library": self.library,
@@ -239,9 +256,16 @@ def _where(point: Mapping[str, Any]) -> str:
 
 
 def _coordinate(values: Sequence[Any]) -> list[Any]:
-    """Values as an axis: numbers or words as they are, anything else as a study file writes it."""
+    """Values as an axis: numbers or words as they are, anything else as a study file writes it.
+
+    Files go by their names, unless two share one.
+    """
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    return list(values) if numbers else [v if isinstance(v, str) else label(v) for v in values]
+    if numbers:
+        return list(values)
+    words = [value if isinstance(value, str) else label(value) for value in values]
+    short = [Path(word).name if is_file(word) else word for word in words]
+    return short if len(set(short)) == len(short) else words
 
 
 def _listed(path: str, values: Any) -> list[Any]:

@@ -15,7 +15,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from card.base.data_files import DATA
 from card.base.errors import ScenarioError, extra, nearest
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
@@ -81,7 +80,7 @@ class Store:
         self._lock = self._locked()
         try:
             if self.complete:
-                with self.open() as found:
+                with self._kept() as found:
                     self._check(found.attrs.get("fingerprint"), self.output)
                 shutil.rmtree(self.partial, ignore_errors=True)
             elif (self.partial / "fingerprint").exists():
@@ -184,7 +183,12 @@ class Store:
         shutil.rmtree(self.partial)
 
     def open(self) -> xr.Dataset:
-        """The output, read from disk as it is used."""
+        """The output, read from disk as it is used, in the words of the sweep at hand."""
+        found = self._kept()
+        arrays = {name: found[name].data for name in _QUANTITIES}
+        return self.grid.dataset(arrays).assign_attrs(fingerprint=self.fingerprint)
+
+    def _kept(self) -> xr.Dataset:
         import xarray as xr
 
         engine = "zarr" if self.output.suffix == ".zarr" else "netcdf4"
@@ -216,10 +220,10 @@ class Store:
 
 
 def _fingerprint(grid: Grid) -> str:
-    """Digest of all that the means depend on: the sweep, the model's code and its data."""
-    digest = hashlib.sha256(json.dumps([grid.provenance(), grid.policies]).encode())
+    """Digest of all that the means depend on: what the sweep is of, and the model's code."""
+    digest = hashlib.sha256(json.dumps(grid.content).encode())
     code = [path for room in _MODEL for path in sorted(_PACKAGE.glob(room))]
-    for path in (*code, DATA / "hardware.yml", *sorted((DATA / "llms").glob("*.json"))):
+    for path in code:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

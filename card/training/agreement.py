@@ -92,9 +92,10 @@ class Job:
 
     @cached_property
     def scenario_hash(self) -> str:
-        """SHA-256 of all that the scenario says, but for titles and sources."""
-        said = self.scenario.model_dump(mode="json", exclude={"title", "sources"})
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of all that results follow from, hardware and LLM by what their files say."""
+        return hashlib.sha256(
+            json.dumps(self.scenario.content, sort_keys=True).encode()
+        ).hexdigest()
 
     @cached_property
     def llm_fingerprint(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from card.base.errors import ScenarioError
 from card.costs import evaluate
+from card.policies import check_decision
 from card.solver import solve
 from card.training import checkpoint
 from card.training.agreement import Job
@@ -91,7 +92,11 @@ class Server:
     def __init__(self, job: Job, terms: Terms, folder: Path, report: Report) -> None:
         self._job, self._terms, self._folder, self._report = job, terms, folder, report
         self._roster = Roster([device.name for device in job.scenario.devices])
-        self._identity = {"scenario": job.scenario_hash, "llm": job.llm_fingerprint}
+        self._identity = {
+            "scenario": job.scenario_hash,
+            "llm": job.llm_fingerprint,
+            "tokenizer": job.tokenizer_hash,
+        }
         self._done = 0
         self._last: str | None = None
         allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
@@ -108,7 +113,7 @@ class Server:
         Raises
         ------
         ScenarioError
-            If it is of another scenario or LLM.
+            If it is of another scenario, LLM or tokenizer.
         """
         for what, own in self._identity.items():
             if found.state.get(what) != own:
@@ -197,6 +202,7 @@ class Server:
         cuts = self._terms.cuts
         cut = cuts[self._done % len(cuts)] if cuts else int(decision.cut)
         clock = float(decision.frequency_hz)
+        check_decision(arrays, index, cut, clock)
         costs = evaluate(arrays, index, cut, clock, up, down)
         return _Plan(
             round=self._done + 1,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from card.scenario import load_scenario
+from card.costs import load_scenario
 from card.training import checkpoint
 from card.training.agreement import Job
 from card.training.device import Device

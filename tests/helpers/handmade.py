@@ -22,6 +22,7 @@ def handmade(**changes: Any) -> System:
         downlink_bit=np.array([0, 40, 0]),
         adapter_bit=np.array([0, 6, 12]),
         device_memory_bit=np.array([1, 2, 3]),
+        server_memory_bit=np.array([3, 2, 0]),
     )
     system = System(
         device_names=("fast", "slow"),

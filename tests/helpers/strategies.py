@@ -41,6 +41,7 @@ class Layers:
             downlink_bit=split * (trains * self.hidden_bit + back),
             adapter_bit=adapters,
             device_memory_bit=adapters + split,
+            server_memory_bit=adapters[-1] - adapters,
         )
 
 

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 import card
 from card.base.errors import ScenarioError
-from card.policies import POLICIES, Draws, named
+from card.policies import POLICIES, Draws, check_decision, named
 from card.simulation import draw
 from card.solver import best_frequency, objective, prices
 
@@ -141,3 +141,34 @@ def test_static_cut_needs_a_cut_that_all_devices_hold():
     assert str(error.value) == (
         "policies: static_cut needs a cut that fits every device; none does."
     )
+
+
+class TestCheckDecision:
+    """Devices may take cuts 0 and 1, and clocks from 10 or 5 Hz to 20 Hz."""
+
+    SYSTEM = handmade(feasible=np.array([[True, True, False], [True, True, True]]))
+
+    def test_feasible_decisions_pass(self):
+        check_decision(self.SYSTEM, np.array([0, 1]), np.array([1, 2]), np.array([10.0, 5.0]))
+        check_decision(self.SYSTEM, 0, 0, 20.0 * (1 + 1e-12))
+
+    @pytest.mark.parametrize(
+        ("device", "cut", "clock", "message"),
+        [
+            (0, 2, 20.0, "cut = 2 does not fit fast and the server; give one of 0, 1."),
+            ([1, 0], 2, 20.0, "cut = 2 does not fit fast and the server; give one of 0, 1."),
+            (0, 0, 9e12, "frequency_hz = 9e+12 is not allowed; give 10 to 20 Hz for fast."),
+            (0, 0, 5.0, "frequency_hz = 5 is not allowed; give 10 to 20 Hz for fast."),
+            ([0, 1], 0, [15.0, 4.0], "frequency_hz = 4 is not allowed; give 5 to 20 Hz for slow."),
+        ],
+    )
+    def test_others_are_refused(self, device, cut, clock, message):
+        with pytest.raises(ScenarioError) as refusal:
+            check_decision(self.SYSTEM, np.array(device), np.array(cut), np.array(clock))
+        assert str(refusal.value) == message
+
+    def test_clock_beside_a_list_is_refused(self):
+        listed = handmade(clocks_hz=np.array([10.0, 20.0]))
+        check_decision(listed, 0, 0, 10.0)
+        with pytest.raises(ScenarioError, match="= 15 is not on the list; give one of 10, 20"):
+            check_decision(listed, 0, 0, 15.0)

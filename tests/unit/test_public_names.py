@@ -94,4 +94,5 @@ def test_profile_columns_are_frozen():
         "downlink_bit",
         "adapter_bit",
         "device_memory_bit",
+        "server_memory_bit",
     ]

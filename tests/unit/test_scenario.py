@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from machines import study
 
 import card
 from card.base.data_files import DATA
@@ -227,3 +228,88 @@ def test_shipped_files_are_scenarios_or_studies():
     for name in scenario_names():
         raw = read_yaml(DATA / "scenarios" / f"{name}.yml")
         assert {"title", "sources"} <= set(raw), name
+
+
+class TestFilesOfHardware:
+    """A file is what it says, wherever it lies and whatever it is called."""
+
+    def test_folder_and_name_make_no_difference(self, tmp_path):
+        here, there = (card.load_scenario(study(tmp_path / name)) for name in ("a", "b"))
+        assert here.devices[0].hardware != there.devices[0].hardware
+        assert here.content == there.content
+
+    def test_content_does(self, tmp_path):
+        before = card.load_scenario(study(tmp_path))
+        after = card.load_scenario(study(tmp_path, slower=2.0))
+        assert before.devices[0].hardware == after.devices[0].hardware
+        assert before.content != after.content
+        assert before != after
+
+    def test_scenario_stays_what_it_was_loaded_as(self, tmp_path):
+        loaded = card.load_scenario(study(tmp_path))
+        before = card.system(loaded).throughput_flops.tolist()
+        study(tmp_path, slower=2.0)
+        changed = loaded.updated({"lora.rank": 4})
+        assert card.system(loaded).throughput_flops.tolist() == before
+        assert card.system(changed).throughput_flops.tolist() == before
+
+    def test_file_that_a_value_names_is_read_anew(self, tmp_path):
+        loaded = card.load_scenario(study(tmp_path))
+        study(tmp_path, slower=2.0)
+        again = loaded.updated({"devices.device-1.hardware": loaded.devices[0].hardware})
+        assert again.content != loaded.content
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "devices.device-1: {hardware: mine.json, utilisation: 1.0}",
+            "devices.device-1.utilisation: 1.0\ndevices.device-1.hardware: mine.json",
+            "devices: {device-1.hardware: mine.json}",
+            "devices: {0: {hardware: mine.json}}",
+            "base: below.yml",
+        ],
+    )
+    def test_every_way_to_name_a_file_looks_beside_the_study(self, tmp_path, monkeypatch, text):
+        folder = tmp_path / "studies"
+        path = study(folder, text=text)
+        if "below" in text:
+            path.rename(folder / "top.yml")
+            study(folder).rename(folder / "below.yml")
+            path = folder / "top.yml"
+            path.write_text("base: below.yml\ntitle: t\n", "utf-8")
+        monkeypatch.chdir(tmp_path)
+        assert card.load_scenario(path).devices[0].hardware == str(folder / "mine.json")
+
+    def test_titles_and_sources_are_no_content(self):
+        nominal = card.load_scenario("nominal")
+        source = {"kind": "assumed", "source": "another reason"}
+        other = nominal.updated({"title": "t", "sources": {"lora.rank": source}})
+        assert other.content == nominal.content
+
+    def test_llm_is_what_its_configuration_says(self):
+        assert card.load_scenario("nominal").content["llm"]["num_hidden_layers"] == 16
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"server.clock_step_hz": 1e-3}, "= 0.001 is not allowed; give at least 253500 Hz, which"),
+        ({"simulation.seed": 10**400}, " is not allowed; give a whole number of at least 0 and at"),
+        (
+            {"training.local_iterations": 2**63},
+            "= 9223372036854775808 is not allowed; give a whole",
+        ),
+        (
+            {"link.bandwidth_hz": 1e-300},
+            "devices.device-1: its link has a rate of inf bit/s in the",
+        ),
+        (
+            {"sources": {"llm": {"kind": "assumed", "source": "s", "confirmed": "yes"}}},
+            "= 'yes' is",
+        ),
+    ],
+)
+def test_value_that_no_command_could_use_is_refused_at_loading(values, message):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario("nominal", **values)
+    assert message in str(refusal.value)

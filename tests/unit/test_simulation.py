@@ -176,3 +176,24 @@ def test_arguments_out_of_range_are_refused(changes, message):
 def test_rounds_beyond_the_memory_of_the_machine_are_refused_before_anything_is_drawn():
     with pytest.raises(ScenarioError, match=r"rounds = 10{30} is out of range; this machine has"):
         card.simulate(card.load_scenario("nominal"), rounds=10**30)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ((0, 9e12), "the policy mine: frequency_hz = 9e+12 is not allowed; give "),
+        ((32, 2e9), "the policy mine: cut = 32 does not fit device-3 and the server; give one of"),
+        ((99, 2e9), "the policy mine: cut = 99 is out of range; give 0 to 32."),
+        ((0.5, 2e9), "the policy mine: cut = "),
+        ((0, float("nan")), "the policy mine: frequency_hz = nan is not allowed"),
+        ((np.zeros(7, int), 2e9), "the policy mine: "),
+        (None, "the policy mine: "),
+    ],
+)
+def test_decision_of_an_own_policy_that_cannot_be_taken_is_refused(choice, message):
+    def mine(system, draws, rng):
+        return choice
+
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.simulate(card.load_scenario("bigger-llm"), {"mine": mine}, rounds=2)
+    assert str(refusal.value).startswith(message)

@@ -1,6 +1,7 @@
 """Reading and writing YAML 1.2."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -15,6 +16,7 @@ CORE_SCHEMA = {
     "+1": 1,
     "-174": -174,
     "10e6": 1e7,
+    "12e03": 12000.0,
     "1e-3": 1e-3,
     "2.5E+9": 2.5e9,
     "1.": 1.0,
@@ -29,7 +31,22 @@ CORE_SCHEMA = {
 }
 """Section 10.3.2 of the specification, by its patterns."""
 
-WORDS = ["yes", "No", "on", "off", "y", "=", "1_000", "1_0.5", "0b11", "0o8", "12:30", "1:30.5"]
+WORDS = [
+    "yes",
+    "No",
+    "on",
+    "off",
+    "y",
+    "=",
+    "-0o7",
+    "1:30",
+    "1_000",
+    "1_0.5",
+    "0b11",
+    "0o8",
+    "12:30",
+    "1:30.5",
+]
 """Words there, of which YAML 1.1 makes booleans and numbers."""
 
 NEAR_NUMBERS = ["2026-11-28", "e6", "1e", "0x", ".", "+", "10 MHz", "1.2.3", "device-1", "nan"]
@@ -102,3 +119,74 @@ class TestRead:
         assert str(refusal.value) == (
             f"{tmp_path / 'none.yml'} cannot be read: No such file or directory."
         )
+
+    @pytest.mark.parametrize("text", ["010", "0o10", "1_000", "yes", "1:30", "12e03", ".inf"])
+    def test_files_and_settings_say_the_same(self, tmp_path, text):
+        path = tmp_path / "a.yml"
+        path.write_text(f"a: {text}\n")
+        assert read_yaml(path) == {"a": parse_value(text)}
+
+    def test_byte_order_mark_is_no_part_of_the_text(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("a: 1\n", "utf-8-sig")
+        assert read_yaml(path) == {"a": 1}
+
+    def test_anchor_may_be_set_again(self, tmp_path):
+        path = tmp_path / "a.yml"
+        path.write_text("a: &x 1\nb: &x 2\nc: *x\n")
+        assert read_yaml(path) == {"a": 1, "b": 2, "c": 2}
+
+
+def tower(part: str, first: str) -> str:
+    """Nine levels, each of nine aliases of the one below."""
+    lines = [f"a: &a {first}"]
+    for below, name in pairwise("abcdefghi"):
+        lines.append(f"{name}: &{name} " + part.format(", ".join([f"*{below}"] * 9)))
+    return "\n".join(lines)
+
+
+MONSTERS = {
+    "alias in itself": ("a: &a [*a]", "line 1 is not valid YAML: an alias stands for a part"),
+    "alias in its key": ("a: &a {b: {c: *a}}", "line 1 is not valid YAML: an alias stands for a"),
+    "tower": (tower("[{}]", "[x]"), "it has more than 200,000 values, aliases written out."),
+    "merged tower": (tower("{{<<: [{}]}}", "{x: 1}"), "it has more than 200,000 values"),
+    "nested lists": ("a: " + "[" * 500 + "]" * 500, "it is nested deeper than 32 levels."),
+    "open lists": ("[" * 500, "it is nested deeper than 32 levels."),
+    "nested keys": (
+        "\n".join(" " * depth + "a:" for depth in range(99)),
+        "it is nested deeper than 32 levels.",
+    ),
+    "ladder of aliases": (
+        "a0: &a0 []\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 99)),
+        "it is nested deeper than 32 levels.",
+    ),
+    "number without end": ("a: " + "1" * 5000, "it has a value that cannot be read"),
+    "number that is none": ("a: !!int many", "it has a value that cannot be read"),
+    "truth that is none": ("a: !!bool maybe", "it has a value that cannot be read"),
+    "kind of YAML 1.1": ("a: !!timestamp 2026-11-28", "could not determine a constructor"),
+    "large": ("a: " + "x" * 2**20, "is larger than 1,048,576 bytes, which is not allowed"),
+}
+
+
+class TestBounds:
+    @pytest.mark.parametrize("name", MONSTERS)
+    def test_monster_is_refused_in_one_line_that_names_the_file(self, tmp_path, name):
+        content, message = MONSTERS[name]
+        path = tmp_path / "a.yml"
+        path.write_text(content)
+        with pytest.raises(ScenarioError) as refusal:
+            read_yaml(path)
+        assert str(refusal.value).startswith(str(path))
+        assert message in str(refusal.value)
+        assert len(str(refusal.value).splitlines()) == 1
+
+    def test_monster_of_a_setting_is_shown_in_short(self):
+        with pytest.raises(ScenarioError) as refusal:
+            parse_value("[" * 500)
+        assert len(str(refusal.value)) < 100
+
+    def test_what_studies_need_fits(self, tmp_path):
+        path = tmp_path / "a.yml"
+        many = "\n".join(f"k{number}: {number}" for number in range(200))
+        path.write_text(f"{many}\nl: " + "[" * 31 + "]" * 31)
+        assert len(read_yaml(path)) == 201

@@ -14,13 +14,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from machines import study
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pypdf import PdfReader
 
+import card
 from card.base.errors import ScenarioError
 from card.book import pages, provenance
-from card.book.build import ROOT, build_book, make
+from card.book.build import ROOT, build_book, make, portable
 from card.book.chapters import chapters_of
 from card.book.explorer_panel import document, element
 from card.book.markdown import to_json, write
@@ -340,3 +342,12 @@ def test_a_result_that_json_cannot_hold_is_refused(results: Path) -> None:
         save_result("plain", {"delay_s": float("nan")})
     with pytest.raises(TypeError, match="give plain values"):
         save_result("plain", {"when": object()})
+
+
+def test_staged_scenario_names_its_files_by_content(tmp_path):
+    (here, files), (there, _) = (portable(card.load_scenario(study(tmp_path / n))) for n in "ab")
+    assert here == there
+    assert list(files) == [here["devices"][0]["hardware"]]
+    assert list(files.values()) == [(tmp_path / "a/mine.json").read_bytes()]
+    changed, _ = portable(card.load_scenario(study(tmp_path / "a", slower=2.0)))
+    assert changed != here

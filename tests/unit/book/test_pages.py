@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from card.book import markdown, pages
-from card.scenario import load_scenario
+from card.costs import load_scenario
 from card.studies.claims import Application
 from card.studies.scenario_values import parameters
 from card.studies.study_file import load_study

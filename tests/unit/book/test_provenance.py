@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from card.book import provenance
-from card.scenario import load_scenario
+from card.costs import load_scenario
 
 
 def test_the_provenance_page_shows_another_scenario_by_its_differences() -> None:

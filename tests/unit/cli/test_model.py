@@ -46,7 +46,7 @@ def test_costs_prints_arrays_over_all_cuts():
     profile = card.cut_profile(card.load_scenario("nominal"))
     assert list(table) == [
         "scenario", "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit",
-        "adapter_bit", "device_memory_bit", "unfit",
+        "adapter_bit", "device_memory_bit", "server_memory_bit", "unfit",
     ]  # fmt: skip
     assert table["cut"] == list(range(17))
     assert table["device_flop"] == profile.device_flop.tolist()
@@ -106,7 +106,7 @@ def test_cuts_that_do_not_fit_are_named_with_the_reason():
     ranged, large = found["unfit"]
     assert ranged["cuts"] == [0, 1, 2, 15, 16]
     assert ranged["reason"] == "training.cut_range is [3, 14]."
-    assert "usable are 0.25 x 8 GB" in large["reason"]
+    assert "device-4 may use, 0.25 x 8 GB" in large["reason"]
     assert document("costs", "nominal", *given)["unfit"]["device-4"] == found["unfit"]
     assert "device-4: cuts 0 to 2, 15 to 16 are not" in run("costs", "nominal", *given).stderr
 

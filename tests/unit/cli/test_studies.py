@@ -183,3 +183,10 @@ def test_a_cluster_that_does_not_answer_leaves_nothing_behind():
     assert run("sweep", "nominal", "--over", WEIGHTS, "--dask", "nonsense://x").exit_code == 2
     with pytest.raises(ValueError, match="No global client"):
         distributed.get_client()
+
+
+def test_a_new_study_elsewhere_names_its_base_from_there(folder):
+    (folder / "below.yml").write_text("base: nominal\ntitle: t\n", "utf-8")
+    (folder / "studies").mkdir()
+    assert run("new", "studies/mine", "--base", "below.yml").exit_code == 0
+    assert run("show", "studies/mine.yml").exit_code == 0

@@ -137,10 +137,14 @@ def test_a_study_names_a_profile_beside_itself(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not a whole JSON document; record it again with card profile."),
+        ("{", "is not a whole JSON document: Expecting property name enclosed in double quotes"),
         (json.dumps(RECORDED)[:400], "is not a whole JSON document"),
-        (b"\xff\xfe", "is not a whole JSON document"),
-        ("[]", "has format None; this version reads 'card-profile/1'"),
+        (b"\xff\xfe", "is not UTF-8 text (byte 1); save it as UTF-8."),
+        ("[]", "holds [], not a mapping; record it again with card profile."),
+        ("{}", "has format null; this version reads 'card-profile/1'"),
+        ({"smashed_bit": "010"}, "smashed_bit is damaged"),
+        ({"smashed_bit": True}, "smashed_bit is damaged"),
+        ({"smashed_bit": 10**30}, "smashed_bit is damaged"),
         ({"format": "card-profile/9"}, "has format 'card-profile/9'; this version reads"),
         ({"smashed_bit": -1}, "smashed_bit is damaged"),
         ({"extra": 1}, "extra is damaged"),

@@ -59,15 +59,47 @@ class TestArchitecture:
         with pytest.raises(ScenarioError) as refusal:
             architecture_of("mine", {"model_type": "rwkv"})
         assert str(refusal.value) == (
-            "model_type of mine = 'rwkv' is unknown; choose one of llama, qwen2, gemma2, gpt2."
+            "mine: model_type = 'rwkv' is unknown; choose one of llama, qwen2, gemma2, gpt2."
         )
 
     @pytest.mark.parametrize("name", llm_names())
     def test_longest_sequence_is_allowed_and_no_longer_one(self, name):
         arch = architecture(name)
-        targets = {"lora.targets": [arch.projections[0].name], "llm": name}
-        longest = {"training.sequence_length": arch.max_positions}
-        check_length(arch, card.load_scenario("nominal", **targets, **longest).training)
-        longer = {"training.sequence_length": arch.max_positions + 1}
+        training = card.load_scenario("test-bed").training
+        longest, longer = (
+            training.model_copy(update={"sequence_length": arch.max_positions + more})
+            for more in (0, 1)
+        )
+        check_length(arch, longest)
         with pytest.raises(ScenarioError, match=f"exceeds the {arch.max_positions} positions"):
-            check_length(arch, card.load_scenario("nominal", **targets, **longer).training)
+            check_length(arch, longer)
+
+
+SOUND = public_config("llama-3.2-1b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": "2048"}, "x: hidden_size = '2048' is not allowed; give a whole number"),
+        ({"hidden_size": True}, "x: hidden_size = True is not allowed; give a whole number"),
+        ({"num_hidden_layers": 10**9}, "x: num_hidden_layers = 1000000000 is not allowed; give"),
+        (
+            {"tie_word_embeddings": "yes"},
+            "x: tie_word_embeddings = 'yes' is not allowed; give true",
+        ),
+        ({"head_dim": None, "hidden_size": 2049}, "x: a width of 2049 does not divide among 32"),
+        ({"model_type": "bert"}, "x: model_type = 'bert' is unknown; choose one of llama, qwen2"),
+        ({"model_type": None}, "x: model_type = null is unknown"),
+        ({"_card": 3}, "x: _card = 3 is not allowed"),
+    ],
+)
+def test_configuration_that_is_no_llm_is_refused(changes, message):
+    with pytest.raises(ScenarioError) as refusal:
+        architecture_of("x", SOUND | changes)
+    assert str(refusal.value).startswith(message)
+
+
+def test_missing_dimension_is_named():
+    with pytest.raises(ScenarioError, match="x: num_attention_heads is missing; give a whole"):
+        architecture_of("x", {k: v for k, v in SOUND.items() if k != "num_attention_heads"})

@@ -2,8 +2,9 @@
 
 import pytest
 
+from card.costs import load_scenario
 from card.llm.closed_forms import closed_forms, recorded
-from card.scenario import llm_names, load_scenario
+from card.scenario import llm_names
 
 RECORD = recorded()
 

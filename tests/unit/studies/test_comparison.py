@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from machines import study
 
 import card
 from card.book.comparison_page import comparison_page
@@ -139,3 +140,16 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(found):
     assert tags.rows == 3 + len(found.parameters) + changes + reductions
     assert "a &lt;b&gt; study" in page
     assert "<b> study" not in page
+
+
+class TestFilesOfHardware:
+    def test_the_same_content_elsewhere_is_no_difference(self, tmp_path):
+        here, there = (card.load_scenario(study(tmp_path / name)) for name in ("a", "b"))
+        assert differences(here, there) == []
+
+    def test_other_content_under_the_same_name_is_one(self, tmp_path):
+        before = card.load_scenario(study(tmp_path))
+        after = card.load_scenario(study(tmp_path, slower=2.0))
+        (found,) = differences(before, after)
+        assert found.path == "devices.device-1.hardware"
+        assert found.first != found.second

@@ -52,7 +52,7 @@ def grid(over, policies=("card",), rounds=1):
         ),
         (
             {"llm": ["llama-3.2-1b", "llama-3.1-8b"], "training.cut_range": [[16, 16], [0, 16]]},
-            "over.llm, value llama-3.1-8b: devices.device-4: no cut fits its memory",
+            "over.llm, value llama-3.1-8b: server.hardware = 'rtx-4060-ti': what a cut leaves to",
         ),
     ],
 )  # fmt: skip

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from machines import machine, study
 
 import card
 from card.base.errors import ScenarioError
+from card.studies.study_file import load_study
 from card.studies.sweep_grid import Grid
 from card.studies.sweep_store import Store
 
@@ -253,3 +255,56 @@ def test_a_dask_cluster_gives_the_same_bits(tmp_path):
             )
     xr.testing.assert_identical(in_memory, swept())
     assert json.loads(in_memory.attrs["sweep"])["lora.targets"][0] == ["q_proj"]
+
+
+def kept(folder: Path, output: Path, over: dict | None = None) -> xr.Dataset:
+    scenario = load_study(folder / "study.yml").scenario
+    over = over or {"objective.delay_weight": [0.2, 0.8]}
+    return card.sweep(scenario, over, ["card"], rounds=2, output=output)
+
+
+class TestFilesOfHardware:
+    def test_the_same_study_elsewhere_is_the_same_sweep(self, tmp_path, monkeypatch):
+        output = tmp_path / "means.nc"
+        study(tmp_path / "a")
+        study(tmp_path / "b")
+        first = kept(tmp_path / "a", output).load()
+        monkeypatch.setattr(Grid, "compute", None)
+        assert first.drop_attrs().identical(kept(tmp_path / "b", output).load().drop_attrs())
+
+    def test_a_file_that_changed_is_another_sweep(self, tmp_path):
+        output = tmp_path / "means.nc"
+        study(tmp_path / "a")
+        kept(tmp_path / "a", output)
+        study(tmp_path / "a", slower=2.0)
+        with pytest.raises(ScenarioError, match="is of another sweep"):
+            kept(tmp_path / "a", output)
+
+    def test_files_along_a_path_are_known_by_content(self, tmp_path):
+        output, path = tmp_path / "means.nc", "devices.device-1.hardware"
+        study(tmp_path / "a")
+        files = [str(machine(tmp_path / "a" / f"{n}.json", n)) for n in (1, 2)]
+        found = kept(tmp_path / "a", output, {path: files})
+        assert found[path].values.tolist() == ["1.json", "2.json"]
+        machine(Path(files[1]), 3.0)
+        with pytest.raises(ScenarioError, match="is of another sweep"):
+            kept(tmp_path / "a", output, {path: files})
+
+    def test_files_of_a_sweep_lie_beside_the_study(self, tmp_path, monkeypatch):
+        path = study(tmp_path / "a")
+        path.write_text(
+            path.read_text("utf-8") + "sweep: {over: {devices.device-1.hardware: [mine.json]}}\n",
+            "utf-8",
+        )
+        monkeypatch.chdir(tmp_path)
+        plan = load_study(path).sweep
+        assert plan.over == {"devices.device-1.hardware": (str(tmp_path / "a/mine.json"),)}
+
+    def test_a_file_that_changes_meanwhile_is_what_it_was(self, tmp_path):
+        study(tmp_path / "a")
+        scenario = load_study(tmp_path / "a/study.yml").scenario
+        grid = Grid.checked(scenario, {"lora.rank": [4, 8]}, ["card"], rounds=2)
+        (block, *_) = grid.blocks()
+        before = grid.compute(block)
+        study(tmp_path / "a", slower=9.0)
+        assert (grid.compute(block)["delay_s"] == before["delay_s"]).all()

@@ -8,8 +8,8 @@ import torch
 
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError
+from card.costs import load_scenario
 from card.llm import public_config
-from card.scenario import load_scenario
 from card.training.llm.split import AdaptedLlm, DeviceSide, optimiser
 from card.training.llm.text import TOKENIZER, mini_batch, read_tokenizer, read_tokens
 

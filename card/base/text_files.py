@@ -1,0 +1,100 @@
+"""Reads text and JSON files that others wrote, with bounds, and errors that name the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from card.base.errors import ScenarioError, shortened
+
+LARGEST_BYTES = 2**20
+"""Size of a file at most [byte]."""
+DEEPEST = 32
+"""Levels of lists and mappings within each other at most."""
+
+
+def read_text(path: Path) -> str:
+    """Text of a file in UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read, is no such text, or larger than `LARGEST_BYTES`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise ScenarioError(
+                f"{path} is larger than {LARGEST_BYTES:,} bytes, which is not allowed; give a "
+                f"smaller file."
+            )
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(
+            f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError is a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise ScenarioError(f"{path} cannot be read: {reason}.") from error
+
+
+def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Mapping in a JSON file as RFC 8259 has it: no key twice, no NaN.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What the reader of a refusal can do, e.g. "download it again".
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read, is not such a document, or nested deeper than `DEEPEST`.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text, object_pairs_hook=_once, parse_constant=_not_a_number)
+        _check_depth(content)
+    except (ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        what = f"nested deeper than {DEEPEST} levels" if deep else _one_line(error)
+        raise ScenarioError(f"{path} is not a whole JSON document: {what}; {remedy}.") from error
+    if not isinstance(content, dict):
+        raise ScenarioError(f"{path} holds {shortened(content)}, not a mapping; {remedy}.")
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.40} is written twice")
+    return found
+
+
+def _not_a_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _check_depth(content: Any) -> None:
+    """Refuse what later code, which calls itself level by level, could not walk through."""
+    level = [content]
+    for _ in range(DEEPEST + 1):
+        level = [
+            item
+            for node in level
+            if isinstance(node, (dict, list))
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+    if level:
+        raise RecursionError

@@ -1,0 +1,119 @@
+"""A value that one command refuses, every command refuses, in the same words."""
+
+import pytest
+from typer.testing import CliRunner
+
+import card
+from card.cli import app
+
+BAD = {
+    "key": "lora.rnk: 4",
+    "range": "lora.rank: 0",
+    "word for a number": "training.batch_size: 1_000",
+    "quoted number": "training.batch_size: '010'",
+    "target": "lora.targets: [lm_head]",
+    "length": "training.sequence_length: 200000",
+    "cut range": "training.cut_range: [0, 99]",
+    "counts beyond 64 bits": "lora.rank: 1000000000000000000",
+    "memory of a device": "devices.device-4.memory_share: 0.001",
+    "memory of the server": "llm: llama-3.1-8b",
+    "too many clocks": "server.clock_step_hz: 0.001",
+    "static power": "server.static_power_w: 500",
+    "link": "link.bandwidth_hz: 1.0e-300",
+    "profile": "server: {hardware: none.json}",
+    "nesting": "title: " + "[" * 99,
+}
+COMMANDS = {
+    "show": ["show", "{}"],
+    "costs": ["costs", "{}"],
+    "solve": ["solve", "{}", "--device", "device-1"],
+    "simulate": ["simulate", "{}", "--rounds", "1"],
+    "sweep": ["sweep", "{}", "--over", "objective.delay_weight=[0.5]"],
+    "sweep with a setting": ["sweep", "{}", "--over", "link.fading=[none]", "--set", "title=t"],
+    "compare": ["compare", "{}", "nominal"],
+    "compare with": ["compare", "nominal", "{}"],
+    "new": ["new", "mine", "--base", "{}"],
+    "book": ["book", "{}"],
+    "pdf": ["pdf", "{}"],
+    "profile": ["profile", "{}"],
+}
+LAB = {
+    "serve": ["serve", "{}"],
+    "join": ["join", "{}", "--device", "device-1", "--data", "none.txt"],
+    "certs": ["certs", "folder", "--scenario", "{}"],
+}
+
+
+def refusal(arguments, study):
+    result = CliRunner().invoke(app, [str(study) if item == "{}" else item for item in arguments])
+    assert result.exit_code == 2, result.output
+    return result.stderr
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def written(name):
+        path = tmp_path / "study.yml"
+        path.write_text(f"base: nominal\n{BAD[name]}\n", "utf-8")
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_every_command_says_the_same(study, name):
+    path = study(name)
+    with pytest.raises(card.ScenarioError) as expected:
+        card.load_scenario(path)
+    for command, arguments in COMMANDS.items():
+        assert refusal(arguments, path) == f"Error: {expected.value}\n", command
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert result.exit_code == 1
+    assert all(line in result.stdout for line in str(expected.value).splitlines())
+
+
+@pytest.mark.parametrize("command", LAB)
+def test_so_does_training(study, command):
+    pytest.importorskip("torch")
+    path = study("target")
+    with pytest.raises(card.ScenarioError) as expected:
+        card.load_scenario(path)
+    assert refusal(LAB[command], path) == f"Error: {expected.value}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("lora.rank=4", "lora.rank=8"),
+        ("lora.rank=4", "lora.rank=4"),
+        ("lora={rank: 4}", "lora.rank=8"),
+        ("devices.device-1.distance_m=4", "devices={device-1: {distance_m: 5}}"),
+    ],
+)
+def test_path_given_twice_is_refused_with_both_values(first, second):
+    given = ["show", "nominal", "--set", first, "--set", second]
+    assert refusal(given, "") == (
+        f"Error: --set {first} and --set {second} exclude each other; give one of them.\n"
+    )
+
+
+def test_paths_that_only_begin_alike_are_two():
+    given = ["show", "nominal", "--set", "link.fading=block", "--set", "link.fading_draws=2"]
+    assert CliRunner().invoke(app, given).exit_code == 0
+
+
+def test_path_swept_twice_is_refused_with_both_lists():
+    given = ["sweep", "nominal", "--over", "lora.rank=[4]", "--over", "lora.rank=[8]"]
+    assert refusal(given, "") == (
+        "Error: --over lora.rank=[4] and --over lora.rank=[8] exclude each other; "
+        "give one of them.\n"
+    )
+
+
+def test_item_named_in_two_ways_is_refused():
+    given = ["--set", "devices.0.distance_m=4", "--set", "devices.device-1.distance_m=5"]
+    assert refusal(["show", "nominal", *given], "") == (
+        "Error: devices.0 and devices.device-1 name one item; give one of them.\n"
+    )

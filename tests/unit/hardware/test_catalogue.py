@@ -1,0 +1,64 @@
+"""A bad entry of the catalogue is refused by whoever uses it, and named with its file."""
+
+import sys
+
+import pytest
+
+import card
+from card.base.errors import ScenarioError
+from card.base.yaml_files import label
+from card.hardware import catalogue
+from card.hardware.catalogue import Catalogue
+
+SOUND = catalogue()["rtx-4090"].model_dump(mode="json")
+
+
+def stored(tmp_path, **entries):
+    path = tmp_path / "hardware.yml"
+    path.write_text(label(entries), "utf-8")
+    return Catalogue(path), path
+
+
+def test_shipped_entries_are_sound():
+    assert all(entry.peak_flops > 0 for entry in catalogue().values())
+
+
+def test_bad_entry_spoils_no_other(tmp_path):
+    found, _ = stored(tmp_path, good=SOUND, bad={**SOUND, "cores": 0})
+    assert found["good"] == catalogue()["rtx-4090"]
+    assert list(found) == ["good", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {**SOUND, "cores": "010"},
+            "cores = '010' is not allowed; give a whole number of at least",
+        ),
+        ({**SOUND, "colour": 1}, "colour is not a key of an entry; choose one of title, role"),
+        ({**SOUND, "clock_hz": None}, "clock_hz = null is not allowed; give a number above 0."),
+        ({"title": "x"}, "role, cores, flop_per_core_cycle, clock_hz, memory_gb, "),
+        (7, "= 7 is not allowed"),
+    ],
+)
+def test_file_and_entry_are_named(tmp_path, entry, message):
+    found, path = stored(tmp_path, bad=entry)
+    with pytest.raises(ScenarioError) as refusal:
+        found["bad"]
+    assert str(refusal.value).startswith(f"{path}, entry bad: ")
+    assert message in str(refusal.value)
+
+
+def test_scenario_that_uses_it_is_told_so_and_others_are_not(tmp_path, monkeypatch):
+    bad = {**SOUND, "memory_gb": -1}
+    entries = {name: entry.model_dump(mode="json") for name, entry in catalogue().items()}
+    found, path = stored(tmp_path, **entries | {"rtx-4090": bad})
+    monkeypatch.setattr(sys.modules["card.hardware.catalogue"], "catalogue", lambda: found)
+    card.load_scenario("nominal")
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario("nominal", **{"server.hardware": "rtx-4090"})
+    assert str(refusal.value) == (
+        f"{path}, entry rtx-4090: memory_gb = -1 is not allowed; give a number above 0. "
+        "Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte."
+    )
