@@ -164,7 +164,9 @@ def _arrays_of(scenario: Scenario) -> System:
     floor = floats(server.minimum_frequency_hz)
     clocks = _clocks(scenario, floor.item(), gpu.clock_hz)
     top = gpu.clock_hz if clocks is None else float(clocks[-1])
-    lowest = xp.minimum(xp.maximum(floor, floats(throughput) / kappa), floats(top))
+    with np.errstate(over="ignore"):  # what overflows is more than the highest clock
+        matching = floats(throughput) / kappa
+    lowest = xp.minimum(xp.maximum(floor, matching), floats(top))
     if clocks is not None:
         lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
     return System(

@@ -6,6 +6,7 @@ key overrides another one, as `card.base.overrides` says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -384,12 +385,13 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
         if text in names:
             return DATA / "scenarios" / folder / f"{text}.yml"
     path = Path(text) if beside is None else beside / text
-    if path.is_file():
+    # unlike Path's, these say no to names that no file can have
+    if os.path.isfile(path):  # noqa: PTH113
         return path.resolve()
     what = "scenario" if beside is None else "base"
     known = (*scenario_names(), *study_names())
     if path.suffix in {".yml", ".yaml"} or "/" in text:
-        wrong = "is a directory" if path.is_dir() else "does not exist"
+        wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
     raise unknown(what, text, known)
 

@@ -173,3 +173,8 @@ def test_arguments_out_of_range_are_refused(changes, message):
     with pytest.raises(card.ScenarioError) as refusal:
         card.evaluate(card.load_scenario("nominal"), **{**decision, **changes})
     assert str(refusal.value) == message
+
+
+def test_lowest_clock_of_a_server_that_hardly_computes_is_its_highest():
+    system = card.system(card.load_scenario("nominal", **{"server.utilisation": 5e-324}))
+    assert (system.frequency_min_hz == system.frequency_max_hz).all()

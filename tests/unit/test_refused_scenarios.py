@@ -400,6 +400,11 @@ FILES = [
         "{0}: `base` leads back to the file itself; name another base.",
     ),
     (b"base: nominol\n", "base = 'nominol' is unknown; did you mean 'nominal'?"),
+    (
+        b"base: '" + b"9" * 999 + b"'\n",
+        f"base = '{'9' * 17}...{'9' * 18}' is unknown; choose one of "
+        + NO_FILE.removeprefix("give a file or one of "),
+    ),
     (b"base: other.yml\n", "base {1}/other.yml does not exist; " + NO_FILE),
     (b"base: 3\n", "base = 3 of {0} is not allowed; give the name or the file of a scenario."),
     (
