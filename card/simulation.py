@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def draw(
     backend = check_library(library)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
     gain = scenario_gain(scenario)
-    _check_memory(rounds, gain.size)
+    _check_memory(rounds, math.prod(gain.shape))
     gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
     up, down = link_rates(backend.array(gains), scenario.link)
     device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], tuple(up.shape))
