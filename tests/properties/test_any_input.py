@@ -1,6 +1,6 @@
 """Whatever is typed, or lies in a file that is read, ends in an answer or in one clear refusal.
 
-`CASES=10000` draws that many cases each, instead of as many as the profile says.
+`CARD_EXAMPLES=10000` draws that many cases each, instead of as many as the profile says.
 """
 
 import json
@@ -24,7 +24,9 @@ COMMANDS = get_command(app).commands
 NEVER_RUN = {"book", "pdf", "serve", "join", "profile"}
 """What builds, trains or measures; only a scenario that does not exist is asked of them."""
 
-drawn_often = settings(max_examples=int(os.environ.get("CASES", settings().max_examples // 4)))
+drawn_often = settings(
+    max_examples=int(os.environ.get("CARD_EXAMPLES", settings().max_examples // 4))
+)
 
 # no slash: nothing is written outside the folder of a test
 words = st.text(st.characters(exclude_characters="/\\"), max_size=12) | st.binary(max_size=8).map(

@@ -18,7 +18,9 @@ pytest.importorskip("grpc")
 from card.training import checkpoint
 from card.training.wire.certificates import device_credentials, make_certificates
 
-drawn_often = settings(max_examples=int(os.environ.get("CASES", settings().max_examples // 4)))
+drawn_often = settings(
+    max_examples=int(os.environ.get("CARD_EXAMPLES", settings().max_examples // 4))
+)
 
 
 @pytest.fixture(scope="module")
