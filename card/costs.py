@@ -149,9 +149,9 @@ def system(scenario: Scenario | System) -> System:
 
 
 def _arrays_of(scenario: Scenario) -> System:
+    profile = cut_profile(scenario)  # also says so if it is none
     server, gpu = scenario.server, scenario.server.board
     boards = [device.board for device in scenario.devices]
-    profile = cut_profile(scenario)
     kappa = server.utilisation * gpu.cores * gpu.flop_per_core_cycle
     throughput = stacked(
         [

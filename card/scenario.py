@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from card.base.data_files import DATA, read_json
-from card.base.errors import ScenarioError, from_validation, nearest, unknown
+from card.base.errors import ScenarioError, nearest, unknown, validated
 from card.base.overrides import merge_recorded, words
 from card.base.provenance import Source
 from card.base.schema import (
@@ -288,7 +288,7 @@ class Scenario(Record):
         named = set(words(overrides))
         kept = {name: board for name, board in self.boards.items() if name not in named}
         raw = merge_recorded(self.model_dump(mode="json"), overrides, reason)
-        return _validate(raw, {**kept, **(boards or {})})
+        return validated(Scenario, raw, context={**kept, **(boards or {})})
 
     def source_of(self, path: str) -> Source | None:
         """Provenance of a key: its own entry, that of all list items, or of the part it is in."""
@@ -341,7 +341,9 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
         If a file is missing or malformed, a key unknown, or a value out of range.
     """
     raw = _read_merged(name_or_path, ())
-    return _validate(merge_recorded(raw, overrides, "set by the user") if overrides else raw)
+    if overrides:
+        raw = merge_recorded(raw, overrides, "set by the user")
+    return validated(Scenario, raw)
 
 
 def _read_merged(
@@ -394,10 +396,3 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
         wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
     raise unknown(what, text, known)
-
-
-def _validate(raw: Any, boards: Mapping[str, Hardware] | None = None) -> Scenario:
-    try:
-        return Scenario.model_validate(raw, context=boards)
-    except ValidationError as error:
-        raise from_validation(error, Scenario, raw) from None

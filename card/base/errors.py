@@ -91,10 +91,10 @@ def from_validation(
     return ScenarioError("\n".join(before + line for line in dict.fromkeys(lines)))
 
 
-def validated(model: type[Model], raw: Any, entry: str = "") -> Model:
+def validated(model: type[Model], raw: Any, entry: str = "", context: Any = None) -> Model:
     """The model that raw values make, or what is wrong with them, as `from_validation` says it."""
     try:
-        return model.model_validate(raw)
+        return model.model_validate(raw, context=context)
     except ValidationError as error:
         raise from_validation(error, model, raw, entry) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, shortened
 from card.base.units import IntArray
 from card.llm.architectures import Architecture, architecture, check_length
 from card.llm.blocks import block_cost, head_cost
@@ -67,6 +67,10 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     >>> profile.uplink_bit[0]  # 512 tokens: 2048 numbers of 16 bit each, and a label of 32
     np.int64(16793600)
     """
+    if not isinstance(scenario, Scenario):
+        raise ScenarioError(
+            f"scenario = {shortened(scenario)} is not allowed; give what card.load_scenario returns."
+        )
     arch = architecture(scenario.llm)
     check_length(arch, scenario.training)
     training, lora = scenario.training, scenario.lora

@@ -97,6 +97,7 @@ class Grid:
         ScenarioError
             If a path is unknown or given twice, a value refused, or a list empty.
         """
+        System.of(scenario)  # also says so if it is none
         if not isinstance(over, Mapping) or not over:
             raise ScenarioError(
                 f"over = {over!r:.40} is not allowed; give values per path, e.g. "

@@ -197,3 +197,18 @@ def test_decision_of_an_own_policy_that_cannot_be_taken_is_refused(choice, messa
     with pytest.raises(card.ScenarioError) as refusal:
         card.simulate(card.load_scenario("bigger-llm"), {"mine": mine}, rounds=2)
     assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda name: card.simulate(name),
+        lambda name: card.solve(name, "device-1", 1e6, 1e6),
+        lambda name: card.evaluate(name, 0, 0, 1e9, 1e6, 1e6),
+        lambda name: card.sweep(name, {"objective.delay_weight": [0.2]}),
+        lambda name: card.cut_profile(name),
+    ],
+)
+def test_a_name_in_place_of_a_scenario_is_refused_with_what_to_give(call):
+    with pytest.raises(ScenarioError, match=r"scenario = 'nominal' is not allowed; give what card"):
+        call("nominal")
