@@ -69,7 +69,8 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     """
     if not isinstance(scenario, Scenario):
         raise ScenarioError(
-            f"scenario = {shortened(scenario)} is not allowed; give what card.load_scenario returns."
+            f"scenario = {shortened(scenario)} is not allowed; give what card.load_scenario "
+            "returns."
         )
     arch = architecture(scenario.llm)
     check_length(arch, scenario.training)
