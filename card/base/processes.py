@@ -47,9 +47,8 @@ def _stop(number: int, _: FrameType | None) -> None:
         other = getattr(signal, name, None)
         if other is not None:
             signal.signal(other, lambda *_: _end_now(code))
-    what = f"Stopped by {signal.Signals(number).name}"
     # not print, which may be at work just now
-    os.write(2, f"{what}; the same command goes on from what is kept.\n".encode())
+    os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
     end_descendants()
     timer = threading.Timer(_GRACE_S, _end_now, (code,))
     timer.daemon = True

@@ -185,7 +185,7 @@ def make(
     error then names.
     """
     chapters = chapters_of(place, parameters, made_of)
-    with _plain_folder() as folder:
+    with _plain_folder() as folder, _alone(place):
         _clear(place)
         shutil.copytree(place.root / "book", place.source)
         for made in (place.source / "notebooks", place.results, place.logs):
@@ -203,6 +203,7 @@ def make(
         shutil.copytree(place.results, place.source / "results")
         echo("Rendering the pages")
         render(place, folder, strict=not failures)
+        write(place.made_of, to_json(made_of))
     index = place.html / "index.html"
     if failures:
         lines = [
@@ -215,13 +216,25 @@ def make(
     return index
 
 
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Context in which no other process builds the same book."""
+    from filelock import FileLock, Timeout  # part of the `book` extra
+
+    place.build.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(place.build / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise BookError(
+            f"Another process builds a book in {place.build}; wait for it, or rename the study."
+        ) from None
+
+
 def _clear(place: Place) -> None:
-    """Remove a book that was built before, but for its chapters."""
-    for path in place.build.iterdir() if place.build.is_dir() else ():
-        if path.is_dir() and path != place.chapters:
-            shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
+    """Remove what a build before has left, but for its chapters and, until new ones are, pages."""
+    for path in (place.source, place.results, place.logs, place.build / "scratch"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -257,4 +270,10 @@ def render(place: Place, folder: Path, *, strict: bool = True) -> None:
     trim(output / "_build/html")
     shutil.copytree(place.results, output / "_build/html/results")
     link_figures(output / "_build/html")
-    shutil.move(output / "_build/html", place.html)
+    fresh = place.build / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.move(output / "_build/html", fresh)
+    place.pdf.unlink(missing_ok=True)
+    place.made_of.unlink(missing_ok=True)
+    shutil.rmtree(place.html, ignore_errors=True)
+    fresh.rename(place.html)

@@ -13,8 +13,9 @@ import re
 import shutil
 import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,7 +153,8 @@ def execute(
             Progress(console=console, disable=not console.is_terminal, transient=True) as progress,
         ):
             bar = progress.add_task("Executing notebooks", total=len(work))
-            futures = {pool.submit(_execute, one, place, limit_s): one for one in work}
+            with _interrupts_held():
+                futures = {pool.submit(_execute, one, place, limit_s): one for one in work}
             for future in as_completed(futures):
                 name = futures[future].notebook.stem
                 try:
@@ -169,11 +171,26 @@ def execute(
     return failures
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Context in which Ctrl-C waits, and the processes that are started until they handle it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
 def _begin(parent: int, scratch: Path) -> None:
     """Prepare a process that executes notebooks: it ends with its parent, and only with it."""
     end_with_parent(parent)
     # Ctrl-C reaches the whole terminal. A handler, since kernels would inherit an ignored signal.
     signal.signal(signal.SIGINT, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.environ.update(_KERNEL_ENVIRONMENT, TMPDIR=str(scratch))
 
 

@@ -179,7 +179,7 @@ def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
         version += f", commit {made['commit'][:12]}"
     if made["dirty"]:
         version += " with changes"
-    return f"""<header class="front title-page">
+    return f"""<header class="front title-page tex2jax_ignore mathjax_ignore">
 <p class="title">{title}</p>
 <p class="subtitle">{subtitle}</p>
 <p>By {html.escape(config["author"])}</p>

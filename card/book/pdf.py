@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -11,11 +12,12 @@ from typing import Any
 from pypdf import PdfReader
 
 from card.base.processes import StandstillError, python_child, run
-from card.book.build import ROOT, build_book
+from card.book.build import ROOT, build_book, portable
 from card.book.chapters import Echo
 from card.book.markdown import write
 from card.book.one_document import one_document
 from card.book.place import BookError, Place
+from card.scenario import Scenario
 from card.studies.study_file import load_study
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -38,7 +40,7 @@ _TIME = re.compile(rb"(?<=Date \(D:)\d{14}")
 def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = print) -> Path:
     """Print the book of a scenario or study.
 
-    The book is taken as it was last built, and built first if it never was.
+    The book is taken as it was last built, and built first if it never was, or of other values.
 
     Parameters
     ----------
@@ -61,12 +63,13 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     BookError
         If there is no Chromium, or if building, typesetting or printing fails.
     """
-    place = Place.of(ROOT, load_study(study).name)
+    asked = load_study(study)
+    place = Place.of(ROOT, asked.name)
     browser = chromium()
-    if not (place.html / "index.html").is_file():
-        echo("This book was never built; building it first, which takes about a quarter of an hour")
+    if not built(place, asked.scenario):
+        echo("This study's book is not built; building it first, which takes about ten minutes")
         build_book(study, commands=commands, echo=echo)
-    document, pdf = place.build / "print.html", place.build / "card.pdf"
+    document, pdf = place.build / "print.html", place.build / "print.pdf"
     echo("Typesetting the equations")
     write(document, one_document(place))
     write(document, typeset(document, browser))
@@ -75,7 +78,16 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     # a style sheet cannot yet say which page a link leads to, so the first print tells the second
     write(document, numbered(document.read_text(encoding="utf-8"), pdf))
     to_pdf(document, pdf, browser)
-    return pdf
+    pdf.replace(place.pdf)
+    return place.pdf
+
+
+def built(place: Place, scenario: Scenario) -> bool:
+    """Whether the pages there are of this very study."""
+    if not (place.made_of.is_file() and (place.html / "index.html").is_file()):
+        return False
+    values, _ = portable(scenario)
+    return bool(json.loads(place.made_of.read_text(encoding="utf-8")) == values)
 
 
 def chromium() -> str:

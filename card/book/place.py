@@ -28,6 +28,16 @@ class Place(NamedTuple):
     chapters: Path
     """Executed notebooks with their results, kept from build to build."""
 
+    @property
+    def made_of(self) -> Path:
+        """What the pages were built of, as JSON."""
+        return self.build / "made_of.json"
+
+    @property
+    def pdf(self) -> Path:
+        """The pages on paper."""
+        return self.build / "card.pdf"
+
     @classmethod
     def of(cls, root: Path, name: str) -> Place:
         """Place of a book in `_build/<name>` below the root that has its pages and notebooks."""

@@ -5,14 +5,13 @@ from typing import Annotated
 import typer
 
 import card
-from card.base.processes import end_on_signals
 from card.cli import model, studies
 from card.cli import profiling as lab
 from card.cli import training as runtime
 from card.cli.studies import study_schema
 from card.cli.terminal import Commands
 
-__all__ = ["app", "main", "study_schema"]
+__all__ = ["app", "study_schema"]
 
 app = typer.Typer(
     cls=Commands,
@@ -40,9 +39,3 @@ def _options(
 
 for part in (model, lab, runtime, studies):
     app.add_typer(part.app)
-
-
-def main() -> None:
-    """Run the command; one signal ends it with all that it started."""
-    end_on_signals()
-    app(prog_name="card")

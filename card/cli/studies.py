@@ -61,6 +61,10 @@ def new(
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
     with refusals():
+        if path.stem.startswith(".") or not path.stem.isprintable():
+            raise ScenarioError(
+                f"name = {name!r} is not allowed; give letters that can be printed, e.g. my-study."
+            )
         if path.stem in (*scenario_names(), *study_names()):
             raise ScenarioError(f"name = {path.stem!r} is that of a shipped study; choose another.")
         if path.exists():

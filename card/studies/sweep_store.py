@@ -68,6 +68,11 @@ class Store:
                 f"output = {str(output)!r} is not allowed; end it in .nc (netCDF) or .zarr; "
                 f"{nearest(self.output.suffix, SUFFIXES)}"
             )
+        if "::" in str(output):
+            raise ScenarioError(
+                f"output = {str(output)!r} is not allowed; name it without '::', which the library "
+                "that writes it takes for a chain of addresses."
+            )
         if not self.output.parent.is_dir():
             raise ScenarioError(f"output = {str(output)!r}: there is no folder for it; make one.")
         _need_libraries()

@@ -66,7 +66,7 @@ def test_one_signal_ends_the_whole_tree_with_one_line(name: str, then: str) -> N
     root.send_signal(getattr(signal, name))
     _, said = root.communicate(timeout=10)
     assert root.returncode == 128 + getattr(signal, name)
-    assert said == f"Stopped by {name}; the same command goes on from what is kept.\n"
+    assert said == f"Stopped by {name}.\n"
     assert survivors(found) == []
 
 

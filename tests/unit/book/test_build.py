@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from filelock import FileLock
 from machines import study
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -226,10 +227,24 @@ def test_a_temporary_folder_that_is_a_pattern_is_refused_before_work(
 
 @pytest.mark.slow
 def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> None:
+    place.html.mkdir(parents=True)
+    (place.html / "index.html").write_text("the book of before")
+    place.pdf.write_text("its print")
     (place.root / "book/index.md").write_text("# Tiny\n\nSee {ref}`nowhere`.\n")
     with pytest.raises(BookError, match=r"index\.md:3: WARNING: undefined label: 'nowhere'"):
         build(place)
-    assert not place.html.exists()
+    assert (place.html / "index.html").read_text() == "the book of before"
+    assert place.pdf.read_text() == "its print"
+
+
+def test_a_book_that_another_process_builds_is_left_alone(place: Place) -> None:
+    place.build.mkdir(parents=True)
+    with (
+        FileLock(place.build / "lock"),
+        pytest.raises(BookError, match=r"Another process builds a book in .*; wait for it"),
+    ):
+        build(place)
+    assert not place.chapters.exists()
 
 
 _OWN = "document['documentElement']['dataset']['owned']=1"

@@ -10,10 +10,12 @@ import yaml
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
+import card
 from card.base.errors import ScenarioError
-from card.book.build import BookError, Place
+from card.book.build import BookError, Place, portable
+from card.book.markdown import to_json, write
 from card.book.one_document import one_document
-from card.book.pdf import build_pdf, chromium, numbered, to_pdf, typeset
+from card.book.pdf import build_pdf, built, chromium, numbered, to_pdf, typeset
 from card.cli import app
 
 ASSETS = Path(__file__).resolve().parents[3] / "book/_assets"
@@ -130,6 +132,23 @@ def test_without_chromium_nothing_runs_and_the_remedy_is_named(
     result = CliRunner().invoke(app, ["pdf"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Error: Chromium is not installed" in result.stderr
+
+
+def test_a_print_is_of_this_very_study_or_the_book_is_built_again(tmp_path: Path) -> None:
+    study, other = (card.load_scenario(name) for name in ("nominal", "calibrated"))
+    place = Place.of(tmp_path, "same")
+    place.html.mkdir(parents=True)
+    (place.html / "index.html").touch()
+    assert not built(place, study)
+    write(place.made_of, to_json(portable(study)[0]))
+    assert built(place, study)
+    assert not built(place, other)
+
+
+def test_a_study_is_no_formula_on_the_title_page(place: Place) -> None:
+    header = re.search(r'<header class="([^"]*)"', one_document(place))
+    assert header is not None
+    assert {"title-page", "tex2jax_ignore", "mathjax_ignore"} <= set(header[1].split())
 
 
 def test_an_unknown_study_is_refused() -> None:

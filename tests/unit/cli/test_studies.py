@@ -190,3 +190,14 @@ def test_a_new_study_elsewhere_names_its_base_from_there(folder):
     (folder / "studies").mkdir()
     assert run("new", "studies/mine", "--base", "below.yml").exit_code == 0
     assert run("show", "studies/mine.yml").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["x\nllm: llama-3.2-3b #", "x\r", "x\u2028", "x\x1b[31m", "", ".", ".."]
+)
+def test_a_new_study_has_a_name_that_can_be_printed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["new", name])
+    assert result.exit_code == 2
+    assert "is not allowed; give letters that can be printed" in result.stderr
+    assert list(tmp_path.iterdir()) == []

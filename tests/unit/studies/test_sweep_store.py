@@ -308,3 +308,10 @@ class TestFilesOfHardware:
         before = grid.compute(block)
         study(tmp_path / "a", slower=9.0)
         assert (grid.compute(block)["delay_s"] == before["delay_s"]).all()
+
+
+def test_an_output_that_a_library_would_read_as_a_chain_of_addresses_is_refused(tmp_path):
+    output = tmp_path / "a::b.zarr"
+    with pytest.raises(ScenarioError, match=r"is not allowed; name it without '::'"):
+        card.sweep(card.load_scenario("nominal"), {"objective.delay_weight": [0.2]}, output=output)
+    assert list(tmp_path.iterdir()) == []
