@@ -102,10 +102,11 @@ def python(code: str) -> list[str]:
 def test_a_command_that_stands_still_is_ended_and_says_so(tmp_path: Path) -> None:
     started = tmp_path / "started"
     code = f"open({str(started)!r}, 'w'); import time; time.sleep(600)"
+    others = psutil.Process().children(recursive=True)
     with pytest.raises(StandstillError, match=r"no progress for 2 s"):
         run(python(code), limit_s=2)
     assert started.exists()
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(others)
 
 
 def test_a_command_that_works_longer_than_the_limit_goes_on() -> None:
