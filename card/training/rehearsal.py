@@ -216,7 +216,7 @@ class Rehearsal:
         environment = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"}
         with self._log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
-                python_child("from card.cli import main; main()", *map(str, arguments)),
+                python_child("from card.__main__ import main; main()", *map(str, arguments)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
