@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from card.base.data_files import DATA, read_json
-from card.base.errors import ScenarioError, nearest, unknown, validated
+from card.base.errors import ScenarioError, nearest, repeated, unknown, validated
 from card.base.overrides import merge_recorded, words
 from card.base.provenance import Source
 from card.base.schema import (
@@ -243,9 +243,9 @@ class Scenario(Record):
         if self.llm not in llm_names():
             raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}")
         names = [device.name for device in self.devices]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"devices: the name {twice[0]!r} is used twice; give each its own.")
+        twice = repeated(names)
+        if twice is not None:
+            raise ValueError(f"devices: the name {twice!r} is used twice; give each its own.")
         return self
 
     def device_index(self, device: str | int) -> int:

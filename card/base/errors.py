@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -59,6 +59,16 @@ def nearest(word: str, known: Iterable[str], around: str = "") -> str:
     return (
         f"did you mean '{around}{close[0]}'?" if close else f"choose one of {', '.join(choices)}."
     )
+
+
+def repeated(items: Iterable[Hashable]) -> Any:
+    """First item that stands there again, or None."""
+    seen: set[Hashable] = set()
+    for item in items:
+        if item in seen:
+            return item
+        seen.add(item)
+    return None
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:

@@ -19,6 +19,7 @@ from card.cli.terminal import (
     Name,
     Settings,
     by_path,
+    check_apart,
     check_place,
     column,
     load,
@@ -128,6 +129,7 @@ def sweep(
     with refusals():
         asked = load_study(study)
         plan = _plan(asked, over, policies)
+        check_apart(settings or (), plan.over)
         chosen = load(study, settings) if settings else asked.scenario
         as_csv = bool(output and output.endswith(".csv"))
         if as_csv:

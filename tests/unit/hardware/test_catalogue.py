@@ -50,6 +50,17 @@ def test_file_and_entry_are_named(tmp_path, entry, message):
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(("key", "name"), [("4090", "4090"), ("~", "null"), ("true", "True")])
+def test_name_that_is_no_word_is_refused(tmp_path, key, name):
+    path = tmp_path / "hardware.yml"
+    path.write_text(f"{key}: {label(SOUND)}\n", "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        Catalogue(path)
+    assert str(refusal.value) == (
+        f"{path}, entry {name}: its name is not a word; put it in quotes."
+    )
+
+
 def test_scenario_that_uses_it_is_told_so_and_others_are_not(tmp_path, monkeypatch):
     bad = {**SOUND, "memory_gb": -1}
     entries = {name: entry.model_dump(mode="json") for name, entry in catalogue().items()}
