@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 Schema = dict[str, Any]
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_WHOLE = 2**63 - 1
 """Largest whole number of any kind; named only to who exceeds it."""
@@ -128,9 +129,10 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
         allowed = allowed.replace("a number", "a finite number")
     elif item["type"] == "less_than_equal" and schema.get("maximum") == LARGEST_WHOLE:
         allowed += f" and at most {LARGEST_WHOLE}"
-    elif isinstance(value, str) and "number" in allowed and re.fullmatch(r"[-+.\deE]+", value):
+    elif isinstance(value, str) and "number" in allowed and _NUMBER.fullmatch(value):
         allowed += ", without quotes"
-    return f"{path} = {shortened(value)} is not allowed; give {allowed}.{help_text}"
+    before = f"{path} = " if path else ""
+    return f"{before}{shortened(value)} is not allowed; give {allowed}.{help_text}"
 
 
 def shortened(value: Any) -> str:

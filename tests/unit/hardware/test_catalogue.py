@@ -39,7 +39,8 @@ def test_bad_entry_spoils_no_other(tmp_path):
         ({**SOUND, "colour": 1}, "colour is not a key of an entry; choose one of title, role"),
         ({**SOUND, "clock_hz": None}, "clock_hz = null is not allowed; give a number above 0."),
         ({"title": "x"}, "role, cores, flop_per_core_cycle, clock_hz, memory_gb, "),
-        (7, "= 7 is not allowed"),
+        (7, "entry bad: 7 is not allowed"),
+        (None, "entry bad: null is not allowed"),
     ],
 )
 def test_file_and_entry_are_named(tmp_path, entry, message):
