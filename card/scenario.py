@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from card.base.data_files import DATA, read_json
-from card.base.errors import ScenarioError, nearest, unknown, validated
+from card.base.errors import ScenarioError, nearest, repeated, unknown, validated
 from card.base.overrides import merge_recorded, words
-from card.base.provenance import Source
+from card.base.provenance import Source, check_origins
 from card.base.schema import (
     Count,
     Level,
@@ -29,6 +29,7 @@ from card.base.schema import (
     Positive,
     Record,
     Share,
+    check_sweep,
 )
 from card.base.yaml_files import read_yaml
 from card.hardware import Hardware, hardware
@@ -243,9 +244,9 @@ class Scenario(Record):
         if self.llm not in llm_names():
             raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}")
         names = [device.name for device in self.devices]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"devices: the name {twice[0]!r} is used twice; give each its own.")
+        twice = repeated(names)
+        if twice is not None:
+            raise ValueError(f"devices: the name {twice!r} is used twice; give each its own.")
         return self
 
     def device_index(self, device: str | int) -> int:
@@ -340,29 +341,30 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     ScenarioError
         If a file is missing or malformed, a key unknown, or a value out of range.
     """
-    raw = _read_merged(name_or_path, ())
-    if overrides:
-        raw = merge_recorded(raw, overrides, "set by the user")
-    return validated(Scenario, raw)
+    raw, sources = _read_merged(name_or_path, ())
+    merged = merge_recorded(raw, overrides, "set by the user") if overrides else raw
+    scenario = validated(Scenario, merged)
+    check_origins((sources, overrides.get("sources")), raw, scenario.model_dump())
+    return scenario
 
 
 def _read_merged(
     name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
-) -> Any:
+) -> tuple[Any, Any]:
     path = scenario_file(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
     raw = read_study(path)
-    raw.pop("sweep", None)  # says which scenarios to compare, and is none of this one's values
+    check_sweep(raw.pop("sweep", None))  # is none of this one's values
     base = raw.pop("base", None)
     if base is None:
-        return raw
+        return raw, raw.get("sources")
     if not isinstance(base, str):
         raise ScenarioError(
             f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."
         )
-    below = _read_merged(base, (*seen, path), path.parent)
-    return merge_recorded(below, raw, f"set by {path.name}")
+    below, _ = _read_merged(base, (*seen, path), path.parent)
+    return merge_recorded(below, raw, f"set by {path.name}"), raw.get("sources")
 
 
 def read_study(path: Path) -> dict[str, Any]:

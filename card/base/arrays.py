@@ -216,7 +216,8 @@ def _threads() -> int:
     if getattr(_LOCAL, "alone", False):
         return 1
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(stated) if stated.isdigit() and int(stated) else min(os.cpu_count() or 1, _THREADS)
+    asked = int(stated) if stated.isdecimal() else 0
+    return asked or min(os.cpu_count() or 1, _THREADS)
 
 
 def check_library(name: str) -> Backend:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 Schema = dict[str, Any]
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_WHOLE = 2**63 - 1
 """Largest whole number of any kind; named only to who exceeds it."""
@@ -59,6 +60,16 @@ def nearest(word: str, known: Iterable[str], around: str = "") -> str:
     return (
         f"did you mean '{around}{close[0]}'?" if close else f"choose one of {', '.join(choices)}."
     )
+
+
+def repeated(items: Iterable[Hashable]) -> Any:
+    """First item that stands there again, or None."""
+    seen: set[Hashable] = set()
+    for item in items:
+        if item in seen:
+            return item
+        seen.add(item)
+    return None
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:
@@ -118,9 +129,10 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
         allowed = allowed.replace("a number", "a finite number")
     elif item["type"] == "less_than_equal" and schema.get("maximum") == LARGEST_WHOLE:
         allowed += f" and at most {LARGEST_WHOLE}"
-    elif isinstance(value, str) and "number" in allowed and re.fullmatch(r"[-+.\deE]+", value):
+    elif isinstance(value, str) and "number" in allowed and _NUMBER.fullmatch(value):
         allowed += ", without quotes"
-    return f"{path} = {shortened(value)} is not allowed; give {allowed}.{help_text}"
+    before = f"{path} = " if path else ""
+    return f"{before}{shortened(value)} is not allowed; give {allowed}.{help_text}"
 
 
 def shortened(value: Any) -> str:

@@ -6,27 +6,38 @@ by the names of its items (null removes a named one), anything else is replaced.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, shortened
 
 
 def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """Merge changes into a raw scenario, noting an origin for each value that brings none."""
+    """Merge changes into a raw scenario, noting an origin for each value that brings none.
+
+    Raises
+    ------
+    ScenarioError
+        If one value is given twice, or an item of a list is none.
+    """
     nested = _nested(changes)
     merged = dict(_merge(base, nested, ""))
     given, sources = nested.get("sources", {}), merged.get("sources", {})
     if not isinstance(given, Mapping) or not isinstance(sources, Mapping):
         return merged
     sources = dict(sources)
-    for path in _leaves({key: nested[key] for key in nested if key not in ("sources", "title")}):
-        if path not in given:
-            sources[path] = {"kind": "assumed", "source": reason}
-        # a list that is replaced whole takes the origins of the old one's items with it
-        stale = [key for key in sources if key.startswith(f"{path}.") and key not in given]
-        for key in stale:
-            del sources[key]
+    values = {key: nested[key] for key in nested if key not in ("sources", "title")}
+    changed = dict.fromkeys(".".join(keys) for keys, _ in _entries(values))
+    sources |= {
+        path: {"kind": "assumed", "source": reason} for path in changed if path not in given
+    }
+    # a list that is replaced whole takes the origins of the old one's items with it
+    stale = [
+        key for key in sources if key not in given and not changed.keys().isdisjoint(_above(key))
+    ]
+    for key in stale:
+        del sources[key]
     return {**merged, "sources": sources}
 
 
@@ -40,25 +51,47 @@ def words(node: Any) -> Iterator[str]:
 
 
 def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted paths as nested mappings."""
+    """Dotted paths as nested mappings; none is given twice, whole or in part."""
     result: dict[str, Any] = {}
-    for path, value in changes.items():
-        if path == "sources":
-            result = _merge(result, {path: value}, "")
-            continue
-        node = _nested(value) if isinstance(value, Mapping) else value
-        for key in reversed(str(path).split(".")):
-            node = {key: node}
-        result = _merge(result, node, "")
+    for keys, value in _entries(changes):
+        node = result
+        for depth, key in enumerate(keys[:-1], 1):
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise _twice(keys[:depth], node, keys, value)
+        known = node.setdefault(keys[-1], {})
+        if known != {} and not (value == {} and isinstance(known, dict)):
+            raise _twice(keys, known, keys, value)
+        node[keys[-1]] = known or (dict(value) if isinstance(value, Mapping) else value)
     return result
 
 
-def _leaves(node: Any, prefix: str = "") -> list[str]:
-    if not isinstance(node, Mapping):
-        return [prefix]
-    return [
-        leaf for k, v in node.items() for leaf in _leaves(v, f"{prefix}.{k}" if prefix else str(k))
-    ]
+def _entries(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    """Keys that lead to each value that is no mapping, or an empty one, and the value."""
+    for path, value in node.items():
+        keys = (*above, *str(path).split("."))
+        if isinstance(value, Mapping) and value:
+            # the keys of sources are paths themselves
+            yield from (
+                ((("sources", key), item) for key, item in value.items())
+                if keys == ("sources",)
+                else _entries(value, keys)
+            )
+        else:
+            yield keys, value
+
+
+def _above(path: str) -> Iterator[str]:
+    """Paths of the parts that a path is in."""
+    while path := path.rpartition(".")[0]:
+        yield path
+
+
+def _twice(one: tuple[str, ...], first: Any, other: tuple[str, ...], second: Any) -> ScenarioError:
+    return ScenarioError(
+        f"{'.'.join(one)} = {shortened(first)} and {'.'.join(other)} = {shortened(second)} "
+        f"exclude each other; give one of them."
+    )
 
 
 def _merge(base: Any, change: Any, path: str) -> Any:
@@ -79,12 +112,13 @@ def _merge(base: Any, change: Any, path: str) -> Any:
 def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[Any]:
     """List with items replaced, or removed by null, that a mapping names by position or `name`."""
     names = [item.get("name") if isinstance(item, dict) else None for item in base]
+    places = {name: index for index, name in enumerate(names) if isinstance(name, str)}
     items = list(base)
     changed: dict[int, Any] = {}
     for key, value in change.items():
-        if key in names:
-            index = names.index(key)
-        elif str(key).isdigit() and int(key) < len(items):
+        if key in places:
+            index = places[key]
+        elif re.fullmatch("[0-9]{1,9}", str(key)) and int(key) < len(items):
             index = int(key)
         else:
             known = ", ".join(str(name or i) for i, name in enumerate(names))

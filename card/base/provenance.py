@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
+from card.base.errors import ScenarioError
 from card.base.schema import Flag, Name, Record
 
 Kind = Literal["published", "datasheet", "config", "derived", "assumed", "measured", "calibrated"]
@@ -22,3 +25,38 @@ class Source(Record):
     """Whether the public source was read and says so."""
     note: str | None = None
     """What differs or is missing."""
+
+
+def check_origins(given: Iterable[Any], *values: Mapping[str, Any]) -> None:
+    """Refuse the origin of what is no value.
+
+    Parameters
+    ----------
+    given
+        Origins by what they are of, as in `devices.distance_m` or `link`.
+    *values
+        Raw scenarios of which one must have each.
+
+    Raises
+    ------
+    ScenarioError
+        If none has it, with the nearest path that one has.
+    """
+    parts = [{key: item for key, item in node.items() if key != "sources"} for node in values]
+    known = {place for part in parts for place in _places(part) if place}
+    for path in (key for part in given if isinstance(part, Mapping) for key in part):
+        if path not in known:
+            (close,) = difflib.get_close_matches(path, sorted(known), n=1, cutoff=0)
+            raise ScenarioError(f"sources.{path} is of no value; did you mean 'sources.{close}'?")
+
+
+def _places(node: Any, exact: str = "", shared: str = "") -> Iterator[str]:
+    """Paths of a node and of all within, with the names of items and without."""
+    yield from (exact, shared)
+    items = node if isinstance(node, (list, tuple)) else ()
+    named = {item["name"]: item for item in items if isinstance(item, Mapping) and "name" in item}
+    for key, item in (node if isinstance(node, Mapping) else named).items():
+        own = key in named or exact == "channel_states"
+        yield from _places(
+            item, f"{exact}.{key}".lstrip("."), shared if own else f"{shared}.{key}".lstrip(".")
+        )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from card.base.errors import LARGEST_WHOLE
+from card.base.errors import LARGEST_WHOLE, validated
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -24,3 +24,33 @@ class Record(BaseModel):
     """Frozen values that refuse unknown keys and document each field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Sweep(Record):
+    """Which scenarios a study sweeps over, and what it scores on each."""
+
+    over: Annotated[
+        dict[Name, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)
+    ]
+    """Values per dotted path, e.g. `objective.delay_weight`."""
+    policies: Annotated[tuple[Name, ...], Field(min_length=1)] = (
+        "card",
+        "device_only",
+        "server_only",
+    )
+    """Names of the policies to score."""
+    rounds: Count | None = None
+    """Rounds of every point; null for the study's own."""
+    seed: Natural | None = None
+    """Seed of every point; null for the study's own."""
+
+
+class StudyPart(Record):
+    """The part of a study file that is no scenario."""
+
+    sweep: Sweep
+
+
+def check_sweep(part: Any) -> Sweep | None:
+    """The sweep that a study file has, if any; a `ScenarioError` if it has another shape."""
+    return None if part is None else validated(StudyPart, {"sweep": part}).sweep

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from card.base.errors import ScenarioError, shortened
+from card.base.errors import ScenarioError, repeated, shortened
 
 LARGEST_BYTES = 2**20
 """Size of a file at most [byte]."""
@@ -21,21 +22,32 @@ def read_text(path: Path) -> str:
     Raises
     ------
     ScenarioError
-        If it cannot be read, is no such text, or larger than `LARGEST_BYTES`.
+        If it cannot be read, is no regular file, no such text, or larger than `LARGEST_BYTES`.
     """
+    content = _content(path)
+    if len(content) > LARGEST_BYTES:
+        raise ScenarioError(
+            f"{path} is larger than {LARGEST_BYTES:,} bytes, which is not allowed; give a "
+            f"smaller file."
+        )
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-        if len(content) > LARGEST_BYTES:
-            raise ScenarioError(
-                f"{path} is larger than {LARGEST_BYTES:,} bytes, which is not allowed; give a "
-                f"smaller file."
-            )
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ScenarioError(
             f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
         ) from error
+
+
+def _content(path: Path) -> bytes:
+    """What a file begins with, a byte more than is allowed at most."""
+    try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
+            raise ScenarioError(f"{path} is a pipe, a socket or a device; give a regular file.")
+        with path.open("rb") as file:
+            return file.read(LARGEST_BYTES + 1)
+    except ScenarioError:
+        raise
     except (OSError, ValueError) as error:  # ValueError is a path with a null character
         reason = getattr(error, "strerror", None) or error
         raise ScenarioError(f"{path} cannot be read: {reason}.") from error
@@ -76,8 +88,7 @@ def _one_line(error: Exception) -> str:
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = repeated(key for key, _ in pairs)
         raise ValueError(f"the key {twice!r:.40} is written twice")
     return found
 

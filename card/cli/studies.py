@@ -13,12 +13,14 @@ import typer
 
 from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError, extra
+from card.base.schema import Sweep
 from card.cli.terminal import (
     MEANS,
     AsJson,
     Name,
     Settings,
     by_path,
+    check_apart,
     check_place,
     column,
     load,
@@ -34,7 +36,7 @@ from card.studies.check import check as check_sound
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit
-from card.studies.study_file import Study, Sweep, load_study, new_study
+from card.studies.study_file import Study, load_study, new_study
 from card.studies.sweep import sweep as run_sweep
 from card.studies.sweep_axes import axes
 from card.studies.sweep_csv import points_csv
@@ -132,6 +134,7 @@ def sweep(
     with refusals():
         asked = load_study(study)
         plan = _plan(asked, over, policies)
+        check_apart(settings or (), plan.over)
         chosen = load(study, settings) if settings else asked.scenario
         as_csv = bool(output and output.endswith(".csv"))
         if as_csv:

@@ -76,13 +76,29 @@ def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
         if not (path and equals):
             raise ScenarioError(f"{option} {item!r} is not allowed; write PATH={form}.")
         for other, text in texts.items():
-            if f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}."):
+            if _overlap(path, other):
                 raise ScenarioError(
                     f"{option} {other}={text} and {option} {path}={value} exclude each other; "
                     f"give one of them."
                 )
         texts[path] = value
     return {path: parse_value(value) for path, value in texts.items()}
+
+
+def check_apart(settings: Sequence[str], swept: Iterable[str]) -> None:
+    """Refuse settings of what is swept, whole or in part."""
+    paths = list(swept)
+    for item in settings:
+        for path in paths:
+            if _overlap(item.partition("=")[0], path):
+                raise ScenarioError(
+                    f"--set {item} and the sweep over {path} exclude each other; leave out --set, "
+                    f"or sweep other values with --over."
+                )
+
+
+def _overlap(path: str, other: str) -> bool:
+    return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
 
 
 def _said(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, unknown, validated
+from card.base.errors import ScenarioError, shortened, unknown, validated
 from card.base.provenance import Source
 from card.base.schema import Count, Name, Positive, Record
 from card.base.yaml_files import read_yaml
@@ -50,7 +50,13 @@ class Catalogue(UserDict[str, Hardware]):
     """Processors by name; an entry is validated when it is used, so a bad one spoils no other."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(read_yaml(path))
+        entries = read_yaml(path)
+        for name in entries:
+            if not isinstance(name, str):
+                raise ScenarioError(
+                    f"{path}, entry {shortened(name)}: its name is not a word; put it in quotes."
+                )
+        super().__init__(entries)
         self._path = path
 
     def __getitem__(self, name: str) -> Hardware:

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from card.base.errors import ScenarioError, from_validation
-from card.base.schema import Count, Name, Natural, Record
+from card.base.errors import ScenarioError
+from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
 from card.costs import load_scenario
 from card.hardware import catalogue
@@ -32,31 +31,6 @@ _MAPPINGS = {
     "devices": "  # by name; null removes one; a list replaces all of them",
     "channel_states": "  # another name adds one, null removes one",
 }
-
-
-class Sweep(Record):
-    """Which scenarios a study sweeps over, and what it scores on each."""
-
-    over: Annotated[
-        dict[Name, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)
-    ]
-    """Values per dotted path, e.g. `objective.delay_weight`."""
-    policies: Annotated[tuple[Name, ...], Field(min_length=1)] = (
-        "card",
-        "device_only",
-        "server_only",
-    )
-    """Names of the policies to score."""
-    rounds: Count | None = None
-    """Rounds of every point; null for the study's own."""
-    seed: Natural | None = None
-    """Seed of every point; null for the study's own."""
-
-
-class _File(Record):
-    """The part of a study file that is no scenario."""
-
-    sweep: Sweep
 
 
 @dataclass(frozen=True)
@@ -101,13 +75,9 @@ def load_study(name_or_path: str | Path) -> Study:
 
 
 def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:
-    part = {"sweep": raw.get("sweep")}
-    if part["sweep"] is None:
+    plan = check_sweep(raw.get("sweep"))
+    if plan is None:
         return None
-    try:
-        plan = _File.model_validate(part).sweep
-    except ValidationError as error:
-        raise from_validation(error, _File, part) from None
     try:
         Grid.checked(scenario, plan.over, plan.policies, plan.rounds, plan.seed)
     except ScenarioError as error:

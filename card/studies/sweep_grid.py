@@ -15,7 +15,7 @@ import numpy as np
 
 from card.base.arguments import check_whole
 from card.base.arrays import check_library, one_thread
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, repeated
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
@@ -38,6 +38,8 @@ BLOCKS = 64
 """Blocks that a grid is cut into, until a block holds `POINTS`."""
 POINTS = 256
 """Points of a block at most, so that a minute's work is never lost."""
+MOST_VALUES = 10_000
+"""Values of all paths at most, each of which is tried before anything is computed."""
 BLOCK_BYTES = 2**24
 """Size of a block's means at most [byte], so that a few in flight keep memory bounded."""
 
@@ -125,6 +127,11 @@ class Grid:
         return grid
 
     def _check_paths(self) -> None:
+        if sum(self.shape) > MOST_VALUES:
+            raise ScenarioError(
+                f"over has {sum(self.shape):,} values, which is not allowed; give at most "
+                f"{MOST_VALUES:,}, or sweep them in parts."
+            )
         for path in self.over:
             if path.split(".")[0] in ("title", "sources"):
                 raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
@@ -282,9 +289,9 @@ def _listed(path: str, values: Any) -> list[Any]:
 
 
 def _once(what: str, items: Sequence[str]) -> None:
-    twice = [item for item in items if items.count(item) > 1]
-    if twice:
-        raise ScenarioError(f"{what}: {twice[0]} is given twice; give each value once.")
+    twice = repeated(items)
+    if twice is not None:
+        raise ScenarioError(f"{what}: {twice} is given twice; give each value once.")
 
 
 def _names(scenario: Scenario) -> list[str]:

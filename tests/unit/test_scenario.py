@@ -7,9 +7,10 @@ from machines import study
 
 import card
 from card.base.data_files import DATA
+from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.hardware import catalogue
-from card.scenario import Scenario, scenario_names
+from card.scenario import Scenario, read_scenario, scenario_names
 
 
 def numbers(node, path=""):
@@ -313,3 +314,55 @@ def test_value_that_no_command_could_use_is_refused_at_loading(values, message):
     with pytest.raises(card.ScenarioError) as refusal:
         card.load_scenario("nominal", **values)
     assert message in str(refusal.value)
+
+
+class TestOrigins:
+    ORIGIN = '{kind: assumed, source: "a test"}'
+
+    @pytest.mark.parametrize(
+        ("path", "close"),
+        [
+            ("link.bandwith_hz", "link.bandwidth_hz"),
+            ("devices.device-9.distance_m", "devices.device-1.distance_m"),
+            ("devices.0.distance_m", "devices.distance_m"),
+        ],
+    )
+    def test_origin_of_no_value_is_refused(self, tmp_path, path, close):
+        study = tmp_path / "a.yml"
+        study.write_text(f"base: nominal\nsources: {{{path}: {self.ORIGIN}}}\n", "utf-8")
+        with pytest.raises(ScenarioError, match=f"sources.{path} is of no value; did you mean"):
+            read_scenario(study)
+
+    @pytest.mark.parametrize(
+        "path", ["devices", "devices.device-2", "channel_states.path_loss_exponent", "link.gap_db"]
+    )
+    def test_origin_of_a_part_or_of_all_items_is_one(self, tmp_path, path):
+        study = tmp_path / "a.yml"
+        study.write_text(f"base: nominal\nsources: {{{path}: {self.ORIGIN}}}\n", "utf-8")
+        assert read_scenario(study).sources[path].source == "a test"
+
+    def test_origins_of_what_a_change_removes_are_no_fault(self, tmp_path):
+        base, study = tmp_path / "a.yml", tmp_path / "b.yml"
+        path = "channel_states.poor.path_loss_exponent"
+        base.write_text(f"base: nominal\nsources: {{{path}: {self.ORIGIN}}}\n", "utf-8")
+        study.write_text("base: a.yml\nchannel_states: {poor: null}\n", "utf-8")
+        assert "poor" not in read_scenario(study).channel_states
+        read_scenario(base, **{"channel_states.poor": None})
+
+
+@pytest.mark.parametrize("sweep", ["3", "{over: {}}", "{ovr: {lora.rank: [4]}}", "{over: 3}"])
+def test_broken_sweep_is_refused_by_whoever_reads_the_study(tmp_path, sweep):
+    study = tmp_path / "a.yml"
+    study.write_text(f"base: nominal\nsweep: {sweep}\n", "utf-8")
+    with pytest.raises(ScenarioError, match=r"^sweep"):
+        read_scenario(study)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [("0.5", True), ("2026-11-28", False), ("\u0662\u0660", False), ("-", False)],
+)
+def test_only_a_number_is_to_lose_its_quotes(value, quoted):
+    with pytest.raises(ScenarioError) as refusal:
+        read_scenario("nominal", **{"objective.delay_weight": value})
+    assert ("without quotes" in str(refusal.value)) is quoted

@@ -90,7 +90,7 @@ def test_two_threads_work_at_the_same_time(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("stated", "threads"), [("3", 3), ("2,1", 2), ("", 8), ("0", 8), ("many", 8)]
+    ("stated", "threads"), [("3", 3), ("2,1", 2), ("", 8), ("0", 8), ("many", 8), ("\u00b2", 8)]
 )
 def test_threads_are_as_many_as_stated_else_as_processors(monkeypatch, stated, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", stated)

@@ -33,9 +33,36 @@ class TestMerge:
         changes = {"link.fading": "block", "link.bandwidth_hz": 5}
         assert merged(**changes)["link"] == {"bandwidth_hz": 5, "fading": "block"}
 
-    def test_later_override_wins(self):
-        changes = {"link": {"fading": "block"}, "link.fading": "ergodic"}
-        assert merged(**changes)["link"]["fading"] == "ergodic"
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"link": {"fading": "block"}, "link.fading": "ergodic"},
+                "link.fading = 'block' and link.fading = 'ergodic'",
+            ),
+            ({"link": None, "link.fading": "none"}, "link = null and link.fading = 'none'"),
+            ({"link.fading": "none", "link": 3}, "link = {'fading': 'none'} and link = 3"),
+            ({"a": {"b.c": 1, "b": {"c": 2}}}, "a.b.c = 1 and a.b.c = 2"),
+            ({"a": {"1": 1, 1: 2}}, "a.1 = 1 and a.1 = 2"),
+            ({"cut_range": [0, 1], "cut_range.0": 3}, "cut_range = [0, 1] and cut_range.0 = 3"),
+            (
+                {"link.fading": None, "link": {"fading": 1}},
+                "link.fading = null and link.fading = 1",
+            ),
+            (
+                {"sources": {"llm": {"kind": "a"}}, "sources.llm": {"kind": "b"}},
+                "sources.llm.kind = 'a' and sources.llm.kind = 'b'",
+            ),
+        ],
+    )
+    def test_one_value_given_twice_is_refused(self, changes, message):
+        with pytest.raises(ScenarioError) as refusal:
+            merged(**changes)
+        assert str(refusal.value) == f"{message} exclude each other; give one of them."
+
+    def test_a_part_that_says_nothing_excludes_nothing(self):
+        for changes in ({"link": {}, "link.fading": "x"}, {"link.fading": "x", "link": {}}):
+            assert merged(**changes)["link"] == {"bandwidth_hz": 1e7, "fading": "x"}
 
     def test_null_removes_a_key(self):
         assert merged(**{"link.fading": None})["link"] == {"bandwidth_hz": 1e7}
@@ -108,3 +135,9 @@ def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():
         "devices": {"kind": "assumed", "source": "set here"},
         "devices.distance_m": own,
     }
+
+
+@pytest.mark.parametrize("key", ["\u00b2", "\u0663", "9" * 5000, "-1", " 0", "2"])
+def test_what_is_no_position_is_refused(key):
+    with pytest.raises(ScenarioError, match="is not in the list; choose one of near, far"):
+        merged(**{f"devices.{key}.distance_m": 5})

@@ -1,5 +1,8 @@
 """Reading JSON that others wrote."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from card.base.errors import ScenarioError
@@ -13,6 +16,10 @@ REFUSED = {
     "not a number": (b'{"a": NaN}', "is not a whole JSON document: NaN is no number of JSON"),
     "infinite": (b'{"a": -Infinity}', "-Infinity is no number of JSON"),
     "key twice": (b'{"a": 1, "a": 2}', "the key 'a' is written twice"),
+    "key twice among many": (
+        b"{" + b",".join(b'"%d": 1' % i for i in range(90_000)) + b', "89999": 2}',
+        "the key '89999' is written twice",
+    ),
     "deep": (b"[" * 100_000, "nested deeper than 32 levels"),
     "deep and whole": (b'{"a": ' + b"[" * 90 + b"]" * 90 + b"}", "nested deeper than 32 levels"),
     "long number": (b'{"a": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
@@ -44,3 +51,20 @@ def test_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"a": 1}', "utf-8-sig")
     assert read_json_object(path, "") == {"a": 1}
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "h.json")
+    with pytest.raises(ScenarioError) as refusal:
+        read_json_object(tmp_path / "h.json", "write it again")
+    assert str(refusal.value) == (
+        f"{tmp_path / 'h.json'} is a pipe, a socket or a device; give a regular file."
+    )
+
+
+def test_a_refusal_of_its_own_is_said_once(tmp_path):
+    (tmp_path / "a.json").write_bytes(b" " * (2**20 + 1))
+    for path in (tmp_path / "a.json", Path("/dev/zero")):
+        with pytest.raises(ScenarioError) as refusal:
+            read_json_object(path, "write it again")
+        assert "cannot be read" not in str(refusal.value)

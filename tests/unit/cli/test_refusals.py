@@ -117,3 +117,11 @@ def test_item_named_in_two_ways_is_refused():
     assert refusal(["show", "nominal", *given], "") == (
         "Error: devices.0 and devices.device-1 name one item; give one of them.\n"
     )
+
+
+def test_what_is_swept_is_not_set():
+    given = ["--over", "objective.delay_weight=[0.2]", "--set", "objective.delay_weight=0.9"]
+    assert refusal(["sweep", "nominal", *given], "") == (
+        "Error: --set objective.delay_weight=0.9 and the sweep over objective.delay_weight exclude "
+        "each other; leave out --set, or sweep other values with --over.\n"
+    )

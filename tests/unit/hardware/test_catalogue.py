@@ -39,7 +39,8 @@ def test_bad_entry_spoils_no_other(tmp_path):
         ({**SOUND, "colour": 1}, "colour is not a key of an entry; choose one of title, role"),
         ({**SOUND, "clock_hz": None}, "clock_hz = null is not allowed; give a number above 0."),
         ({"title": "x"}, "role, cores, flop_per_core_cycle, clock_hz, memory_gb, "),
-        (7, "= 7 is not allowed"),
+        (7, "entry bad: 7 is not allowed"),
+        (None, "entry bad: null is not allowed"),
     ],
 )
 def test_file_and_entry_are_named(tmp_path, entry, message):
@@ -48,6 +49,17 @@ def test_file_and_entry_are_named(tmp_path, entry, message):
         found["bad"]
     assert str(refusal.value).startswith(f"{path}, entry bad: ")
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(("key", "name"), [("4090", "4090"), ("~", "null"), ("true", "True")])
+def test_name_that_is_no_word_is_refused(tmp_path, key, name):
+    path = tmp_path / "hardware.yml"
+    path.write_text(f"{key}: {label(SOUND)}\n", "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        Catalogue(path)
+    assert str(refusal.value) == (
+        f"{path}, entry {name}: its name is not a word; put it in quotes."
+    )
 
 
 def test_scenario_that_uses_it_is_told_so_and_others_are_not(tmp_path, monkeypatch):

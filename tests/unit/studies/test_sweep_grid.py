@@ -62,6 +62,15 @@ def test_what_no_grid_can_hold_is_refused(over, message):
     assert message in str(refusal.value)
 
 
+def test_more_values_than_can_be_tried_are_refused_before_any_is():
+    weights = [i / 90_000 for i in range(90_000)]
+    with pytest.raises(ScenarioError) as refusal:
+        grid({WEIGHT: weights})
+    assert str(refusal.value) == (
+        "over has 90,000 values, which is not allowed; give at most 10,000, or sweep them in parts."
+    )
+
+
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
