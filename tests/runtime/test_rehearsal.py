@@ -57,9 +57,9 @@ def test_a_scenario_that_does_not_exist_is_told_at_once():
 
 @pytest.mark.slow
 def test_patience_ends():
-    with Rehearsal.open("test-bed", patience_s=10) as run:
+    with Rehearsal.open("test-bed", patience_s=25) as run:
         run.serve(rounds=1)
-        with pytest.raises(RehearsalError, match=r"no .*'round'.* for 10 s; server is at"):
+        with pytest.raises(RehearsalError, match=r"no .*'round'.* for 25 s; server is at"):
             run.until("round")
 
 
