@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from card.base.arguments import check_index, check_positive, check_shapes
-from card.base.arrays import Backend, backend_of, by_blocks, is_foreign, stacked
+from card.base.arrays import Backend, backend_of, by_blocks, is_foreign, locked, stacked
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, dbm_to_w
 from card.channel import state_rates
@@ -31,7 +31,7 @@ class System:
     """A scenario as the arrays that the model computes with.
 
     Any number but counts and cuts may be a torch tensor in `dataclasses.replace(system, ...)`, for
-    gradients with respect to it. Arrays are not to be changed in place: results are remembered.
+    gradients with respect to it. NumPy arrays refuse changes in place: results are remembered.
     """
 
     device_names: tuple[str, ...]
@@ -169,7 +169,7 @@ def _arrays_of(scenario: Scenario) -> System:
     lowest = xp.minimum(xp.maximum(floor, matching), floats(top))
     if clocks is not None:
         lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
-    return System(
+    arrays = System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
         feasible=feasible_cuts(
@@ -189,6 +189,7 @@ def _arrays_of(scenario: Scenario) -> System:
         local_iterations=scenario.training.local_iterations,
         delay_weight=scenario.objective.delay_weight,
     )
+    return locked(arrays)
 
 
 def _clocks(scenario: Scenario, floor: float, top: float) -> FloatArray | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from card.base.arrays import backend_of
+from card.base.arrays import backend_of, guarded
 from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
 from card.costs import System, evaluate
@@ -48,6 +48,15 @@ class Draws:
             device, uplink_bps, downlink_bps, extremes(system, device, uplink_bps, downlink_bps)
         )
 
+    def guarded(self) -> Draws:
+        """The same draws for one policy, which cannot change those of the others."""
+        return Draws(
+            guarded(self.device),
+            guarded(self.uplink_bps),
+            guarded(self.downlink_bps),
+            Extremes(*map(guarded, self.extremes)),
+        )
+
 
 Choice = tuple[IntArray, FloatArray]
 """Cut layers and server clocks [Hz], which broadcast to the shape of the draws."""
@@ -55,12 +64,15 @@ Choice = tuple[IntArray, FloatArray]
 Policy = Callable[[System, Draws, np.random.Generator], Choice]
 """What decides for all devices, states and rounds at once.
 
-A cut that is not feasible, or a clock outside the server's range, is refused when it is scored.
+What it is given is not to be changed in place: NumPy arrays refuse it. A cut that is not feasible,
+or a clock outside the server's range, is refused when it is scored.
 """
 
 
 _ROUNDING = 1e-9
 """Relative error that a clock may have."""
+_DIGITS = ".12g"
+"""How a refusal writes clocks: closer than `_ROUNDING`, so that what it offers is accepted."""
 
 
 def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> None:
@@ -98,16 +110,17 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
     outside = (clock < lowest * (1 - _ROUNDING)) | (clock > highest * (1 + _ROUNDING))
     if outside.any():
         raise ScenarioError(
-            f"frequency_hz = {clock[outside][0]:g} is not allowed; give "
-            f"{lowest[outside][0]:g} to {highest:g} Hz for "
+            f"frequency_hz = {clock[outside][0]:{_DIGITS}} is not allowed; give "
+            f"{lowest[outside][0]:{_DIGITS}} to {highest:{_DIGITS}} Hz for "
             f"{system.device_names[device[outside][0]]}."
         )
     if system.clocks_hz is not None:
         listed = np.isclose(clock[..., None], system.clocks_hz, rtol=_ROUNDING, atol=0).any(axis=-1)
         if not listed.all():
-            offered = ", ".join(f"{item:g}" for item in system.clocks_hz)
+            offered = ", ".join(f"{item:{_DIGITS}}" for item in system.clocks_hz)
             raise ScenarioError(
-                f"frequency_hz = {clock[~listed][0]:g} is not on the list; give one of {offered}."
+                f"frequency_hz = {clock[~listed][0]:{_DIGITS}} is not on the list; give one of "
+                f"{offered}."
             )
 
 
@@ -189,7 +202,7 @@ POLICIES: dict[str, Policy] = {
 def named(names: list[str] | tuple[str, ...]) -> dict[str, Policy]:
     """Policies by name, in the order given."""
     for name in names:
-        if name not in POLICIES:
+        if not isinstance(name, str) or name not in POLICIES:
             raise unknown("policies", name, POLICIES)
     return {name: POLICIES[name] for name in names}
 

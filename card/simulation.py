@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from card.base.arguments import check_whole
-from card.base.arrays import backend_of, check_library
-from card.base.errors import ScenarioError
+from card.base.arrays import backend_of, check_library, copied
+from card.base.errors import ScenarioError, argument, no_scenario
 from card.base.units import FloatArray, IntArray
 from card.channel import draw_gains, link_rates, scenario_gain
 from card.costs import Costs, System, evaluate
@@ -34,6 +34,8 @@ PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adap
 
 def rounds_and_seed(scenario: Scenario, rounds: int | None, seed: int | None) -> tuple[int, int]:
     """Rounds and seed of a simulation, the scenario's own where None, or an error that says why."""
+    if not isinstance(scenario, Scenario):
+        raise no_scenario(scenario)
     own = scenario.simulation
     return (
         check_whole("rounds", own.rounds if rounds is None else rounds, 1),
@@ -65,7 +67,7 @@ def draw(
 
 
 def decided(
-    system: System, draws: Draws, policy: Policy, seed: int
+    system: System, draws: Draws, name: str, policy: Policy, seed: int
 ) -> tuple[IntArray, FloatArray, Costs]:
     """Cuts and clocks [Hz] of one policy on given draws, of their shape, and what they cost.
 
@@ -74,23 +76,32 @@ def decided(
     ScenarioError
         If a decision is none of the feasible ones, whoever's policy it is.
     """
-    choice = policy(system, draws, np.random.default_rng([seed, 1]))
     try:
-        cut, frequency = (_spread(draws, part) for part in choice)
+        choice = policy(system, draws.guarded(), np.random.default_rng([seed, 1]))
+    except Exception as error:
+        error.add_note(f"raised by the policy {name}")
+        raise
+    try:
+        cut, frequency = (copied(_spread(draws, part)) for part in choice)
+    except (TypeError, ValueError, RuntimeError):
+        raise ScenarioError(
+            f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
+            f"clocks [Hz] that broadcast to the shape {draws.device.shape} of the draws."
+        ) from None
+    try:
         costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
         check_decision(system, draws.device, cut, frequency)
-    except (TypeError, ValueError, RuntimeError) as error:
-        name = getattr(policy, "__name__", type(policy).__name__)
+    except ScenarioError as error:
         raise ScenarioError(f"the policy {name}: {error}") from error
     return cut, frequency, costs
 
 
-def outcomes(system: System, draws: Draws, policy: Policy, seed: int) -> dict[str, Any]:
+def outcomes(system: System, draws: Draws, name: str, policy: Policy, seed: int) -> dict[str, Any]:
     """Decision and costs of one policy on given draws, by the names of `UNITS`.
 
     Arrays of the shape and the library of the draws.
     """
-    cut, frequency, costs = decided(system, draws, policy, seed)
+    cut, frequency, costs = decided(system, draws, name, policy, seed)
     value = objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
     return {
         "cut": cut,
@@ -145,7 +156,7 @@ def simulate(
     arrays = System.of(scenario)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
-    results = [outcomes(arrays, draws, policy, seed) for policy in chosen.values()]
+    results = [outcomes(arrays, draws, *entry, seed) for entry in chosen.items()]
     dims = ("policy", "state", "device", "round")
     variables = {
         name: (
@@ -246,10 +257,18 @@ def _spread(draws: Draws, part: Any) -> Any:
 def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
     if policies is None:
         return POLICIES
-    if isinstance(policies, str) or not policies:
+    if isinstance(policies, str) or not isinstance(policies, (Sequence, Mapping)) or not policies:
         raise ScenarioError(
-            f"policies = {policies!r} is not allowed; give a list of {', '.join(POLICIES)}."
+            f"policies = {argument(policies)} is not allowed; give a list of "
+            f"{', '.join(POLICIES)}, or a mapping of names to functions."
         )
     if isinstance(policies, Mapping):
+        for name, policy in policies.items():
+            if not isinstance(name, str) or not callable(policy):
+                raise ScenarioError(
+                    f"policies = {{{name!r}: {argument(policy)}}} is not allowed; give a mapping "
+                    "of names to functions of (system, draws, rng), e.g. "
+                    "{'mine': card.policies.card}."
+                )
         return dict(policies)
     return named(list(policies))

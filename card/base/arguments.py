@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from card.base.arrays import NUMPY, Backend
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, argument
 
 
 def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
@@ -74,5 +74,5 @@ def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], al
     except (ValueError, TypeError):
         array = np.asarray(None)
     if not backend.xp.isdtype(array.dtype, kinds):
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give {allowed}.")
+        raise ScenarioError(f"{name} = {argument(value)} is not allowed; give {allowed}.")
     return array

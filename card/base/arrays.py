@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from card.base.errors import ScenarioError, extra, unknown
+
+Record = TypeVar("Record")
 
 _CHUNK = 1 << 15
 _THREADS = 16
@@ -97,6 +99,28 @@ def backend_of(*values: Any) -> Backend:
 
     shaped = max(foreign, key=lambda array: array.ndim)  # lone numbers may stay on the host
     return Backend(array_namespace(*foreign), device(shaped))
+
+
+def locked(record: Record) -> Record:
+    """A dataclass whose NumPy arrays, made for it alone, refuse to be changed in place."""
+    for value in vars(record).values():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return record
+
+
+def guarded(value: Any) -> Any:
+    """What may be handed out: a view of NumPy's that refuses changes, a copy of torch's."""
+    if not isinstance(value, np.ndarray):
+        return copied(value)
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
+def copied(array: Any) -> Any:
+    """A copy of an array of NumPy or torch, gradients kept."""
+    return array.copy() if isinstance(array, np.ndarray) else array.clone()
 
 
 def stacked(values: Sequence[Any]) -> Any:
@@ -228,6 +252,8 @@ def check_library(name: str) -> Backend:
     ScenarioError
         If there is no such library, it is not installed, or it has no such device here.
     """
+    if not isinstance(name, str):
+        raise unknown("library", name, LIBRARIES)
     library, _, device = name.partition(":")
     if name == "numpy":
         return NUMPY

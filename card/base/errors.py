@@ -77,6 +77,13 @@ def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:
     return ScenarioError(f"{what} = {shortened(word)} is unknown; {nearest(str(word), known)}")
 
 
+def no_scenario(value: object) -> ScenarioError:
+    """Error for what is given in place of a `card.scenario.Scenario`."""
+    return ScenarioError(
+        f"scenario = {argument(value)} is not allowed; give what card.load_scenario returns."
+    )
+
+
 def from_validation(
     error: ValidationError, model: type[BaseModel], raw: Any, entry: str = ""
 ) -> ScenarioError:
@@ -136,10 +143,15 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
 
 
 def shortened(value: Any) -> str:
-    """A value as Python writes it, long ones shortened."""
+    """A value of a file or a command line as Python writes it on one line, long ones shortened."""
+    return "null" if value is None else argument(value)
+
+
+def argument(value: Any) -> str:
+    """An argument of a function, likewise."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 40
-    return "null" if value is None else short.repr(value)
+    return re.sub(r"\n\s*", " ", short.repr(value))
 
 
 def dotted(location: Sequence[int | str], raw: Any) -> str:

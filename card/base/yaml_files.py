@@ -13,6 +13,7 @@ from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import RepresenterError
 from ruamel.yaml.resolver import VersionedResolver
 
 from card.base.errors import ScenarioError, shortened
@@ -159,9 +160,20 @@ def parse_value(text: str) -> Any:
 
 
 def label(value: Any) -> str:
-    """A value as a study file writes it on one line."""
+    """A value as a study file writes it on one line.
+
+    Raises
+    ------
+    ScenarioError
+        If no study file can say it.
+    """
     yaml, text = _yaml(), StringIO()
     yaml.default_flow_style, yaml.width = True, 10**6
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(value, text)
+    try:
+        yaml.dump(value, text)
+    except RepresenterError:
+        raise ScenarioError(
+            f"{shortened(value)} is not allowed; give numbers, words, lists or mappings."
+        ) from None
     return text.getvalue().removesuffix("\n").removesuffix("\n...")

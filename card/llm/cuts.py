@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from card.base.errors import ScenarioError, shortened
+from card.base.arrays import locked
+from card.base.errors import ScenarioError, no_scenario
 from card.base.units import IntArray
 from card.llm.architectures import Architecture, architecture, check_length
 from card.llm.blocks import block_cost, head_cost
@@ -68,10 +69,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     np.int64(16793600)
     """
     if not isinstance(scenario, Scenario):
-        raise ScenarioError(
-            f"scenario = {shortened(scenario)} is not allowed; give what card.load_scenario "
-            "returns."
-        )
+        raise no_scenario(scenario)
     arch = architecture(scenario.llm)
     check_length(arch, scenario.training)
     training, lora = scenario.training, scenario.lora
@@ -130,4 +128,6 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
         server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
     )
-    return CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))
+    return locked(
+        CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))
+    )

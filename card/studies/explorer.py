@@ -165,8 +165,8 @@ def explore(
     spread = (np.broadcast_to(part[:, None], shape) for part in (index, up, down))
     draws = Draws.of(weighted, *spread)
     found: dict[str, list[FloatArray]] = {name: [] for name in UNITS}
-    for policy in named(POLICIES).values():
-        cut, frequency, costs = decided(weighted, draws, policy, scenario.simulation.seed)
+    for entry in named(POLICIES).items():
+        cut, frequency, costs = decided(weighted, draws, *entry, scenario.simulation.seed)
         sending_j = (costs.uplink_s + costs.adapter_up_s) * costs.uplink_power_w
         known = {"cut": cut, "frequency_hz": frequency, "sending_j": sending_j}
         for name, values in found.items():

@@ -15,7 +15,7 @@ import numpy as np
 
 from card.base.arguments import check_whole
 from card.base.arrays import check_library, one_thread
-from card.base.errors import ScenarioError, repeated
+from card.base.errors import ScenarioError, no_scenario, repeated
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
@@ -55,7 +55,7 @@ def round_means(
     arrays = System.of(scenario)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     number = scenario.simulation.seed if seed is None else seed
-    results = [outcomes(arrays, draws, policy, number) for policy in chosen.values()]
+    results = [outcomes(arrays, draws, *entry, number) for entry in chosen.items()]
 
     def mean(values: Any) -> FloatArray:
         return backend.numpy(backend.xp.mean(backend.floats(values), axis=-1))
@@ -99,7 +99,8 @@ class Grid:
         ScenarioError
             If a path is unknown or given twice, a value refused, or a list empty.
         """
-        System.of(scenario)  # also says so if it is none
+        if not isinstance(scenario, Scenario):
+            raise no_scenario(scenario)
         if not isinstance(over, Mapping) or not over:
             raise ScenarioError(
                 f"over = {over!r:.40} is not allowed; give values per path, e.g. "
@@ -284,6 +285,11 @@ def _listed(path: str, values: Any) -> list[Any]:
             f"over.{path} = {plain!r:.40} is not allowed; give a list of values, e.g. [1, 2]."
         )
     items = [item.item() if isinstance(item, np.generic) else item for item in plain]
+    for item in items:
+        try:
+            label(item)
+        except ScenarioError as error:
+            raise ScenarioError(f"over.{path}: {error}") from None
     _once(f"over.{path}", [json.dumps(item, default=str) for item in items])
     return [list(item) if isinstance(item, tuple) else item for item in items]
 

@@ -1,6 +1,8 @@
 """`card.policies`: what each benchmark does, by hand and by brute force."""
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +168,17 @@ class TestCheckDecision:
         with pytest.raises(ScenarioError) as refusal:
             check_decision(self.SYSTEM, np.array(device), np.array(cut), np.array(clock))
         assert str(refusal.value) == message
+
+    def test_bounds_and_clocks_are_written_so_that_they_are_accepted(self):
+        third = handmade(frequency_min_hz=np.array([1e9 / 3] * 2), frequency_max_hz=2e9 / 3)
+        listed = replace(third, clocks_hz=np.array([1e9 / 3, 1e9 / 2.1]))
+        for system in (third, listed):
+            with pytest.raises(ScenarioError) as refusal:
+                check_decision(system, 0, 0, 3.3333e8 if system is third else 4e8)
+            offered = re.findall(r"[\d.e+]*\d", str(refusal.value).partition("give ")[2])
+            assert len(offered) == 2
+            for clock in offered:
+                check_decision(system, 0, 0, float(clock))
 
     def test_clock_beside_a_list_is_refused(self):
         listed = handmade(clocks_hz=np.array([10.0, 20.0]))

@@ -1,5 +1,7 @@
 """`card.simulation`: common draws, every field, and reductions with their intervals."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -137,7 +139,7 @@ def test_reduction_of_nothing_is_undefined():
 
 
 def test_policies_see_common_draws():
-    """One object of draws goes to every policy, so none can see others."""
+    """The same draws go to every policy, so none can see others."""
     seen = []
 
     def watch(system, draws, rng):
@@ -145,20 +147,92 @@ def test_policies_see_common_draws():
         return POLICIES["card"](system, draws, rng)
 
     card.simulate(NOMINAL, {"a": watch, "b": watch}, rounds=2)
-    assert seen[0] is seen[1]
+    assert np.shares_memory(seen[0].uplink_bps, seen[1].uplink_bps)
+
+
+def in_place(of):
+    def mine(system, draws, rng):
+        array = of(system, draws)
+        array += array
+        return 3, 2e9
+
+    return mine
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda system, draws: draws.device,
+        lambda system, draws: draws.uplink_bps,
+        lambda system, draws: draws.extremes.delay_min_s,
+        lambda system, draws: system.feasible,
+        lambda system, draws: system.frequency_min_hz,
+        lambda system, draws: system.profile.uplink_bit,
+    ],
+)
+def test_a_policy_cannot_change_what_the_next_one_is_given(of):
+    with pytest.raises(ValueError, match="read-only") as refusal:
+        card.simulate(NOMINAL, {"mine": in_place(of), "card": POLICIES["card"]}, rounds=2)
+    assert refusal.value.__notes__ == ["raised by the policy mine"]
+
+
+def test_a_policy_on_torch_changes_its_own_copy_of_the_draws():
+    pytest.importorskip("torch")
+    chosen = {"mine": in_place(lambda system, draws: draws.uplink_bps), "card": POLICIES["card"]}
+    found = card.simulate(NOMINAL, chosen, rounds=2, library="torch").sel(policy=["card"])
+    xr.testing.assert_identical(found, card.simulate(NOMINAL, ["card"], rounds=2, library="torch"))
+
+
+def test_a_policy_may_return_the_same_array_again():
+    """As it may work in one array of its own from call to call."""
+    cut = np.zeros((3, 5, 2), dtype=int)
+
+    def filled(value):
+        def mine(system, draws, rng):
+            cut[...] = value
+            return cut, 2e9
+
+        return mine
+
+    found = card.simulate(NOMINAL, {"one": filled(1), "two": filled(2)}, rounds=2)
+    assert found.cut.mean(("state", "device", "round")).values.tolist() == [1.0, 2.0]
+
+
+def test_an_error_of_an_own_policy_names_it():
+    with pytest.raises(TypeError) as error:
+        card.simulate(NOMINAL, {"mine": lambda: (3, 2e9)}, rounds=2)
+    assert error.value.__notes__ == ["raised by the policy mine"]
 
 
 NAMES = (
     "card, device_only, server_only, random_cut, static_cut, delay_optimal, energy_optimal, "
     "exhaustive"
 )
+POLICIES_ALLOWED = f"is not allowed; give a list of {NAMES}, or a mapping of names to functions."
+MAPPING_ALLOWED = (
+    "is not allowed; give a mapping of names to functions of (system, draws, rng), e.g. "
+    "{'mine': card.policies.card}."
+)
 SIMULATIONS = [
     (
         {"policies": ["card", "device_olny"]},
         "policies = 'device_olny' is unknown; did you mean 'device_only'?",
     ),
-    ({"policies": "card"}, f"policies = 'card' is not allowed; give a list of {NAMES}."),
-    ({"policies": []}, f"policies = [] is not allowed; give a list of {NAMES}."),
+    ({"policies": "card"}, f"policies = 'card' {POLICIES_ALLOWED}"),
+    ({"policies": []}, f"policies = [] {POLICIES_ALLOWED}"),
+    ({"policies": 5}, f"policies = 5 {POLICIES_ALLOWED}"),
+    (
+        {"policies": np.array(["card"])},
+        f"policies = array(['card'], dtype='<U4') {POLICIES_ALLOWED}",
+    ),
+    ({"policies": {"mine": "card"}}, f"policies = {{'mine': 'card'}} {MAPPING_ALLOWED}"),
+    ({"policies": {"mine": 5}}, f"policies = {{'mine': 5}} {MAPPING_ALLOWED}"),
+    ({"policies": {5: max}}, f"policies = {{5: <built-in function max>}} {MAPPING_ALLOWED}"),
+    (
+        {"policies": [["card"]]},
+        "policies = ['card'] is unknown; did you mean 'card'?",
+    ),
+    ({"library": None}, "library = null is unknown; choose one of numpy, torch, torch:cuda."),
     ({"rounds": 0}, "rounds = 0 is not allowed; give a whole number from 1."),
     ({"rounds": 2.5}, "rounds = 2.5 is not allowed; give a whole number from 1."),
     ({"rounds": True}, "rounds = True is not allowed; give a whole number from 1."),
@@ -184,19 +258,28 @@ def test_rounds_beyond_the_memory_of_the_machine_are_refused_before_anything_is_
         ((0, 9e12), "the policy mine: frequency_hz = 9e+12 is not allowed; give "),
         ((32, 2e9), "the policy mine: cut = 32 does not fit device-3 and the server; give one of"),
         ((99, 2e9), "the policy mine: cut = 99 is out of range; give 0 to 32."),
-        ((0.5, 2e9), "the policy mine: cut = "),
+        (([[[0.5]]], 2e9), "the policy mine: cut = array("),
         ((0, float("nan")), "the policy mine: frequency_hz = nan is not allowed"),
-        ((np.zeros(7, int), 2e9), "the policy mine: "),
-        (None, "the policy mine: "),
+        ((np.zeros(7, int), 2e9), "the policy mine returns (array([0, 0, 0, 0, 0, 0, 0]), 2"),
+        ((3, np.ones((9, 1, 1, 1))), "the policy mine returns (3, array("),
+        (([[1], [1, 2]], 2e9), "the policy mine returns ([[1], [1, 2]], 2000000000.0), which is"),
+        (
+            (3, 2e9, 1),
+            "the policy mine returns (3, 2000000000.0, 1), which is not allowed; return ",
+        ),
+        (None, "the policy mine returns None, which is not allowed; return cuts and clocks [Hz]"),
     ],
 )
 def test_decision_of_an_own_policy_that_cannot_be_taken_is_refused(choice, message):
-    def mine(system, draws, rng):
-        return choice
-
+    mine = {"mine": lambda system, draws, rng: choice}
     with pytest.raises(card.ScenarioError) as refusal:
-        card.simulate(card.load_scenario("bigger-llm"), {"mine": mine}, rounds=2)
-    assert str(refusal.value).startswith(message)
+        card.simulate(card.load_scenario("bigger-llm"), mine, rounds=2)
+    text = str(refusal.value)
+    assert text.startswith(message)
+    assert "\n" not in text
+    assert len(text) < 250
+    if "returns" in text:
+        assert text.endswith("that broadcast to the shape (3, 5, 2) of the draws.")
 
 
 @pytest.mark.parametrize(
@@ -212,3 +295,15 @@ def test_decision_of_an_own_policy_that_cannot_be_taken_is_refused(choice, messa
 def test_a_name_in_place_of_a_scenario_is_refused_with_what_to_give(call):
     with pytest.raises(ScenarioError, match=r"scenario = 'nominal' is not allowed; give what card"):
         call("nominal")
+
+
+@pytest.mark.parametrize("given", [None, {}, Path("nominal.yml"), card.system(NOMINAL)])
+@pytest.mark.parametrize(
+    "call",
+    [card.simulate, lambda given: card.sweep(given, {"objective.delay_weight": [0.2]})],
+)
+def test_only_a_scenario_is_simulated(call, given):
+    with pytest.raises(
+        ScenarioError, match=r"scenario = .* is not allowed; give what card\.load_s"
+    ):
+        call(given)

@@ -157,7 +157,7 @@ def _reported(
     draws = draw(arrays, here, rounds, seed, "torch")
     means = {}
     for policy in ("card", *(benchmark for _, benchmark in REDUCTIONS.values())):
-        *_, costs = decided(arrays, draws, POLICIES[policy], seed)
+        *_, costs = decided(arrays, draws, policy, POLICIES[policy], seed)
         means[policy] = {"delay_s": costs.delay_s.mean(), "energy_j": costs.energy_j.mean()}
     return means["card"] | {
         name: 1.0 - means["card"][quantity] / means[benchmark][quantity]
