@@ -38,10 +38,15 @@ while True:
 
 
 def tree(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    command = [sys.executable, "-c", TREE.format(then=then)]
-    root = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # a shell that runs the tests in the background has it ignored, which is inherited
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        root = subprocess.Popen(
+            [sys.executable, "-c", TREE.format(then=then)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert root.stdout is not None
     assert root.stdout.readline() == "ready\n"
     deadline = time.monotonic() + 60
