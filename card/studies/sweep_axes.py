@@ -27,7 +27,7 @@ class Axis(NamedTuple):
     unit: str
     """Unit that its values are shown in, such as MHz; empty where they have none."""
     values: tuple[Any, ...]
-    """Its values in that unit: numbers, words, None, yes and no, or lists of such."""
+    """Numbers, words, None, yes and no, or lists of such, in that unit."""
 
     @property
     def title(self) -> str:
