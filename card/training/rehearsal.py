@@ -205,7 +205,7 @@ class Rehearsal:
         always = {
             "address": self._address,
             "certs": self._certificates,
-            "patience": self._patience_s,
+            "patience": 2 * self._patience_s,  # a run gives up before its processes do
             "threads": 1,
         }
         flags = [f"--{key}={value}" for key, value in {**options, **always}.items()]
