@@ -126,11 +126,14 @@ def solve(
     if as_json:
         print_json(document)
         return
-    where = "as given" if taken is None else f"of state {taken}"
+    up_from, down_from = (
+        "as given" if rate is not None else f"of state {taken}"
+        for rate in (uplink_bps, downlink_bps)
+    )
     title = (
         f"{document['device']}: cut {document['cut']} of {arrays.num_blocks}, "
         f"{quantity(float(decision.delay_s), 's')}, {quantity(float(decision.energy_j), 'J')} "
-        f"(rates {where}: up {quantity(up, 'bit/s')}, down {quantity(down, 'bit/s')})"
+        f"(up {quantity(up, 'bit/s')} {up_from}, down {quantity(down, 'bit/s')} {down_from})"
     )
     table = {key: [row[key] for row in document["table"]] for key in document["table"][0]}
     columns = [
@@ -234,7 +237,7 @@ def _absurd(name: str, rate_bps: float) -> list[str]:
     if rate_bps < _SLOW_BPS:
         meant = f"did you mean {rate_bps:g}e6?"
     elif rate_bps > _FAST_BPS:
-        meant = f"did you mean {rate_bps / 1e6:g}?"
+        meant = f"did you mean {rate_bps / 1e6:g}?" if rate_bps < 1e6 * _FAST_BPS else "give bit/s"
     else:
         return []
     return [f"{name} = {rate_bps:g} bit/s is far from what links reach; {meant}"]

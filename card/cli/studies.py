@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import product
@@ -297,9 +297,9 @@ def _check_figure(file: str, sizes: dict[str, int]) -> None:
     check_drawable(sizes, *_drawn(sizes))
 
 
-def _drawn(paths: Iterable[str]) -> list[str]:
-    """The first two paths, which a figure shows."""
-    return list(paths)[:2]
+def _drawn(sizes: Mapping[str, int]) -> list[str]:
+    """The two paths that a figure shows: the first of several values, or else the first."""
+    return sorted(sizes, key=lambda path: sizes[path] == 1)[:2]
 
 
 def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
@@ -312,7 +312,9 @@ def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
     with rc_context():
         use_style()
         kind = Path(file).suffix[1:]
-        along(grid, *_drawn(paths)).savefig(drawn, format=kind, bbox_inches="tight")
+        along(grid, *_drawn({path: grid.sizes[path] for path in paths})).savefig(
+            drawn, format=kind, bbox_inches="tight"
+        )
     save("--figure", file, drawn.getvalue())
 
 

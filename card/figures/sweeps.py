@@ -131,10 +131,12 @@ def _lines(
     axes: Axes, x: Any, means: xr.DataArray, policy: str, path: str, by: Axis | None
 ) -> None:
     rows = means.transpose(by.path, path).values if by else means.values[None]
-    same = bool(np.allclose(rows, rows[:1]))
+    same, order = bool(np.allclose(rows, rows[:1])), np.argsort(x)  # given in whatever order
     for row, style in zip(rows[:1] if same else rows, _STYLES, strict=False):
-        axes.plot(x, row, linestyle=style, color=POLICY_COLOURS.get(policy, COLOURS["black"]),
-                  marker=POLICY_MARKERS.get(policy, "h"), markersize=5.5)  # fmt: skip
+        axes.plot(
+            x[order], row[order], linestyle=style, marker=POLICY_MARKERS.get(policy, "h"),
+            color=POLICY_COLOURS.get(policy, COLOURS["black"]), markersize=5.5,
+        )  # fmt: skip
 
 
 def _key(sweep: xr.Dataset, by: Axis | None) -> tuple[list[Line2D], int]:

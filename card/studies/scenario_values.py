@@ -145,13 +145,16 @@ def unit_in(description: str | None) -> str:
 
 
 def show(value: Any) -> str:
-    """Value as a reader writes it: 10,000,000 rather than 1e+07; repeats in a list are counted."""
+    """Value as a reader writes it: 10,000,000 rather than 1e+07; a list's repeats are counted."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        runs = [(key, len(list(group))) for key, group in groupby(map(show, value))]
+        words = [show(item) for item in value]
+        if len(words) <= 2:  # a pair, such as of bounds
+            return ", ".join(words)
+        runs = [(key, len(list(group))) for key, group in groupby(words)]
         return ", ".join(f"{count} × {key}" if count > 1 else key for key, count in runs)
     if isinstance(value, (int, float)):
         return f"{value:,.10g}".replace("-", "−")

@@ -248,7 +248,7 @@ def reported_at(name, factor):
     system = replace(system, **SPECIAL)
 
     def scaled(value):
-        return factor * (torch.as_tensor(value) if isinstance(factor, torch.Tensor) else value)
+        return factor * (torch.tensor(value) if isinstance(factor, torch.Tensor) else value)
 
     if name in FIELDS_WITH_SLOPES:
         return reported(replace(system, **{name: scaled(getattr(system, name))}), device, *rates)

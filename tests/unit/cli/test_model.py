@@ -83,9 +83,12 @@ def test_solve_says_which_state_its_rates_are_of():
     assert document("solve", "nominal", "--device", "device-1", *RATES)["state"] is None
     found = document("solve", "nominal", "--device", "device-1", "--uplink-bps", "1e6")
     assert found["state"] == "normal"
-    assert "rates of state poor" in run(
+    assert "Mbit/s of state poor, down" in run(
         "solve", "nominal", "--device", "device-1", "--state", "poor"
     ).stdout  # fmt: skip
+    own = run("solve", "nominal", "--device", "device-1", "--uplink-bps", "1e6").stdout
+    assert "(up 1 Mbit/s as given, down " in own
+    assert "of state normal)" in own
 
 
 @pytest.mark.parametrize("rate", ["20", "6e13"])

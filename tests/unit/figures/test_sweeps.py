@@ -29,6 +29,15 @@ def test_lines_are_the_means_of_every_policy(grid):
     assert delay.get_xlabel() == "bandwidth [MHz]"
 
 
+def test_a_line_runs_along_the_axis_in_whatever_order_values_are_given():
+    grid = card.sweep(NOMINAL, {BAND: [20e6, 5e6, 10e6]}, ["card"], rounds=2)
+    delay, _ = along(grid, BAND).axes
+    (line,) = (line for line in delay.get_lines() if len(line.get_xdata()) == 3)
+    assert line.get_xdata().tolist() == [5, 10, 20]
+    ours = grid.sortby(BAND).delay_s.sel(policy="card").mean(("state", "device"))
+    np.testing.assert_array_equal(line.get_ydata(), ours.values)
+
+
 def test_line_styles_have_a_row_of_their_own_in_the_legend(grid):
     names = [text.get_text() for text in along(grid, BAND, by=WEIGHT).legends[0].get_texts()]
     columns = np.reshape(names, (-1, 2))  # a legend is filled column by column

@@ -53,6 +53,7 @@ class TestParameters:
     def test_repeated_values_are_counted(self):
         assert show(["a", "a", "b", "a"]) == "2 × a, b, a"
         assert show([1.0, 2.0]) == "1, 2"
+        assert show([3, 3]) == "3, 3", "bounds are no product"
 
 
 @pytest.fixture(scope="module")
