@@ -32,7 +32,9 @@ def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
 def check_whole(name: str, value: int, least: int) -> int:
     """A whole number of at least `least`, or an error that names the value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ScenarioError(f"{name} = {value!r} is not allowed; give a whole number from {least}.")
+        raise ScenarioError(
+            f"{name} = {argument(value)} is not allowed; give a whole number from {least}."
+        )
     return int(value)
 
 

@@ -149,9 +149,17 @@ def shortened(value: Any) -> str:
 
 def argument(value: Any) -> str:
     """An argument of a function, likewise."""
-    short = reprlib.Repr()
+    short = _Short()
     short.maxstring = short.maxother = short.maxlong = 40
     return re.sub(r"\n\s*", " ", short.repr(value))
+
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """As ever, but for numbers that Python refuses to write in decimal."""
+        if x.bit_length() < 1000:
+            return super().repr_int(x, level)
+        return f"{hex(x)[:20]}… of {x.bit_length():,} bits"
 
 
 def dotted(location: Sequence[int | str], raw: Any) -> str:

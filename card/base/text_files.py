@@ -14,6 +14,8 @@ LARGEST_BYTES = 2**20
 """Size of a file at most [byte]."""
 DEEPEST = 32
 """Levels of lists and mappings within each other at most."""
+MOST_DIGITS = 1000
+"""Digits of a whole number at most."""
 
 
 def read_text(path: Path) -> str:
@@ -70,8 +72,14 @@ def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        content = json.loads(text, object_pairs_hook=_once, parse_constant=_not_a_number)
+        content = json.loads(
+            text, object_pairs_hook=_once, parse_int=_whole, parse_constant=_not_a_number
+        )
         _check_depth(content)
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ScenarioError(f"{path} holds {half!a}, which is no whole letter; {remedy}.") from None
     except (ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         what = f"nested deeper than {DEEPEST} levels" if deep else _one_line(error)
@@ -91,6 +99,14 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         twice = repeated(key for key, _ in pairs)
         raise ValueError(f"the key {twice!r:.40} is written twice")
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(
+            f"the number {digits[:6]}… has {len(digits):,} digits, more than {MOST_DIGITS:,}"
+        )
+    return int(digits)
 
 
 def _not_a_number(word: str) -> Any:

@@ -17,7 +17,7 @@ from ruamel.yaml.representer import RepresenterError
 from ruamel.yaml.resolver import VersionedResolver
 
 from card.base.errors import ScenarioError, shortened
-from card.base.text_files import DEEPEST, read_text
+from card.base.text_files import DEEPEST, MOST_DIGITS, read_text
 
 MOST_VALUES = 200_000
 """Values of a document at most, each alias counted as what it stands for."""
@@ -78,6 +78,15 @@ def _problem(problem: str, node: Node) -> ConstructorError:
     return ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
+def _check_scalar(node: ScalarNode) -> None:
+    """Refuse numbers without end, and halves of letters, which no output can hold."""
+    if str(node.tag).endswith(":int") and len(node.value) > MOST_DIGITS:
+        raise _problem(f"a number has {len(node.value):,} digits, more than {MOST_DIGITS:,}", node)
+    half = re.search("[\ud800-\udfff]", node.value)
+    if half:
+        raise _problem(f"{half[0]!a} is no whole letter", node)
+
+
 class _Measure:
     """Refuses what would not fit into memory once aliases are written out, or has no end."""
 
@@ -100,6 +109,8 @@ class _Measure:
         measured = [self.of(part) for part in parts]
         values = 1 + sum(value for value, _ in measured)
         levels = 1 + max((level for _, level in measured), default=-1)
+        if isinstance(node, ScalarNode):
+            _check_scalar(node)
         if values > MOST_VALUES:
             raise _problem(f"it has more than {MOST_VALUES:,} values, aliases written out", node)
         if levels > DEEPEST:

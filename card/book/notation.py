@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 
 from card.base.data_files import DATA
+from card.base.errors import validated
 from card.base.schema import Record
 from card.base.yaml_files import read_yaml
 
@@ -111,4 +112,5 @@ class Notation(Record):
 @lru_cache
 def notation() -> Notation:
     """The table of symbols and equations."""
-    return Notation.model_validate(read_yaml(DATA / "notation.yml"))
+    path = DATA / "notation.yml"
+    return validated(Notation, read_yaml(path), str(path))

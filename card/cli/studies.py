@@ -14,6 +14,7 @@ import typer
 from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Sweep
+from card.cli.soundness import check as check_sound
 from card.cli.terminal import (
     MEANS,
     AsJson,
@@ -32,7 +33,6 @@ from card.cli.terminal import (
     save,
 )
 from card.scenario import Scenario, scenario_names, study_names
-from card.studies.check import check as check_sound
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit

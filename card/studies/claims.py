@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from card.base.data_files import DATA
+from card.base.errors import validated
+from card.base.provenance import Source
+from card.base.schema import Count, Name, Natural, NotNegative, Number, Record, Share
 from card.base.yaml_files import read_yaml
 from card.costs import load_scenario, system
 from card.scenario import Scenario
@@ -19,6 +22,68 @@ _BENCHMARKS = {
 }
 
 Status = Literal["holds when calibrated", "does not hold", "drifted"]
+
+
+class Draws(Record):
+    """What the claims are computed on."""
+
+    rounds: Count
+    """Rounds per device and channel state."""
+    seed: Natural
+    """Seed of every random draw."""
+
+
+class Reproduced(Record):
+    """What the artifact last found, as fractions."""
+
+    nominal: Number
+    """What the untuned scenario gave."""
+    calibrated: Number
+    """What the calibrated scenario gave."""
+
+
+class RecordedClaim(Record):
+    """One claim on record."""
+
+    text: Name
+    """What the abstract says."""
+    source: Source
+    """Where it says so."""
+    published: Share
+    """The abstract's number."""
+    quantity: Literal["delay", "energy"]
+    """What is reduced."""
+    benchmark: Literal["device_only", "server_only"]
+    """Policy that the claim is read against."""
+    reading: Source
+    """Why that one."""
+    agreement: NotNegative
+    """How far from the abstract's number the calibrated one may be."""
+    tolerance: NotNegative
+    """How far from the record a recomputed number may be."""
+    reproduced: Reproduced
+    """The record."""
+
+
+class ClaimsOnRecord(Record):
+    """The whole file `data/claims.yml`."""
+
+    simulation: Draws
+    """What the claims are computed on."""
+    claims: dict[Name, RecordedClaim]
+    """The claims by id."""
+
+
+def recorded_claims() -> ClaimsOnRecord:
+    """The published claims and what was last reproduced: `data/claims.yml`.
+
+    Raises
+    ------
+    ScenarioError
+        If the file cannot be read, or a value in it is wrong.
+    """
+    path = DATA / "claims.yml"
+    return validated(ClaimsOnRecord, read_yaml(path), str(path))
 
 
 @dataclass(frozen=True)
@@ -55,20 +120,20 @@ class Claim:
 
 def claims() -> list[Claim]:
     """Recompute every claim and compare it with the abstract and with the record."""
-    record = read_yaml(DATA / "claims.yml")
-    settings = record["simulation"]
+    record = recorded_claims()
+    settings = record.simulation
     found = {
         name: reductions(
             simulate(
                 load_scenario(name),
                 ["card", "device_only", "server_only"],
-                rounds=settings["rounds"],
-                seed=settings["seed"],
+                rounds=settings.rounds,
+                seed=settings.seed,
             )
         )
         for name in ("nominal", "calibrated")
     }
-    return [_claim(name, entry, found) for name, entry in record["claims"].items()]
+    return [_claim(name, entry, found) for name, entry in record.claims.items()]
 
 
 @dataclass(frozen=True)
@@ -106,45 +171,45 @@ def applied(
     seed
         Its seed; likewise.
     """
-    record = read_yaml(DATA / "claims.yml")["claims"]
+    record = recorded_claims().claims
     arrays = system(scenario)
     found = reductions(simulate(scenario, ["card", *_BENCHMARKS], rounds=rounds, seed=seed))
     applications = []
     for name, entry in record.items():
-        benchmark = entry["benchmark"]
+        benchmark = entry.benchmark
         cut, need = _BENCHMARKS[benchmark]
         lacking = [
             device
             for device, fits in zip(arrays.device_names, arrays.feasible[:, cut], strict=True)
             if not fits
         ]
-        value = found[benchmark][entry["quantity"]]
+        value = found[benchmark][entry.quantity]
         reason = f"{', '.join(lacking)} cannot {need}" if lacking else ""
         if not lacking and value["value"] is None:
             reason = f"{benchmark} spends nothing that could be saved"
         values = dict.fromkeys(value) if reason else value
         applications.append(
-            Application(id=name, published=entry["published"], **values, reason=reason)
+            Application(id=name, published=entry.published, **values, reason=reason)
         )
     return applications
 
 
-def _claim(name: str, entry: dict[str, Any], found: dict[str, Any]) -> Claim:
-    here = {key: found[key][entry["benchmark"]][entry["quantity"]] for key in found}
+def _claim(name: str, entry: RecordedClaim, found: dict[str, Any]) -> Claim:
+    here = {key: found[key][entry.benchmark][entry.quantity] for key in found}
     drifts = [
-        f"{key} is {here[key]['value']:.5f}, recorded {recorded:.5f} ± {entry['tolerance']:g}"
-        for key, recorded in entry["reproduced"].items()
-        if not abs(here[key]["value"] - recorded) <= entry["tolerance"]
+        f"{key} is {here[key]['value']:.5f}, recorded {recorded:.5f} ± {entry.tolerance:g}"
+        for key, recorded in entry.reproduced
+        if not abs(here[key]["value"] - recorded) <= entry.tolerance
     ]
     calibrated = here["calibrated"]
-    holds = abs(calibrated["value"] - entry["published"]) <= entry["agreement"]
+    holds = abs(calibrated["value"] - entry.published) <= entry.agreement
     status: Status = "holds when calibrated" if holds else "does not hold"
     return Claim(
         id=name,
-        text=entry["text"],
-        quantity=entry["quantity"],
-        benchmark=entry["benchmark"],
-        published=entry["published"],
+        text=entry.text,
+        quantity=entry.quantity,
+        benchmark=entry.benchmark,
+        published=entry.published,
         nominal=here["nominal"]["value"],
         calibrated=calibrated["value"],
         low=calibrated["low"],

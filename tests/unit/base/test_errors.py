@@ -1,9 +1,11 @@
 """How a rejection is worded; `test_refused_scenarios` asserts the messages themselves."""
 
+import re
+
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from card.base.errors import ScenarioError, dotted, from_validation, nearest, unknown
+from card.base.errors import ScenarioError, argument, dotted, from_validation, nearest, unknown
 
 
 def test_refusal_is_a_value_error():
@@ -77,3 +79,7 @@ def test_schema_is_put_in_words(raw, message):
     with pytest.raises(ValidationError) as error:
         Outer.model_validate(raw)
     assert str(from_validation(error.value, Outer, raw)) == message
+
+
+def test_a_number_that_python_does_not_write_is_shortened():
+    assert re.fullmatch(r"-0x[0-9a-f]+… of 19,932 bits", argument(-(10**6000)))

@@ -22,7 +22,12 @@ REFUSED = {
     ),
     "deep": (b"[" * 100_000, "nested deeper than 32 levels"),
     "deep and whole": (b'{"a": ' + b"[" * 90 + b"]" * 90 + b"}", "nested deeper than 32 levels"),
-    "long number": (b'{"a": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
+    "long number": (
+        b'{"a": ' + b"1" * 6000 + b"}",
+        "the number 111111… has 6,000 digits, more than 1,000; write it again.",
+    ),
+    "half a letter": (b'{"a": "\\ud800"}', "holds '\\ud800', which is no whole letter; write it"),
+    "half a letter in a key": (b'{"\\udfff": 1}', "holds '\\udfff', which is no whole letter"),
     "list": (b"[1, 2]", "holds [1, 2], not a mapping"),
     "word": (b'"a"', "holds 'a', not a mapping"),
     "large": (b" " * (2**20 + 1), "is larger than 1,048,576 bytes, which is not allowed"),
