@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from card.base.arguments import check_index, check_positive, check_shapes
+from card.base.arguments import GREATEST_COST, check_index, check_positive, check_shapes
 from card.base.arrays import Backend, backend_of, by_blocks, is_foreign, locked, stacked
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, dbm_to_w
-from card.channel import state_rates
-from card.hardware import power_w
-from card.hardware.power import coefficient_at
+from card.channel.rates import check_state_rates
+from card.hardware.power import coefficient_at, power_w
 from card.llm import CutProfile, cut_profile, feasible_cuts
 from card.scenario import Scenario, read_scenario
 
@@ -119,17 +118,7 @@ def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
 def checked(scenario: Scenario) -> Scenario:
     """The scenario, or a `ScenarioError` if no `system` follows from it, or no rate on a link."""
     System.of(scenario)
-    with np.errstate(all="ignore"):  # what overflows is refused
-        both_ways = state_rates(scenario)
-    for rates in both_ways:
-        bad = np.argwhere(~(np.isfinite(rates) & (rates > 0)))
-        for state, device in bad[:1]:
-            raise ScenarioError(
-                f"devices.{scenario.devices[device].name}: its link has a rate of "
-                f"{rates[state, device]:g} bit/s in the channel state "
-                f"{list(scenario.channel_states)[state]}, which is not allowed; give distance, "
-                f"power, bandwidth and path loss that leave a finite rate above 0."
-            )
+    check_state_rates(scenario)
     return scenario
 
 
@@ -189,20 +178,36 @@ def _arrays_of(scenario: Scenario) -> System:
         local_iterations=scenario.training.local_iterations,
         delay_weight=scenario.objective.delay_weight,
     )
+    _check_extent(arrays)
     return locked(arrays)
 
 
+def _check_extent(arrays: System) -> None:
+    """Refuse rounds that take or spend more than can be computed with."""
+    xp, every = arrays.backend().xp, slice(None)
+    with np.errstate(all="ignore"):  # what overflows is refused
+        own_s = fixed_parts(arrays, every, -1, up=1.0, down=1.0)[0]
+        worst = own_s * (1.0 + xp.nan_to_num(arrays.device_power_w))
+        for clock in (arrays.frequency_min_hz, arrays.frequency_max_hz):
+            busy_s = xp.max(server_cycles(arrays, every)) / clock
+            worst = worst + busy_s * (1.0 + server_power_w(arrays, clock))
+    for name, extent in zip(arrays.device_names, worst, strict=True):
+        if not extent <= GREATEST_COST:
+            raise ScenarioError(
+                f"devices.{name}: a round takes or spends {float(extent):.3g} s and J; give "
+                f"utilisation, clocks and power that leave at most {GREATEST_COST:g}."
+            )
+
+
 def _clocks(scenario: Scenario, floor: float, top: float) -> FloatArray | None:
-    server = scenario.server
-    if server.clock_step_hz:
-        steps = int((top - floor) / server.clock_step_hz)
-        listed = top - server.clock_step_hz * np.arange(steps + 1)
+    server, step = scenario.server, scenario.server.clock_step_hz
+    if step:
+        listed = top - step * np.arange(int((top - floor) / step) + 1)
     elif server.clocks_hz:
         listed = np.asarray(server.clocks_hz)
     else:
         return None
-    clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= floor)])
-    return clocks
+    return np.unique(listed[(listed > 0) & (listed >= floor)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,15 +316,11 @@ def evaluate(
         parts = by_blocks(partial(_full_parts, arrays), [np.float64] * len(_PARTS), *values)
         named = dict(zip(_PARTS, parts, strict=True))
         return Costs(**named, uplink_power_w=arrays.uplink_power_w)
-    index, blocks = (
-        check_index("device", device, arrays.num_devices, backend),
-        check_index("cut", cut, arrays.num_blocks + 1, backend),
-    )
+    index = check_index("device", device, arrays.num_devices, backend)
+    blocks = check_index("cut", cut, arrays.num_blocks + 1, backend)
     frequency = check_positive("frequency_hz", frequency_hz, backend)
-    up, down = (
-        check_positive("uplink_bps", uplink_bps, backend),
-        check_positive("downlink_bps", downlink_bps, backend),
-    )
+    up = check_positive("uplink_bps", uplink_bps, backend)
+    down = check_positive("downlink_bps", downlink_bps, backend)
     check_shapes(device=index, cut=blocks, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
     return round_costs(arrays.on(backend), index, blocks, frequency, up, down)
 

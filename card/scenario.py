@@ -6,18 +6,21 @@ key overrides another one, as `card.base.overrides` says.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from card.base.data_files import DATA, read_json
-from card.base.errors import ScenarioError, nearest, repeated, unknown, validated
-from card.base.overrides import merge_recorded, words
-from card.base.provenance import Source, check_origins
+from card.base.data_files import (
+    DATA,
+    llm_names,
+    read_json,
+    scenario_file,
+)
+from card.base.errors import ScenarioError, nearest, repeated, shortened, unknown, validated
+from card.base.overrides import merge_recorded, origins, words
+from card.base.provenance import Origins, Source, check_origins
 from card.base.schema import (
     Count,
     Level,
@@ -241,6 +244,12 @@ class Scenario(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.llm not in llm_names() and ("/" in self.llm or self.llm.endswith(".json")):
+            raise ValueError(
+                f"llm = {shortened(self.llm)} is no name; choose one of {', '.join(llm_names())}, "
+                f"or copy its config.json to {DATA / 'llms'}/NAME.json, add a `_card` with a "
+                f"title, as the others there have, and give NAME."
+            )
         if self.llm not in llm_names():
             raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}")
         names = [device.name for device in self.devices]
@@ -288,8 +297,12 @@ class Scenario(Record):
         """
         named = set(words(overrides))
         kept = {name: board for name, board in self.boards.items() if name not in named}
-        raw = merge_recorded(self.model_dump(mode="json"), overrides, reason)
-        return validated(Scenario, raw, context={**kept, **(boards or {})})
+        before = self.model_dump(mode="json")
+        raw = merge_recorded(before, overrides, reason)
+        changed = validated(Scenario, raw, context={**kept, **(boards or {})})
+        if given := origins(overrides):
+            check_origins(given, before, changed.model_dump())
+        return changed
 
     def source_of(self, path: str) -> Source | None:
         """Provenance of a key: its own entry, that of all list items, or of the part it is in."""
@@ -317,22 +330,6 @@ def _check_utilisation(key: str, name: str, utilisation: float) -> None:
         )
 
 
-@lru_cache
-def llm_names() -> tuple[str, ...]:
-    """Names of the shipped LLM configurations."""
-    return tuple(sorted(path.stem for path in (DATA / "llms").glob("*.json")))
-
-
-def scenario_names() -> tuple[str, ...]:
-    """Names of the shipped scenarios."""
-    return tuple(sorted(path.stem for path in (DATA / "scenarios").glob("*.yml")))
-
-
-def study_names() -> tuple[str, ...]:
-    """Names of the shipped studies."""
-    return tuple(sorted(path.stem for path in (DATA / "scenarios" / "studies").glob("*.yml")))
-
-
 def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     """Read a scenario or study with its bases; `card.load_scenario` also asks whether it works.
 
@@ -341,30 +338,51 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     ScenarioError
         If a file is missing or malformed, a key unknown, or a value out of range.
     """
-    raw, sources = _read_merged(name_or_path, ())
-    merged = merge_recorded(raw, overrides, "set by the user") if overrides else raw
-    scenario = validated(Scenario, merged)
-    check_origins((sources, overrides.get("sources")), raw, scenario.model_dump())
+    raw, layers = _read_merged(name_or_path, ())
+    if overrides:
+        layers.append(_Layer("", overrides, raw, merge_recorded(raw, overrides, "set by the user")))
+    scenario = validated(Scenario, layers[-1].after)
+    whole = scenario.model_dump()
+    for where, given, *found in layers:
+        check_origins(origins(given), *found, whole, where=where)
     return scenario
+
+
+class _Layer(NamedTuple):
+    """What one file, or the user, changes."""
+
+    where: str
+    """The file, if the user has not named it."""
+    given: Mapping[str, Any]
+    """The changes."""
+    before: dict[str, Any]
+    """Raw scenario below; the changes themselves where there is none."""
+    after: dict[str, Any]
+    """Raw scenario with them."""
 
 
 def _read_merged(
     name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
-) -> tuple[Any, Any]:
+) -> tuple[dict[str, Any], list[_Layer]]:
     path = scenario_file(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
-    raw = read_study(path)
+    where, raw = str(path) if seen else "", read_study(path)
     check_sweep(raw.pop("sweep", None))  # is none of this one's values
     base = raw.pop("base", None)
+    layers: list[_Layer] = []
     if base is None:
-        return raw, raw.get("sources")
-    if not isinstance(base, str):
+        below, merged = raw, raw
+    elif isinstance(base, str):
+        below, layers = _read_merged(base, (*seen, path), path.parent)
+        merged = merge_recorded(below, raw, f"set by {path.name}")
+    else:
         raise ScenarioError(
             f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."
         )
-    below, _ = _read_merged(base, (*seen, path), path.parent)
-    return merge_recorded(below, raw, f"set by {path.name}"), raw.get("sources")
+    if where:  # what changes it later hides what is wrong here
+        validated(Origins, {"sources": merged.get("sources", {})}, where)
+    return merged, [*layers, _Layer(where, raw, below, merged)]
 
 
 def read_study(path: Path) -> dict[str, Any]:
@@ -380,21 +398,3 @@ def _anchored(node: Any, folder: Path, key: str = "") -> Any:
         return [_anchored(item, folder, key) for item in node]
     file = key.rpartition(".")[2] == "hardware" and isinstance(node, str) and is_file(node)
     return str(folder / node) if file else node
-
-
-def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """File of a scenario or study given by name or path; a base is looked for beside its study."""
-    text = str(name_or_path)
-    for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
-        if text in names:
-            return DATA / "scenarios" / folder / f"{text}.yml"
-    path = Path(text) if beside is None else beside / text
-    # unlike Path's, these say no to names that no file can have
-    if os.path.isfile(path):  # noqa: PTH113
-        return path.resolve()
-    what = "scenario" if beside is None else "base"
-    known = (*scenario_names(), *study_names())
-    if path.suffix in {".yml", ".yaml"} or "/" in text:
-        wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
-        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
-    raise unknown(what, text, known)

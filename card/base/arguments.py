@@ -9,6 +9,11 @@ import numpy as np
 from card.base.arrays import NUMPY, Backend
 from card.base.errors import ScenarioError, argument
 
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Rates and clocks at least and at most, in any unit: what follows from them is finite."""
+GREATEST_COST = 1e30
+"""Seconds or joules of a round at most."""
+
 
 def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
     """Whole numbers from 0 to `size - 1`, or an error that names the value."""
@@ -20,8 +25,9 @@ def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> A
 
 
 def check_positive(name: str, value: Any, backend: Backend = NUMPY) -> Any:
-    """Finite numbers above 0, or an error that names the value."""
-    return _between(name, value, backend, _SMALLEST, _LARGEST, "finite numbers above 0")
+    """Numbers from `SMALLEST` to `LARGEST`, or an error that names the value."""
+    allowed = f"numbers from {SMALLEST:g} to {LARGEST:g}"
+    return _between(name, value, backend, SMALLEST, LARGEST, allowed)
 
 
 def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
@@ -46,10 +52,6 @@ def check_shapes(**arrays: Any) -> tuple[int, ...]:
     except ValueError:
         shapes = ", ".join(f"{name} {shape}" for name, shape in named.items())
         raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
-
-
-_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
-_LARGEST = float(np.finfo(np.float64).max)
 
 
 def _within(backend: Backend, array: Any, least: float, most: float) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from card.base.errors import ScenarioError, shortened
+from card.base.provenance import Source
 
 
 def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -39,6 +40,13 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     for key in stale:
         del sources[key]
     return {**merged, "sources": sources}
+
+
+def origins(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The origins that changes give, by what they are of."""
+    given = _nested({key: changes[key] for key in changes if key.partition(".")[0] == "sources"})
+    sources = given.get("sources")
+    return sources if isinstance(sources, dict) else {}
 
 
 def words(node: Any) -> Iterator[str]:
@@ -70,15 +78,27 @@ def _entries(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
     """Keys that lead to each value that is no mapping, or an empty one, and the value."""
     for path, value in node.items():
         keys = (*above, *str(path).split("."))
-        if isinstance(value, Mapping) and value:
-            # the keys of sources are paths themselves
-            yield from (
-                ((("sources", key), item) for key, item in value.items())
-                if keys == ("sources",)
-                else _entries(value, keys)
-            )
+        if keys[0] == "sources":
+            yield from _origins(keys, value)
+        elif isinstance(value, Mapping) and value:
+            yield from _entries(value, keys)
         else:
             yield keys, value
+
+
+def _origins(keys: tuple[str, ...], value: Any) -> Iterator[tuple[Any, Any]]:
+    """Entries of `sources`, whose keys are paths themselves."""
+    mapping = isinstance(value, Mapping) and value
+    if len(keys) == 1:
+        yield from (
+            ((("sources", path), item) for path, item in value.items())
+            if mapping
+            else [(keys, value)]
+        )
+    elif len(keys) > 2 and keys[-1] in Source.model_fields and not mapping:
+        yield ("sources", ".".join(keys[1:-1]), keys[-1]), value
+    else:
+        yield ("sources", ".".join(keys[1:])), value
 
 
 def _above(path: str) -> Iterator[str]:

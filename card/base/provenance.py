@@ -27,15 +27,23 @@ class Source(Record):
     """What differs or is missing."""
 
 
-def check_origins(given: Iterable[Any], *values: Mapping[str, Any]) -> None:
+class Origins(Record):
+    """The part of a scenario that says where its values come from."""
+
+    sources: dict[str, Source]
+
+
+def check_origins(given: Iterable[str], *values: Mapping[str, Any], where: str = "") -> None:
     """Refuse the origin of what is no value.
 
     Parameters
     ----------
     given
-        Origins by what they are of, as in `devices.distance_m` or `link`.
+        What origins are of, as in `devices.distance_m` or `link`.
     *values
         Raw scenarios of which one must have each.
+    where
+        The file that gives them, if it is not the one that the user named.
 
     Raises
     ------
@@ -44,10 +52,16 @@ def check_origins(given: Iterable[Any], *values: Mapping[str, Any]) -> None:
     """
     parts = [{key: item for key, item in node.items() if key != "sources"} for node in values]
     known = {place for part in parts for place in _places(part) if place}
-    for path in (key for part in given if isinstance(part, Mapping) for key in part):
-        if path not in known:
+    before = f"{where}: " if where else ""
+    for path in given:
+        item, key = ".".join(path.split(".")[:2]), path.split(".")[2:]
+        # a value that has a default is known by what the other items have
+        shared = ".".join([item.partition(".")[0], *key])
+        if path not in known and not (key and item in known and shared in known):
             (close,) = difflib.get_close_matches(path, sorted(known), n=1, cutoff=0)
-            raise ScenarioError(f"sources.{path} is of no value; did you mean 'sources.{close}'?")
+            raise ScenarioError(
+                f"{before}sources.{path} is of no value; did you mean 'sources.{close}'?"
+            )
 
 
 def _places(node: Any, exact: str = "", shared: str = "") -> Iterator[str]:

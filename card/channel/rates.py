@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.arrays import backend_of, by_rows
+from card.base.errors import ScenarioError
 from card.base.units import FloatArray, db_to_linear, dbm_to_w
 from card.channel.gains import scenario_gain
 from card.scenario import Link, Scenario
 
 _SERIES_TERMS = 20
 _FRACTION_TERMS = 80
+
+SLOWEST_BPS, FASTEST_BPS = 1e-12, 1e30
+"""Rates of a channel state at least and at most [bit/s]: shadowing leaves them in range."""
 
 
 def snr(
@@ -188,3 +192,25 @@ def state_rates(scenario: Scenario) -> tuple[FloatArray, FloatArray]:
     [84.7, 47.8, 17.1]
     """
     return expected_rates(scenario_gain(scenario), scenario.link)
+
+
+def check_state_rates(scenario: Scenario) -> None:
+    """Refuse links without a rate that can be computed with.
+
+    Raises
+    ------
+    ScenarioError
+        If a device's rate in a channel state is not within `SLOWEST_BPS` and `FASTEST_BPS`.
+    """
+    with np.errstate(all="ignore"):  # what overflows is refused
+        both_ways = state_rates(scenario)
+    for rates in both_ways:
+        bad = np.argwhere(~((rates >= SLOWEST_BPS) & (rates <= FASTEST_BPS)))
+        for state, device in bad[:1]:
+            raise ScenarioError(
+                f"devices.{scenario.devices[device].name}: its link has a rate of "
+                f"{rates[state, device]:g} bit/s in the channel state "
+                f"{list(scenario.channel_states)[state]}, which is not allowed; give distance, "
+                f"power, bandwidth and path loss that leave a rate from "
+                f"{SLOWEST_BPS:g} to {FASTEST_BPS:g}."
+            )

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from card.base.data_files import DATA
+from card.base.data_files import DATA, llm_names, scenario_names, study_names
 from card.base.errors import ScenarioError
 from card.base.text_files import read_json_object, read_text
 from card.book.notation import notation
 from card.hardware import catalogue, hardware
 from card.hardware.catalogue import load_profile, measured, profile_names
 from card.llm import architecture
-from card.scenario import llm_names, scenario_names, study_names
 from card.studies.claims import recorded_claims
 from card.studies.study_file import load_study
 

@@ -144,7 +144,7 @@ def test_clock_step_counts_down_from_the_highest_clock():
     np.testing.assert_allclose(system.clocks_hz, [0.535e9, 1.535e9, 2.535e9])
 
 
-RATE = "is not allowed; give finite numbers above 0."
+RATE = "is not allowed; give numbers from 1e-100 to 1e+100."
 DECISIONS = [
     ({"uplink_bps": -1}, f"uplink_bps = -1 {RATE}"),
     ({"uplink_bps": True}, f"uplink_bps = True {RATE}"),
@@ -176,5 +176,5 @@ def test_arguments_out_of_range_are_refused(changes, message):
 
 
 def test_lowest_clock_of_a_server_that_hardly_computes_is_its_highest():
-    system = card.system(card.load_scenario("nominal", **{"server.utilisation": 5e-324}))
+    system = card.system(card.load_scenario("nominal", **{"server.utilisation": 1e-15}))
     assert (system.frequency_min_hz == system.frequency_max_hz).all()

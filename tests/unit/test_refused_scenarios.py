@@ -6,6 +6,7 @@ Every message is asserted whole, as it is the interface. Paths are what `--set` 
 import pytest
 
 import card
+from card.base.data_files import DATA
 
 NAN, INFINITY = float("nan"), float("inf")
 GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
@@ -141,6 +142,13 @@ VALUES = [
     # a name
     ("llm", "llama-3.2-1B", "llm = 'llama-3.2-1B' is unknown; did you mean 'llama-3.2-1b'?"),
     ("llm", "mistral", f"llm = 'mistral' is unknown; choose one of {LLMS}."),
+    (
+        "llm",
+        "my-llm/config.json",
+        f"llm = 'my-llm/config.json' is no name; choose one of {LLMS}, or copy its config.json to "
+        f"{DATA / 'llms'}/NAME.json, add a `_card` with a title, as the others there have, and "
+        f"give NAME.",
+    ),
     ("llm", 3, "llm = 3 is not allowed; give a text that is not empty. Entry of `data/llms`."),
     (
         "server.hardware",

@@ -6,11 +6,11 @@ import pytest
 from machines import study
 
 import card
-from card.base.data_files import DATA
+from card.base.data_files import DATA, scenario_names
 from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.hardware import catalogue
-from card.scenario import Scenario, read_scenario, scenario_names
+from card.scenario import Scenario, read_scenario
 
 
 def numbers(node, path=""):
@@ -340,6 +340,62 @@ class TestOrigins:
         study = tmp_path / "a.yml"
         study.write_text(f"base: nominal\nsources: {{{path}: {self.ORIGIN}}}\n", "utf-8")
         assert read_scenario(study).sources[path].source == "a test"
+
+    @pytest.mark.parametrize(
+        ("sources", "said"),
+        [
+            ("{link.bandwith_hz: {kind: assumed, source: s}}", "link.bandwith_hz is of no value"),
+            ("{link: {kind: guess, source: s}}", "link.kind = 'guess' is not allowed"),
+            ("{link: {kind: assumed, sauce: s}}", "link.sauce is not a key"),
+            ("[1]", " = [1] is not allowed"),
+        ],
+    )
+    @pytest.mark.parametrize("below", ["base: nominal\n", "base: study-0.yml\n"])
+    def test_bad_origin_of_a_base_is_refused_with_its_file(self, tmp_path, sources, said, below):
+        (tmp_path / "study-0.yml").write_text("base: nominal\nlora: {rank: 4}\n", "utf-8")
+        middle = tmp_path / "middle.yml"
+        middle.write_text(f"{below}sources: {sources}\n", "utf-8")
+        hidden = "sources: {link: {kind: assumed, source: s}}"
+        (tmp_path / "top.yml").write_text(f"base: middle.yml\n{hidden}\n", "utf-8")
+        with pytest.raises(ScenarioError) as refusal:
+            read_scenario(tmp_path / "top.yml")
+        assert str(refusal.value).startswith(f"{middle}: sources")
+        assert said in str(refusal.value)
+
+    @pytest.mark.parametrize("spelling", ["nested", "dotted", "field"])
+    def test_bad_origin_that_is_set_is_refused(self, spelling):
+        origin = {"kind": "assumed", "source": "s"}
+        changes = {
+            "nested": {"sources": {"link.bandwith_hz": origin}},
+            "dotted": {"sources.link.bandwith_hz": origin},
+            "field": {"sources.link.bandwith_hz.kind": "assumed"},
+        }[spelling]
+        message = "sources.link.bandwith_hz"
+        with pytest.raises(ScenarioError, match=message):
+            read_scenario("nominal", **changes)
+        with pytest.raises(ScenarioError, match=message):
+            read_scenario("nominal").updated(changes)
+
+    def test_an_origin_is_set_by_a_dotted_path(self):
+        origin = {"kind": "measured", "source": "s"}
+        for changes in (
+            {"sources.link.bandwidth_hz": origin},
+            {"sources.link.bandwidth_hz.kind": "measured", "sources.link.bandwidth_hz.source": "s"},
+        ):
+            for changed in (
+                read_scenario("nominal", **changes),
+                read_scenario("nominal").updated(changes),
+            ):
+                assert changed.source_of("link.bandwidth_hz").kind == "measured"
+                assert changed.source_of("link.bandwidth_hz").source == "s"
+
+    def test_origin_of_a_default_of_an_item_that_is_removed_is_no_fault(self, tmp_path):
+        path = "devices.device-5.memory_share"
+        (tmp_path / "a.yml").write_text(
+            f"base: nominal\nsources: {{{path}: {self.ORIGIN}}}\n", "utf-8"
+        )
+        (tmp_path / "b.yml").write_text("base: a.yml\ndevices: {device-5: null}\n", "utf-8")
+        assert len(read_scenario(tmp_path / "b.yml").devices) == 4
 
     def test_origins_of_what_a_change_removes_are_no_fault(self, tmp_path):
         base, study = tmp_path / "a.yml", tmp_path / "b.yml"

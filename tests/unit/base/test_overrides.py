@@ -51,7 +51,11 @@ class TestMerge:
             ),
             (
                 {"sources": {"llm": {"kind": "a"}}, "sources.llm": {"kind": "b"}},
-                "sources.llm.kind = 'a' and sources.llm.kind = 'b'",
+                "sources.llm = {'kind': 'a'} and sources.llm = {'kind': 'b'}",
+            ),
+            (
+                {"sources.lora.rank": {"kind": "a"}, "sources.lora.rank.kind": "b"},
+                "sources.lora.rank.kind = 'a' and sources.lora.rank.kind = 'b'",
             ),
         ],
     )

@@ -162,7 +162,7 @@ def test_lost_and_ideal_links(rate, static, topology):
         assert (decision.cut[1] == 0).all()
 
 
-RATE = "is not allowed; give finite numbers above 0."
+RATE = "is not allowed; give numbers from 1e-100 to 1e+100."
 REQUESTS = [
     ({"device": "device-6"}, "device = 'device-6' is unknown; did you mean 'device-5'?"),
     ({"device": 0.5}, "device = 0.5 is not allowed; give whole numbers."),
