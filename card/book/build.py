@@ -84,8 +84,7 @@ def build_book(
         )
     if asked.shipped and scenario != load_scenario(name):
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
-    _check_paths(name)
-    place = Place.of(ROOT, name)
+    place = Place.of_study(ROOT, asked)
     values, profiles = portable(scenario)
     parameters = {
         "scenario": name if asked.shipped else f"../{name}.yml",
@@ -138,19 +137,6 @@ def build_book(
         jobs=jobs,
         echo=echo,
     )
-
-
-def _check_paths(name: str) -> None:
-    """Refuse what no page, log or folder could name, before any work."""
-    for what, path in (("the folder of the book", str(ROOT)), ("the name of the study", name)):
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise BookError(f"{what} = {path!a} is not UTF-8; rename it.") from None
-    if not name.strip("."):
-        raise BookError(
-            f"the name of the study = {name!r} is no name of a folder; rename its file."
-        )
 
 
 def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -64,7 +64,7 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
         If there is no Chromium, or if building, typesetting or printing fails.
     """
     asked = load_study(study)
-    place = Place.of(ROOT, asked.name)
+    place = Place.of_study(ROOT, asked)
     browser = chromium()
     if not built(place, asked.scenario):
         echo("This study's book is not built; building it first, which takes about ten minutes")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
+
+from card.studies.study_file import Study
 
 
 class BookError(RuntimeError):
@@ -44,3 +48,40 @@ class Place(NamedTuple):
         build = root / "_build" / name
         parts = ("source", "results", "logs", "html", "chapters")
         return cls(root, build, *(build / part for part in parts))
+
+    @classmethod
+    def of_study(cls, root: Path, study: Study) -> Place:
+        """Place of a study's book, which no other study has.
+
+        That is `_build/<name>`, unless the book of another file of that name lies there: then a
+        digest of the path follows.
+        """
+        _check_paths(root, study.name)
+        place = cls.of(root, study.name)
+        if study.shipped:
+            return place
+        own = os.fsencode(study.path)
+        place.build.mkdir(parents=True, exist_ok=True)
+        owner = place.build / "study"
+        try:
+            with owner.open("xb") as file:
+                file.write(own)
+        except FileExistsError:
+            other = owner.read_bytes()
+            if other != own and Path(os.fsdecode(other)).is_file():
+                return cls.of(root, f"{study.name}-{hashlib.sha256(own).hexdigest()[:8]}")
+            owner.write_bytes(own)
+        return place
+
+
+def _check_paths(root: Path, name: str) -> None:
+    """Refuse what no page, log or folder could name, before any work."""
+    for what, path in (("the folder of the book", str(root)), ("the name of the study", name)):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise BookError(f"{what} = {path!a} is not UTF-8; rename it.") from None
+    if not name.strip("."):
+        raise BookError(
+            f"the name of the study = {name!r} is no name of a folder; rename its file."
+        )

@@ -31,8 +31,8 @@ _MAPPINGS = {
 class Study:
     """A scenario together with what it was made from."""
 
-    name: str
-    """Name of the file, without its ending."""
+    path: Path
+    """The file, in full."""
     scenario: Scenario
     """The study's scenario, whole."""
     base_name: str
@@ -41,6 +41,11 @@ class Study:
     """That base, whole."""
     sweep: Sweep | None
     """What it sweeps, if anything."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file, without its ending."""
+        return self.path.stem
 
     @property
     def shipped(self) -> bool:
@@ -65,7 +70,7 @@ def load_study(name_or_path: str | Path) -> Study:
     scenario, raw = load_scenario(path), read_study(path)
     base_name = raw.get("base", "nominal")
     base = load_scenario(scenario_file(base_name, path.parent if "base" in raw else None))
-    return Study(path.stem, scenario, Path(base_name).stem, base, _sweep(scenario, raw))
+    return Study(path, scenario, Path(base_name).stem, base, _sweep(scenario, raw))
 
 
 def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:
