@@ -29,7 +29,7 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
         return merged
     sources = dict(sources)
     values = {key: nested[key] for key in nested if key not in ("sources", "title")}
-    changed = dict.fromkeys(".".join(keys) for keys, _ in _entries(values))
+    changed = dict.fromkeys(".".join(_by_name(base, keys)) for keys, _ in _entries(values))
     sources |= {
         path: {"kind": "assumed", "source": reason} for path in changed if path not in given
     }
@@ -37,6 +37,8 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     stale = [
         key for key in sources if key not in given and not changed.keys().isdisjoint(_above(key))
     ]
+    gone = set(_items(base)) - set(_items(merged))
+    stale += [key for key in sources if ".".join(key.split(".")[:2]) in gone and key not in stale]
     for key in stale:
         del sources[key]
     return {**merged, "sources": sources}
@@ -99,6 +101,29 @@ def _origins(keys: tuple[str, ...], value: Any) -> Iterator[tuple[Any, Any]]:
         yield ("sources", ".".join(keys[1:-1]), keys[-1]), value
     else:
         yield ("sources", ".".join(keys[1:])), value
+
+
+def _by_name(base: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys that name an item of a list where they say its position."""
+    part: Any = base.get(keys[0])
+    names = [item["name"] for item in part] if len(keys) > 1 and _listed(part) else []
+    if not names or keys[1] in names:
+        return keys
+    return (keys[0], str(names[int(keys[1])]), *keys[2:])
+
+
+def _listed(part: Any) -> bool:
+    """Whether a part is a list of items with names."""
+    return isinstance(part, list) and all(isinstance(i, Mapping) and "name" in i for i in part)
+
+
+def _items(node: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of the named items of every part."""
+    for key, part in node.items():
+        if _listed(part):
+            yield from (f"{key}.{item['name']}" for item in part)
+        elif isinstance(part, Mapping):
+            yield from (f"{key}.{name}" for name in part if isinstance(part[name], Mapping))
 
 
 def _above(path: str) -> Iterator[str]:

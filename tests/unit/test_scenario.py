@@ -389,6 +389,27 @@ class TestOrigins:
                 assert changed.source_of("link.bandwidth_hz").kind == "measured"
                 assert changed.source_of("link.bandwidth_hz").source == "s"
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "channel_states: {good: null}",
+            "devices: {device-5: null}",
+            "devices: {4: null}",
+            "devices: {0: {distance_m: 5.0}}",
+            "channel_states: {poor: null}\n"
+            "sources: {channel_states.poor: {kind: assumed, source: s}}",
+        ],
+    )
+    def test_a_scenario_that_is_written_out_is_read_again(self, tmp_path, change):
+        (tmp_path / "a.yml").write_text(f"base: nominal\n{change}\n", "utf-8")
+        whole = read_scenario(tmp_path / "a.yml")
+        (tmp_path / "b.yml").write_text(whole.model_dump_json(), "utf-8")
+        assert read_scenario(tmp_path / "b.yml") == whole
+
+    def test_a_value_that_is_changed_by_position_has_its_own_origin(self):
+        changed = read_scenario("nominal", **{"devices.0.distance_m": 5.0})
+        assert changed.source_of("devices.device-1.distance_m").source == "set by the user"
+
     def test_origin_of_a_default_of_an_item_that_is_removed_is_no_fault(self, tmp_path):
         path = "devices.device-5.memory_share"
         (tmp_path / "a.yml").write_text(
