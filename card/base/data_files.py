@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from card.base.errors import ScenarioError, unknown
+from card.base.errors import ScenarioError, shortened, unknown
 from card.base.text_files import read_json_object
 
 _PACKAGE = Path(__file__).parents[1]
@@ -46,11 +47,13 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
     for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
         if text in names:
             return DATA / "scenarios" / folder / f"{text}.yml"
+    what = "scenario" if beside is None else "base"
+    if re.search(r"[\x00-\x1f\x7f-\x9f]", text):  # would command a terminal, or break a message
+        raise ScenarioError(f"{what} = {shortened(text)} cannot be printed; rename the file.")
     path = Path(text) if beside is None else beside / text
     # unlike Path's, these say no to names that no file can have
     if os.path.isfile(path):  # noqa: PTH113
         return path.resolve()
-    what = "scenario" if beside is None else "base"
     known = (*scenario_names(), *study_names())
     if path.suffix in {".yml", ".yaml"} or "/" in text:
         wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112

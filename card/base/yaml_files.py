@@ -79,12 +79,13 @@ def _problem(problem: str, node: Node) -> ConstructorError:
 
 
 def _check_scalar(node: ScalarNode) -> None:
-    """Refuse numbers without end, and halves of letters, which no output can hold."""
+    """Refuse numbers without end, halves of letters, and what would command a terminal."""
     if str(node.tag).endswith(":int") and len(node.value) > MOST_DIGITS:
         raise _problem(f"a number has {len(node.value):,} digits, more than {MOST_DIGITS:,}", node)
-    half = re.search("[\ud800-\udfff]", node.value)
-    if half:
-        raise _problem(f"{half[0]!a} is no whole letter", node)
+    odd = re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", node.value)
+    if odd:
+        what = "no whole letter" if odd[0] >= "\ud800" else "no letter that can be printed"
+        raise _problem(f"{odd[0]!a} is {what}", node)
 
 
 class _Measure:

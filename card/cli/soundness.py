@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from card.base.data_files import DATA, llm_names, scenario_names, study_names
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, argument
 from card.base.text_files import read_json_object, read_text
 from card.book.notation import notation
 from card.hardware import catalogue, hardware
@@ -54,7 +54,8 @@ def check(studies: Sequence[str] | None = None) -> tuple[int, list[str]]:
 
 
 def _study(name: str) -> _Work:
-    return _Work(name, Path(name).absolute(), partial(load_study, name))
+    called = name if name.isprintable() else argument(name)
+    return _Work(called, Path(name).absolute(), partial(load_study, name))
 
 
 def _shipped() -> Iterator[_Work]:

@@ -29,6 +29,7 @@ from card.cli.terminal import (
     names,
     print_json,
     print_table,
+    printable,
     progress,
     refusals,
     save,
@@ -208,7 +209,7 @@ def check(
     with refusals():
         count, faults = check_sound(studies)
     for line in faults:
-        typer.echo(line)
+        typer.echo(printable(line))
     if faults:
         raise typer.Exit(1)
     typer.echo(f"{count} checked, all sound")

@@ -55,7 +55,7 @@ def refusals() -> Iterator[None]:
         try:
             yield
         except (ScenarioError, OSError, MemoryError) as error:
-            typer.echo(f"Error: {_said(error)}", err=True)
+            typer.echo(f"Error: {printable(_said(error))}", err=True)
             raise typer.Exit(2) from None
     for text in dict.fromkeys(str(item.message) for item in caught):
         typer.echo(f"Warning: {text}", err=True)
@@ -99,6 +99,11 @@ def check_apart(settings: Sequence[str], swept: Iterable[str]) -> None:
 
 def _overlap(path: str, other: str) -> bool:
     return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
+
+
+def printable(text: str) -> str:
+    """Lines with an escape for each character that would command a terminal."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda odd: repr(odd[0])[1:-1], text)
 
 
 def _said(error: Exception) -> str:

@@ -125,3 +125,25 @@ def test_what_is_swept_is_not_set():
         "Error: --set objective.delay_weight=0.9 and the sweep over objective.delay_weight exclude "
         "each other; leave out --set, or sweep other values with --over.\n"
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["show", "a\x1b[31m.yml"],
+        ["check", "a\nb.yml"],
+        ["show", "nominal", "--set", "\x1b[31m=1"],
+        ["show", "nominal", "--set", "devices.\x9b1m.distance_m=3"],
+    ],
+)
+def test_a_refusal_is_one_line_that_commands_no_terminal(line):
+    result = CliRunner().invoke(app, line, color=True)
+    (said,) = result.output.splitlines()
+    assert not set(said) & {"\x1b", "\x9b"}
+    assert result.exit_code in (1, 2)
+
+
+def test_a_study_whose_name_would_command_a_terminal_is_refused(tmp_path):
+    (tmp_path / "a\x1b[31m\n.yml").write_text("base: nominal\nlora: {rank: 0}\n", "utf-8")
+    result = CliRunner().invoke(app, ["show", str(tmp_path / "a\x1b[31m\n.yml")], color=True)
+    assert "cannot be printed; rename the file." in result.output
