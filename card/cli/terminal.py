@@ -224,7 +224,8 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
     for row in body:
         table.add_row(*map(Text, row))
-    console = Console(highlight=False)
+    # FORCE_COLOR would make a terminal of a file, and fold its lines
+    console = Console(highlight=False, force_terminal=sys.stdout.isatty())
     console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
     if not console.is_terminal or console.width < _COLUMN * len(head):
         console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)

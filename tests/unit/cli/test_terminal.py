@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from card.cli.terminal import print_table
+
 CARD = [sys.executable, "-m", "card"]
 POOR = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
@@ -81,3 +83,12 @@ def test_a_reader_that_leaves_early_is_no_error():
     ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_a_file_is_no_terminal_even_where_colour_is_forced(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table("t" * 30, ["a", "b"], [["x" * 30, "y" * 30]])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "x" * 30 in said
