@@ -28,7 +28,7 @@ def test_a_long_text_ends_in_dots():
             ["…memory_share: 0.51}", "…memory_share: 0.9}"],
         ),
         (
-            [f"/home/somebody/measurements/machine-{letter}.json" for letter in "ab"],
+            [f"/far/away/some/measurements/machine-{letter}.json" for letter in "ab"],
             ["…measurements/machine-a.json", "…measurements/machine-b.json"],
         ),
         (

@@ -131,7 +131,7 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
         pytest.param([f"llm-{n}" for n in range(200)], id="200 words"),
         pytest.param([f"{{hardware: some-board-of-many, share: 0.{n}}}" for n in range(1, 9)],
                      id="mappings"),
-        pytest.param([f"/home/somebody/measurements/of/machine-{n}.json" for n in range(9)],
+        pytest.param([f"/far/away/some/measurements/of/machine-{n}.json" for n in range(9)],
                      id="files"),
     ],
 )  # fmt: skip
