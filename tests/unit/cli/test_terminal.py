@@ -81,3 +81,15 @@ def test_a_reader_that_leaves_early_is_no_error():
     ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_a_command_whose_reader_has_left_ends_silently_as_on_sigpipe():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [*CARD, "show", "nominal"], stdout=theirs, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
