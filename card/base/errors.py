@@ -7,6 +7,7 @@ import re
 import reprlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -51,6 +52,29 @@ def extra(name: str, what: str) -> Iterator[None]:
             f"{what} needs {(error.name or str(error)).partition('.')[0]}, which is not installed; "
             f"pip install 'card[{name}]'."
         ) from error
+
+
+def needs(name: str, what: str, *modules: str) -> None:
+    """Refuse what an optional part of the package is for where a module of it is missing.
+
+    Nothing is imported: it is looked whether it could be.
+
+    Parameters
+    ----------
+    name, what
+        As `extra` takes them.
+    modules
+        What must be installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not, with the command that installs it.
+    """
+    with extra(name, what):
+        for module in modules:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
 
 
 def nearest(word: str, known: Iterable[str], around: str = "") -> str:

@@ -5,6 +5,7 @@ One signal ends a process with all that it started, and no child outlives its pa
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -39,6 +40,17 @@ def end_on_signals() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    """Keep the exit code: Python gives handlers up before it has ended, and a second signal kills.
+
+    Registered first, and so done last, when files are closed and folders removed.
+    """
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.data_files import DATA
+from card.base.errors import needs
 from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
@@ -37,6 +38,11 @@ from card.studies.claims import applied
 from card.studies.study_file import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
+_LIBRARIES = (
+    *("filelock", "ipykernel", "ipywidgets", "jupyter_book", "matplotlib", "pandas", "papermill"),
+    *("PIL", "seaborn", "sympy"),
+)
+"""What the build and its notebooks import of the `book` extra."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -76,6 +82,7 @@ def build_book(
         If a notebook or the rendering fails. After a failed notebook the book is there, and says
         on that chapter's page what went wrong.
     """
+    needs("book", "card book", *_LIBRARIES)
     asked = load_study(study)
     name, scenario = asked.name, asked.scenario
     if not (ROOT / "_toc.yml").is_file():
@@ -132,11 +139,16 @@ def build_book(
         parameters,
         prepare=prepare,
         conclude=conclude,
-        made_of=values,
+        made_of=contents_of(values, quick=quick),
         again=shlex.join(words),
         jobs=jobs,
         echo=echo,
     )
+
+
+def contents_of(values: Mapping[str, Any], *, quick: bool = False) -> dict[str, Any]:
+    """What the pages of a book follow from, to tell it from others: portable values, and rounds."""
+    return {"values": values, "quick": quick}
 
 
 def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -44,6 +44,7 @@ _KERNEL_ENVIRONMENT = {
 }
 _PACKAGE = Path(__file__).parents[1]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_KILLED = "The system stopped a notebook, perhaps for want of memory; use fewer jobs."
 _NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
 
 
@@ -160,8 +161,7 @@ def execute(
                 try:
                     failure = future.result()
                 except BrokenExecutor:
-                    said = "The system stopped a notebook, perhaps for want of memory."
-                    failure = Failure("its process", f"{said} Use fewer jobs.")
+                    failure = Failure("its process", _KILLED)
                 if failure:
                     failures[name] = failure
                 progress.advance(bar)
@@ -197,6 +197,7 @@ def _begin(parent: int, scratch: Path) -> None:
 def _execute(chapter: Chapter, place: Place, limit_s: float) -> Failure | None:
     """Execute one notebook and keep it; what went wrong, or None."""
     import papermill
+    from nbclient.exceptions import DeadKernelError  # what papermill raises
     from papermill.exceptions import PapermillExecutionError
 
     name, folder = chapter.notebook.name, chapter.folder
@@ -228,6 +229,10 @@ def _execute(chapter: Chapter, place: Place, limit_s: float) -> Failure | None:
         )
     except PapermillExecutionError as error:
         where, report = f"code cell {error.exec_count}", "\n".join(error.traceback)
+    except DeadKernelError:
+        where, report = "the kernel", traceback.format_exc()
+        if not stalled:
+            report += f"\n{_KILLED}"
     except Exception:  # whatever it is, the other notebooks go on and the log has the traceback
         where, report = "the kernel", traceback.format_exc()
     else:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from docutils import nodes  # type: ignore[import-untyped]  # part of the `book` extra, with Sphinx
-from sphinx.addnodes import pending_xref
-from sphinx.application import Sphinx
-from sphinx.transforms import SphinxTransform
-from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.writers.html5 import HTML5Translator
-
+from card.base.errors import extra
 from card.book.notation import notation
+
+with extra("book", "card.book.crossrefs"):
+    from docutils import nodes  # type: ignore[import-untyped]
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.transforms import SphinxTransform
+    from sphinx.transforms.post_transforms import SphinxPostTransform
+    from sphinx.writers.html5 import HTML5Translator
 
 _UNIT = re.compile(
     r"(?<=\d) (?=(?:%|[mµn]?s|min|h|days|years|[kmM]?J|k?Wh?|[kMG]?Hz|dBm?|k?m|[kMG]?B"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from card.base.errors import extra
 from card.book.explorer_panel import telling
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
@@ -32,7 +33,8 @@ def controls(scenario: Scenario) -> VBox:
     scenario
         What the controls vary.
     """
-    import ipywidgets as widgets  # part of the `book` extra
+    with extra("book", "the Explorer"):
+        import ipywidgets as widgets
 
     device, state, weight, band, distance = knobs = _knobs(scenario)
     shown, player = widgets.Output(), _Player()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from docutils import nodes  # type: ignore[import-untyped]  # part of the `book` extra, with Sphinx
-from myst_nb.sphinx_ import (  # type: ignore[import-untyped]
-    HideCodeCellNode,
-    depart_HideCellInput,
-    visit_HideCellInput,
-)
-from sphinx.application import Sphinx
-from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.writers.html5 import HTML5Translator
+from card.base.errors import extra
+
+with extra("book", "card.book.folds"):
+    from docutils import nodes  # type: ignore[import-untyped]
+    from myst_nb.sphinx_ import (  # type: ignore[import-untyped]
+        HideCodeCellNode,
+        depart_HideCellInput,
+        visit_HideCellInput,
+    )
+    from sphinx.application import Sphinx
+    from sphinx.transforms.post_transforms import SphinxPostTransform
+    from sphinx.writers.html5 import HTML5Translator
 
 
 class JoinCells(SphinxPostTransform):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
+from card.base.errors import extra
 from card.book.explorer_controls import controls
 from card.book.explorer_panel import document, element
 from card.book.markdown import interval, percent, scientific, table, to_json, write
@@ -31,6 +31,9 @@ from card.studies.claims import applied
 from card.studies.explorer import explore
 from card.studies.timeline import busy, mini_batch_frames, round_steps
 
+with extra("book", "card.book.notebook"):
+    from matplotlib.figure import Figure
+
 
 def quote(values: Mapping[str, Any], written: Callable[[Any], object] | None = None) -> None:
     """Give the prose of a notebook values by name, which it pastes where its text says so.
@@ -42,7 +45,8 @@ def quote(values: Mapping[str, Any], written: Callable[[Any], object] | None = N
     written
         How else each value is written, such as `percent` or `"{:.1f}".format`.
     """
-    from myst_nb import glue  # type: ignore[import-untyped]  # part of the `book` extra
+    with extra("book", "quote"):
+        from myst_nb import glue  # type: ignore[import-untyped]
 
     for name, value in values.items():
         glue(name, written(value) if written else value, display=False)

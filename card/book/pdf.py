@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from pypdf import PdfReader
-
+from card.base.errors import extra
 from card.base.processes import StandstillError, python_child, run
-from card.book.build import ROOT, build_book, portable
+from card.book.build import ROOT, build_book, contents_of, portable
 from card.book.chapters import Echo
 from card.book.markdown import write
 from card.book.one_document import one_document
 from card.book.place import BookError, Place
 from card.scenario import Scenario
 from card.studies.study_file import load_study
+
+with extra("book", "card.book.pdf"):
+    from pypdf import PdfReader
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _FLAGS = (
@@ -83,11 +86,11 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
 
 
 def built(place: Place, scenario: Scenario) -> bool:
-    """Whether the pages there are of this very study."""
+    """Whether the pages there are of this very study, with all its rounds."""
     if not (place.made_of.is_file() and (place.html / "index.html").is_file()):
         return False
     values, _ = portable(scenario)
-    return bool(json.loads(place.made_of.read_text(encoding="utf-8")) == values)
+    return bool(json.loads(place.made_of.read_text(encoding="utf-8")) == contents_of(values))
 
 
 def chromium() -> str:
@@ -164,7 +167,8 @@ def _run(browser: str, *arguments: str) -> str:
         command = [browser, *_FLAGS, f"--user-data-dir={profile}", *arguments]
         start = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
         try:
-            done = run(python_child(start, *command))
+            # or else Chromium, when it is killed, leaves files where others have theirs
+            done = run(python_child(start, *command), environment={**os.environ, "TMPDIR": profile})
         except StandstillError as error:
             raise BookError(f"Chromium was stopped: {error}.") from None
     if done.returncode:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
-
+from card.base.errors import extra
 from card.book.comparison_page import WORDS, span
 from card.book.markdown import plain, table, write
 from card.book.provenance import code_path
@@ -17,6 +16,9 @@ from card.studies.comparison import Comparison, compare
 from card.studies.scenario_values import with_unit
 from card.studies.study_file import load_study
 from card.studies.sweep import sweep
+
+with extra("book", "card.book.walkthrough"):
+    import matplotlib as mpl
 
 STUDY = "bigger-llm"
 """The study that the page walks through."""

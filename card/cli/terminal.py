@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import warnings
@@ -46,6 +47,30 @@ class Commands(TyperGroup):
                 stream.reconfigure(errors="replace")
         return super().main(*arguments, **options)
 
+    def invoke(self, context: Any) -> Any:
+        """Run what was asked for."""
+        with _reader_may_leave():
+            return super().invoke(context)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End silently, as a program does on SIGPIPE, when who reads the output has left, as `head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere.fileno(), stream.fileno())  # or else Python complains at its end
+        raise SystemExit(_PIPE_CLOSED) from None
+
+
+_PIPE_CLOSED = 128 + 13
+"""Exit code after SIGPIPE, which Windows does not know."""
+
 
 @contextmanager
 def refusals() -> Iterator[None]:
@@ -54,6 +79,8 @@ def refusals() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         try:
             yield
+        except BrokenPipeError:
+            raise
         except (ScenarioError, OSError, MemoryError) as error:
             typer.echo(f"Error: {printable(_said(error))}", err=True)
             raise typer.Exit(2) from None
@@ -211,6 +238,14 @@ def print_json(document: Any) -> None:
     )
 
 
+class _Console(Console):
+    """A console that leaves it to the command what happens when its reader has left."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the error at hand, which rich would make exit code 1."""
+        raise
+
+
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; columns of numbers alone stand right.
 
@@ -225,7 +260,7 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
     for row in body:
         table.add_row(*map(Text, row))
     # FORCE_COLOR would make a terminal of a file, and fold its lines
-    console = Console(highlight=False, force_terminal=sys.stdout.isatty())
+    console = _Console(highlight=False, force_terminal=sys.stdout.isatty())
     console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
     if not console.is_terminal or console.width < _COLUMN * len(head):
         console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)

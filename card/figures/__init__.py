@@ -1,6 +1,5 @@
 """Figures of the book, one function each, in one visual language."""
 
-from card.base.errors import extra
+from card.base.errors import needs
 
-with extra("book", "card.figures"):
-    import matplotlib
+needs("book", "card.figures", "matplotlib", "PIL", "seaborn")

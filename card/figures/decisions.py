@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
+from card.figures.labels import NAME_LETTERS, apart
 from card.figures.style import COLOURS, DEVICE_COLOURS, WIDTH_IN, device_groups, label_line
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
     """
     shown = results.isel(round=slice(0, rounds))
     states, devices = shown.state.values.tolist(), shown.device.values.tolist()
+    words = dict(zip(states, apart(states, NAME_LETTERS), strict=True))
     height = 0.9 + len(states) * (0.6 + 0.24 * len(devices))
     figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
     grid = figure.subplots(len(states), 2, sharex=True, squeeze=False, width_ratios=(1.25, 1))
@@ -83,14 +86,16 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
         for position, device in enumerate(devices):
             _strip(row[0], position, here.cut.sel(device=device).values, num_blocks)
         row[0].set(
-            title=f"{state}: cut layer", yticks=range(len(devices)), yticklabels=devices,
+            title=f"{words[state]}: cut layer", yticks=range(len(devices)),
+            yticklabels=apart(devices, NAME_LETTERS),
             ylim=(len(devices) - 0.5, -0.5), xlim=(0, shown.sizes["round"]),
         )  # fmt: skip
         row[0].grid(visible=False)
         _clocks(row[1], here)
-        row[1].set(title=f"{state}: server clock", ylabel="GHz")
+        row[1].set(title=f"{words[state]}: server clock", ylabel="GHz")
     for axes in grid[-1]:
         axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lowest, highest = zip(*(axes.get_ylim() for axes in grid[:, 1]), strict=True)
     for axes in grid[:, 1]:
         axes.set_ylim(min(lowest), max(highest))
@@ -101,7 +106,7 @@ def _strip(axes: Axes, position: int, cuts: NDArray[Any], num_blocks: int) -> No
     for cut, start, length in runs(cuts):
         colour = cut_colour(cut, num_blocks)
         axes.barh(position, length, 0.8, start, color=colour, edgecolor=colour, linewidth=0.3)
-        if length >= max(4, len(cuts) // 12):
+        if length >= min(max(4, len(cuts) // 12), len(cuts)):
             axes.text(
                 start + length / 2, position, str(cut), color="white", weight="bold", fontsize=9,
                 ha="center", va="center_baseline",
@@ -145,7 +150,8 @@ def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
     states, devices = results.state.values.tolist(), results.device.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.36 * len(devices)), layout="constrained")
     panels = figure.subplots(1, len(states), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, state in zip(panels, states, strict=True):
+    titles = apart(states, NAME_LETTERS)
+    for axes, state, title in zip(panels, states, titles, strict=True):
         for position, device in enumerate(devices):
             cuts = results.cut.sel(state=state, device=device).values
             values, counts = np.unique(cuts, return_counts=True)
@@ -159,9 +165,10 @@ def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
                         fontsize=9, ha="center", va="center_baseline",
                     )  # fmt: skip
                 left += share
-        axes.set(title=str(state), xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")
+        axes.set(title=title, xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")
         axes.grid(visible=False)
-    panels[0].set(yticks=range(len(devices)), yticklabels=devices, ylim=(len(devices) - 0.5, -0.5))
+    panels[0].set_yticks(range(len(devices)), apart(devices, NAME_LETTERS))
+    panels[0].set_ylim(len(devices) - 0.5, -0.5)
     return figure
 
 
@@ -184,16 +191,17 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     band, weight = cut.bandwidth_hz.values / 1e6, cut.delay_weight.values
     ring = (point[0] / 1e6, point[1])
-    for axes, device in zip(grid.flat, devices, strict=False):
+    titles = apart(devices, NAME_LETTERS)
+    for axes, device, title in zip(grid.flat, devices, titles, strict=False):
         here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz").values
         _region(axes, band, weight, here, num_blocks, ring)
-        for moved, style in zip(here < num_blocks, STATE_STYLES, strict=False):
+        for moved, style in zip(here < num_blocks, cycle(STATE_STYLES), strict=False):
             if moved.any() and not moved.all():
                 axes.contour(band, weight, moved.astype(float), [0.5], colors="black",
                              linestyles=style, linewidths=1.6)  # fmt: skip
         axes.plot(*ring, "o", markersize=8, markerfacecolor="none",
                   markeredgecolor="black", markeredgewidth=1.6)  # fmt: skip
-        axes.set(title=str(device), xscale="log", xlim=(band[0], band[-1]), ylim=(0, 1))
+        axes.set(title=title, xscale="log", xlim=(band[0], band[-1]), ylim=(0, 1))
         axes.set_xticks(_decades(band), labels=[f"{tick:g}" for tick in _decades(band)])
         axes.minorticks_off()
     for axes in list(grid.flat)[len(devices) :]:
@@ -206,7 +214,7 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
             axes.set_ylabel("weight of delay w")
     handles = [
         Line2D([], [], color="black", linestyle=style, label=f"border, {state}")
-        for state, style in zip(states, STATE_STYLES, strict=False)
+        for state, style in zip(apart(states, NAME_LETTERS), cycle(STATE_STYLES), strict=False)
     ]
     handles.append(Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="",
                           label="this scenario"))  # fmt: skip

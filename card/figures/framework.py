@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from card.figures.labels import apart
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
 from card.studies.timeline import LANES, Step
 
 _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
 _TINT = {_DEVICE: "#FBEEE6", _SERVER: "#E6F4EF"}
 _INK, _QUIET = "#222222", "#666666"
+_BOX_LETTERS = 13
+"""Letters of a name that a device's box holds."""
 
 _LANE_COLOURS = {
     "device": PART_COLOURS["device_compute_s"],
@@ -167,6 +170,7 @@ def _arrow(
 def _turns(axes: Axes, names: Sequence[str]) -> None:
     """Row of devices below the panels; the first one has its turn."""
     shown = list(names) if len(names) <= 5 else [*names[:3], "…", names[-1]]
+    shown = apart(shown, _BOX_LETTERS)
     step, width = 98 / len(shown), min(98 / len(shown) - 4, 16)
     for place, name in enumerate(shown):
         x, active = 1 + place * step, place == 0

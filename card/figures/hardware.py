@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from card.base.units import FloatArray
+from card.figures.labels import NAME_LETTERS, short
 from card.figures.style import COLOURS, WIDTH_IN
 from card.hardware import Profile
 from card.hardware.profile import Ceilings, Part, PartName, Spread
@@ -272,7 +273,13 @@ def along_utilisation(
         for place, (state, values) in enumerate(decisions.items()):
             colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
             style = _LINE_STYLES[place % len(_LINE_STYLES)]
-            axes.plot(utilisation, values[key] / unit, color=colour, linestyle=style, label=state)
+            axes.plot(
+                utilisation,
+                values[key] / unit,
+                color=colour,
+                linestyle=style,
+                label=short(state, NAME_LETTERS),
+            )
             star = measured[state][key] / unit
             axes.plot([measured_at], [star], "*", color=colour, markersize=12, zorder=3)
         axes.set_ylabel(label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from card.figures.decisions import spread
+from card.figures.labels import NAME_LETTERS, apart, folded, short
 from card.figures.style import (
     COLOURS,
     DEVICE_COLOURS,
@@ -58,7 +60,7 @@ _ENERGY_HATCHES = {
 
 def label_of(policy: str) -> str:
     """Name of a policy as figures write it."""
-    return POLICY_LABELS.get(policy, policy.replace("_", " "))
+    return POLICY_LABELS.get(policy, short(policy.replace("_", " "), NAME_LETTERS))
 
 
 def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
@@ -161,7 +163,7 @@ def by_state(table: xr.Dataset) -> Figure:
     offsets = np.linspace(-0.22, 0.22, len(states)) if len(states) > 1 else [0.0]
     for axes, (quantity, label) in zip(panels, quantities.items(), strict=True):
         for row, policy in enumerate(policies):
-            for offset, state, marker in zip(offsets, states, STATE_MARKERS, strict=False):
+            for offset, state, marker in zip(offsets, states, cycle(STATE_MARKERS), strict=False):
                 value, *ends = table[quantity].sel(policy=policy, state=state).values
                 axes.errorbar(
                     value, row + offset, xerr=_bars(value, ends), marker=marker, capsize=2.5,
@@ -173,9 +175,9 @@ def by_state(table: xr.Dataset) -> Figure:
                   ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
     handles = [
         Line2D([], [], color="#444444", marker=marker, linestyle="", label=f"{state} channel")
-        for state, marker in zip(states, STATE_MARKERS, strict=False)
+        for state, marker in zip(apart(states, NAME_LETTERS), cycle(STATE_MARKERS), strict=False)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(states))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(states)))
     return figure
 
 
@@ -250,8 +252,9 @@ def device_energy(results: xr.Dataset) -> Figure:
         xscale="log", xlabel="mean energy of a device per round [J]", yticks=range(len(policies)),
         yticklabels=[label_of(p) for p in policies], ylim=(len(policies) - 0.5, -0.6),
     )  # fmt: skip
-    named = ", ".join(f"{number} {device}" for number, device in enumerate(devices, start=1))
+    words = enumerate(apart(devices, NAME_LETTERS), start=1)
+    named = ", ".join(f"{number} {word}" for number, word in words)
     if len(devices) > len(DEVICE_COLOURS):
         named = f"each dot: one of {len(devices)} devices"
-    axes.set_title(f"{named}; long stroke: their mean", weight="normal", fontsize=9.5)
+    axes.set_title(folded(f"{named}; long stroke: their mean", 100), weight="normal", fontsize=9.5)
     return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from card.base.units import FloatArray, IntArray
+from card.figures.labels import NAME_LETTERS, apart, fit, short
 from card.figures.style import COLOURS, WIDTH_IN
 
 _INK, _QUIET = "#222222", "#666666"
@@ -52,7 +53,7 @@ def rates(
             distance_m, up / 1e6, color=colour, marker=marker, markevery=(6, 12), markersize=5
         )
         over.annotate(
-            state,
+            short(state, NAME_LETTERS),
             (distance_m[-1], up[-1] / 1e6),
             xytext=(5, 0),
             textcoords="offset points",
@@ -63,7 +64,9 @@ def rates(
         )
     top = over.get_ylim()[1]
     many = len(positions_m) > _MANY
-    for name, position in positions_m.items():
+    names = apart(list(positions_m), NAME_LETTERS)
+    level = fit(np.linspace(0, 72 * (WIDTH_IN - 1), len(names) + 1)[1:], names)
+    for name, position in zip(names, positions_m.values(), strict=True):
         over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
         if many:
             continue
@@ -88,15 +91,21 @@ def rates(
         spread.vlines(at, low, high, color=colour, linewidth=1.4 if many else 2.4)
         size = 3.5 if many else 6
         spread.plot(
-            at, middle, linestyle="", marker=marker, color=colour, label=state, markersize=size
+            at,
+            middle,
+            linestyle="",
+            marker=marker,
+            color=colour,
+            label=short(state, NAME_LETTERS),
+            markersize=size,
         )
-    spread.set_xticks(range(len(positions_m)), [*positions_m], rotation=90 if many else 0)
+    spread.set_xticks(range(len(names)), names, rotation=0 if level else 90)
     spread.set_xlim(-0.6, len(positions_m) - 0.4)
     spread.grid(axis="x", visible=False)
     spread.set_ylim(0, 1.22 * spread.get_ylim()[1])
     spread.set_ylabel("uplink rate [Mbit/s]")
     spread.set_title("Median and central 90 % of rounds")
-    spread.legend(ncols=len(quantiles_bps), loc="upper center")
+    spread.legend(ncols=min(4, len(quantiles_bps)), loc="upper center")
     return figure
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 from card.base.units import RAISED
 from card.figures.image_files import show_in_notebooks
+from card.figures.labels import NAME_LETTERS, apart
 from card.figures.palette import COLOURS as COLOURS
 
 WIDTH_IN = 7.2
@@ -133,6 +134,7 @@ def device_groups(names: Sequence[str]) -> dict[str, list[int]]:
     Each device is a group while there are enough colours. More devices are grouped by their names
     without a number at the end, such as `orin-nx` for `orin-nx-2`; more groups than that are one.
     """
+    names = apart(names, NAME_LETTERS)
     if len(names) <= len(DEVICE_COLOURS):
         return {name: [index] for index, name in enumerate(names)}
     groups: dict[str, list[int]] = {}

@@ -13,18 +13,26 @@ from matplotlib.ticker import FuncFormatter
 
 from card.base.errors import ScenarioError, nearest
 from card.figures.decisions import LineStyle
+from card.figures.labels import LETTERS, apart, fit, folded, short, ticks, width_pt
 from card.figures.policies import POLICY_MARKERS, label_of
 from card.figures.style import COLOURS, POLICY_COLOURS, WIDTH_IN
+from card.studies.scenario_values import show
 from card.studies.sweep_axes import Axis, axes
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
-_TICKS = 12
-"""Values that are named along an axis at most."""
-_LETTERS = 32
-"""Letters of a value in a picture at most."""
+_PANEL_PT = 165.0
+"""From the first value to the last, about: what labels and margins leave of half a figure [pt]."""
+_LINE_PT = 14.0
+"""Room that lines of words need, one beside the other [pt]."""
+_TITLE = 32
+"""Letters of a line below an axis at most."""
+_HANDLE_PT = 50.0
+"""What an entry of a legend needs beside its words [pt]."""
+_MARKED = 25
+"""Values that have a mark on a line, about."""
 
 
 def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
@@ -55,30 +63,34 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
     single = [name for name, axis in found.items() if name != path and len(axis.values) == 1]
     means = sweep[["delay_s", "energy_j"]].mean(("state", "device")).squeeze(single)
     style = found[by] if by is not None and by not in single else None
-    figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
+    labels = apart(found[path].labels)
+    deep_pt = 0.0 if _level(found[path], labels) else max(map(width_pt, labels))
+    handles, columns = _key(sweep, style)
+    # taller by what words need, so that they leave the panels as they are
+    words_in = (deep_pt + _LINE_PT * max(0, len(handles) // columns - 2)) / 72
+    figure = Figure(figsize=(WIDTH_IN, 3.9 + words_in), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, (name, label) in zip(
         panels,
         (("delay_s", "mean delay per round [s]"), ("energy_j", "mean server energy per round [J]")),
         strict=True,
     ):
-        x = _horizontal(panel, found[path])
+        x = _horizontal(panel, found[path], labels)
         for policy in sweep.policy.values.tolist():
             _lines(panel, x, means[name].sel(policy=policy), policy, path, style)
         lowest, highest = float(means[name].min()), float(means[name].max())
-        panel.set(xlabel=found[path].title, ylabel=label)
+        panel.set(xlabel=folded(found[path].title, _TITLE), ylabel=label)
         if 0 < 20 * lowest < highest:
             panel.set_yscale("log")
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
             panel.set_ylim(0, 1.06 * highest or 1.0)
-    handles, columns = _key(sweep, style)
     figure.legend(
         handles=handles,
         loc="outside upper center",
         ncols=columns,
         handlelength=2.6,
-        title="\n".join(_short(found[name].at(0), 3 * _LETTERS) for name in single) or None,
+        title="\n".join(short(found[name].at(0), 3 * LETTERS) for name in single) or None,
     )
     return figure
 
@@ -104,27 +116,27 @@ def check_drawable(sizes: Mapping[str, int], path: str, by: str | None = None) -
         )
 
 
-def _horizontal(axes: Axes, along: Axis) -> Any:
+def _level(along: Axis, labels: list[str]) -> bool:
+    """Whether what stands along an axis is written level: numbers, and words that have room."""
+    return along.numeric or fit(np.linspace(0, _PANEL_PT, len(labels)), labels)
+
+
+def _horizontal(axes: Axes, along: Axis, labels: list[str]) -> Any:
     """Places of the values on the horizontal axis, which is laid out for them."""
-    values: Any = np.array(along.values) if along.numeric else np.arange(len(along.values))
-    spread = along.numeric and values.min() > 0 and values.max() > 10 * values.min()
+    axes.minorticks_off()
+    if not along.numeric:
+        places, level = np.arange(len(labels)), _level(along, labels)
+        named = slice(None, None, 1 if level else -(-len(labels) * int(_LINE_PT) // int(_PANEL_PT)))
+        axes.set_xticks(places[named], labels=labels[named], rotation=0 if level else 90)
+        return places
+    values = np.array(along.values)
+    spread = bool(values.min() > 0 and values.max() > 10 * values.min())
     if spread:
         axes.set_xscale("log")
-    if along.numeric and not spread and len(values) > 1:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        return values
-    named = slice(None, None, -(-len(values) // _TICKS))
-    labels = [_short(label, _LETTERS) for label in along.labels]
-    long = not along.numeric and len("".join(labels[named])) > _LETTERS
-    axes.set_xticks(values[named], labels=labels[named])
-    for label in axes.get_xticklabels() if long else ():
-        label.set(rotation=25, ha="right", rotation_mode="anchor")
+    at, words = ticks(along.values, _PANEL_PT, show, log=spread)
+    axes.set_xticks(at, labels=words)
     axes.minorticks_off()
     return values
-
-
-def _short(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _lines(
@@ -136,6 +148,7 @@ def _lines(
         axes.plot(
             x[order], row[order], linestyle=style, marker=POLICY_MARKERS.get(policy, "h"),
             color=POLICY_COLOURS.get(policy, COLOURS["black"]), markersize=5.5,
+            markevery=-(-len(x) // _MARKED),
         )  # fmt: skip
 
 
@@ -146,12 +159,15 @@ def _key(sweep: xr.Dataset, by: Axis | None) -> tuple[list[Line2D], int]:
                marker=POLICY_MARKERS.get(policy, "h"))
         for policy in sweep.policy.values.tolist()
     ]  # fmt: skip
+    head = f"{by.words} = " if by else ""
+    values = [by.at(place).removeprefix(head) for place in range(len(by.values))] if by else []
     styles = [
-        Line2D([], [], color="#444444", linestyle=style, label=_short(by.at(place), 2 * _LETTERS))
-        for place, style in zip(range(len(by.values)), _STYLES, strict=False)
-    ] if by else []  # fmt: skip
-    longest = max((len(str(style.get_label())) for style in styles), default=0)
-    columns = min(4 if longest <= _LETTERS else 2, max(len(policies), len(styles)))
+        Line2D([], [], color="#444444", linestyle=style, label=short(head, LETTERS) + value)
+        for value, style in zip(apart(values), _STYLES, strict=False)
+    ]
+    longest = max(width_pt(str(handle.get_label())) for handle in (*policies, *styles))
+    columns = int(72 * WIDTH_IN // (longest + _HANDLE_PT))
+    columns = max(1, min(4, columns, max(len(policies), len(styles))))
     blank = Line2D([], [], linestyle="", label="")
     rows = [*policies, *[blank] * (-len(policies) % columns)]
     rows += [*styles, *[blank] * (-len(styles) % columns)]

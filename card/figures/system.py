@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
 from card.costs import Costs
+from card.figures.labels import NAME_LETTERS, apart, short
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, PART_LABELS, WIDTH_IN
 from card.llm import CutProfile
 
@@ -106,7 +107,7 @@ def _memory_limits(axes: Axes, usable_gb: Mapping[str, float], count: int) -> No
         names = [name for name, size in usable_gb.items() if size == limit]
         axes.axhline(limit, color=_INK, linewidth=1.0, linestyle=":")
         axes.annotate(
-            f"{', '.join(names)}: {limit:g} GB"
+            f"{', '.join(apart(names, NAME_LETTERS))}: {limit:g} GB"
             if len(names) < 3
             else f"{len(names)}: {limit:g} GB",
             (count, limit),
@@ -134,6 +135,9 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
         Name and decision of each device.
     """
     many = len(labels) > 8
+    labels = [
+        "\n".join(short(line, NAME_LETTERS) for line in label.split("\n")) for label in labels
+    ]
     labels = [label.replace("\n", ", ") for label in labels] if many else labels
     height = 1.6 + (0.55 if many else 0.95) * len(labels)
     figure = Figure(figsize=(WIDTH_IN, height + 0.2), layout="constrained")

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from card.base.units import FloatArray
+from card.figures.labels import NAME_LETTERS, apart
 from card.figures.style import COLOURS, PART_COLOURS, WIDTH_IN
 from card.studies.timeline import Frame
 
@@ -205,7 +206,7 @@ def turns(events: Sequence[Event]) -> Figure:
             axes.plot([now], [row], marker=">", color=_INK, markersize=8, zorder=3)
         elif event["event"] in ("round", "lost"):
             _turn(axes, row, begun, now, event)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), apart(names, NAME_LETTERS))
     axes.set(xlabel="time since the first device joined [s]", ylim=(len(names) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
     axes.legend(

@@ -1,6 +1,5 @@
 """Measures what an LLM costs on the machine at hand, in time, energy and memory; needs torch."""
 
-from card.base.errors import extra
+from card.base.errors import needs
 
-with extra("lab", "card.profiling"):
-    import torch
+needs("lab", "card.profiling", "torch", "transformers", "peft")

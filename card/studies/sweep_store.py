@@ -11,11 +11,10 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from card.base.errors import ScenarioError, extra, nearest
+from card.base.errors import ScenarioError, nearest, needs
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
 from card.studies.sweep_grid import Arrays, Block, Grid
@@ -234,6 +233,4 @@ def _fingerprint(grid: Grid) -> str:
 
 
 def _need_libraries() -> None:
-    with extra("sweep", "output"):
-        for name in ("dask", "filelock", "netCDF4", "zarr"):
-            import_module(name)
+    needs("sweep", "output", "dask", "filelock", "netCDF4", "zarr")

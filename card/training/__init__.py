@@ -1,6 +1,10 @@
 """Split fine-tuning for real: an edge server and devices that take turns; needs torch."""
 
-from card.base.errors import extra
+from card.base.errors import needs
 
-with extra("lab", "card.training"):
-    import torch
+needs(
+    "lab",
+    "card.training",
+    *("torch", "transformers", "peft", "safetensors", "tokenizers"),
+    *("cryptography", "google.protobuf", "grpc"),
+)

@@ -34,10 +34,19 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Append an event with the time of day, and hand it to the system at once."""
+        """Append an event with the time of day, and hand it to the system at once.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, with the name of the file.
+        """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self._file.write(_line({"event": event, "time": now, **fields}))
-        self._file.flush()
+        try:
+            self._file.write(_line({"event": event, "time": now, **fields}))
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file.name) from None
 
     def __enter__(self) -> Self:
         """Itself."""

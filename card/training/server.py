@@ -7,6 +7,7 @@ device has its turn. Every completed round is a checkpoint, from which a killed 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -158,11 +159,13 @@ class Server:
         if peer_name not in (None, hello.device):
             reason = f"the certificate is that of {peer_name}, not of {hello.device}"
         if reason:
-            self._report("refused", {"device": hello.device, "reason": reason})
+            with suppress(OSError):
+                self._report("refused", {"device": hello.device, "reason": reason})
             stream.refuse(reason)
             return
         stream.send(Welcome(timeout_s=self._terms.timeout_s))
-        self._report("joined", {"device": hello.device})
+        with suppress(OSError):  # the main thread meets a full disk at its next word, and ends
+            self._report("joined", {"device": hello.device})
         self._roster.enter(hello.device, stream)
         stream.wait_closed()
         self._roster.leave(hello.device, stream)

@@ -89,9 +89,10 @@ def play(space, folder, changes, *, rounds, cuts=()):
     mine = ["--folder", Path(folder) / "run", "--rounds", rounds, "--cuts", json.dumps(list(cuts))]
     mine += ["--timeout", 60]
     theirs = ["--device", "device-1", "--data", Run.text("device-1")]
-    server = End("server", *common, *mine)
-    server.until("listening", timeout_s=120)  # a device that comes before it counts a lost round
-    return server, End("device", *common, *theirs, inside=space)
+    company = []
+    server = End("server", *common, *mine, company=company)
+    server.until("listening", still_s=120)  # a device that comes before it counts a lost round
+    return server, End("device", *common, *theirs, inside=space, company=company)
 
 
 def _set(key, value):

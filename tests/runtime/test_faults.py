@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import count
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def undisturbed(tmp_path_factory, module_run):
 
 @pytest.mark.parametrize("phase", ["joined", "assigned:2", "iterating:2", "iteration:2", "round:2"])
 def test_device_killed(phase, run, undisturbed):
-    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout=5)
+    server = run.server(rounds=ROUNDS, cuts=CUTS)
     run.device("device-1", die_at=phase).ends()
     returned = run.device("device-1")
     assert server.ends() == returned.ends() == 0, server.error
@@ -66,8 +67,10 @@ def test_stalled_device_loses_its_round_while_others_go_on_and_comes_back(run):
     stalled, other = run.device("device-1"), run.device("device-2")
     stalled.until("iteration", count=3)
     os.kill(stalled.process.pid, signal.SIGSTOP)
-    lost = server.until("lost")
-    assert lost["device"] == "device-1"
+    # on a busy machine the other may be silent for as long
+    places = count(1)
+    while (lost := server.until("lost", next(places)))["device"] != "device-1":
+        pass
     assert "said nothing for 3 s" in lost["reason"]
     server.until("round", count=len(server.named("round")) + 1)
     os.kill(stalled.process.pid, signal.SIGCONT)
@@ -80,7 +83,7 @@ def test_stalled_device_loses_its_round_while_others_go_on_and_comes_back(run):
 
 def test_round_after_a_lost_one_starts_from_the_last_completed_one(run, undisturbed):
     """The server's own blocks had trained when the device died: that is undone."""
-    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout=5)
+    server = run.server(rounds=ROUNDS, cuts=CUTS)
     run.device("device-1", die_at="iteration:2").ends()
     server.until("lost")
     run.device("device-1")

@@ -91,6 +91,34 @@ def test_what_was_started_to_follow_ends_when_its_parent_is_killed() -> None:
     assert left == []
 
 
+ENDING = """
+import threading, time
+from card.base.processes import end_on_signals
+class Slow:
+    def __del__(self):
+        print("ending", flush=True)
+        end = time.monotonic() + 2
+        while time.monotonic() < end: pass
+end_on_signals()
+kept = Slow()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_second_signal_while_python_ends_keeps_the_exit_code() -> None:
+    root = subprocess.Popen(
+        python(ENDING), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert root.stdout is not None
+    for line in ("ready", "ending"):
+        assert root.stdout.readline() == f"{line}\n"
+        root.send_signal(signal.SIGTERM)
+    _, said = root.communicate(timeout=30)
+    assert (root.returncode, said) == (128 + signal.SIGTERM, "Stopped by SIGTERM.\n")
+
+
 def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     set_: list[int] = []
     ignored = {signal.SIGHUP: signal.SIG_IGN}

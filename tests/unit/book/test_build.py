@@ -178,6 +178,21 @@ def test_a_failed_chapter_says_so_and_only_it_is_run_again(place: Place) -> None
 
 
 @pytest.mark.slow
+def test_a_kernel_that_the_system_kills_costs_its_chapter_alone(place: Place) -> None:
+    notebook(place.root / "notebooks/second.ipynb", "import os\nos.kill(os.getpid(), 9)")
+    with pytest.raises(BookError) as failure:
+        build(place)
+    failed, _ = str(failure.value).splitlines()
+    assert "second.ipynb failed in the kernel" in failed
+    assert "for want of memory" in failed
+    assert "This chapter failed" in (place.html / "notebooks/second.html").read_text()
+    notebook(place.root / "notebooks/second.ipynb", "print('mended')")
+    lines: list[str] = []
+    build(place, echo=lines.append)
+    assert lines == ["first is as it was", "second executed", "Rendering the pages"]
+
+
+@pytest.mark.slow
 def test_a_chapter_that_stands_still_is_stopped_and_says_so(place: Place) -> None:
     notebook(place.root / "notebooks/second.ipynb", "import time; time.sleep(3600)")
     with pytest.raises(BookError, match=r"second.ipynb failed.* made no progress for 5 s"):

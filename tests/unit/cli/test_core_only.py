@@ -1,10 +1,11 @@
 """With the core alone, every command works or names the extra that it needs."""
 
 import json
+import os
 import subprocess
 
 import pytest
-from core_only import core_only
+from core_only import environment
 
 SWEEP = ["sweep", "nominal", "--over", "objective.delay_weight=[0.2]", "--rounds", "1"]
 WORK = [
@@ -39,10 +40,12 @@ CALLS = [
     ("book", "importlib.import_module('card.figures.sweeps')"),
     ("lab", "importlib.import_module('card.training.checkpoint')"),
     ("lab", "importlib.import_module('card.profiling.measure')"),
+    ("book", "importlib.import_module('card.book.pdf')"),
+    ("book", "importlib.import_module('card.book.folds')"),
 ]
 # one process for all, as each would import the same libraries again
 SCRIPT = """
-import importlib, json, sys
+import importlib, json, pkgutil, sys
 from typer.testing import CliRunner
 import card, card.solver, card.studies.sensitivity
 from card.cli import app
@@ -55,21 +58,73 @@ for arguments in commands:
     said.append([result.exit_code, result.stderr, repr(result.exception)])
 for call in calls:
     try:
-        said.append([0, eval(call), ""])
+        said.append([0, repr(eval(call)), ""])
     except card.ScenarioError as error:
         said.append([2, str(error), ""])
-print(json.dumps(said))
+"""
+EVERY_MODULE = """
+unnamed = []
+for found in pkgutil.walk_packages(card.__path__, "card.", onerror=lambda name: None):
+    try:
+        found.name == "card.__main__" or importlib.import_module(found.name)
+    except card.base.errors.MissingExtraError as error:
+        if "pip install 'card[" not in str(error) or f"card[{sys.argv[2]}]" in str(error):
+            unnamed.append([found.name, str(error)])
+    except ImportError as error:
+        unnamed.append([found.name, str(error)])
+print(json.dumps([said, unnamed]))
 """
 
 
+def tell(folder, extra, commands, calls):
+    """What commands and calls end with where one extra is installed, and modules that name none."""
+    extras = (extra,) if extra else ()
+    asked = [json.dumps([commands, calls]), extra or "none"]
+    command = [environment(folder / "venv", *extras), "-c", SCRIPT + EVERY_MODULE, *asked]
+    # not what the tests' own process was told: another path, or a debugger
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    plain["PYTHONDONTWRITEBYTECODE"] = "1"  # the links lead to files that others read just now
+    done = subprocess.run(
+        command, cwd=folder, env=plain, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("core")
-    asked = [[*WORK, *(arguments for _, arguments in NEED)], [call for _, call in CALLS]]
-    command = [core_only(folder / "venv"), "-c", SCRIPT, json.dumps(asked)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def core(tmp_path_factory):
+    wanted = [*WORK, *(arguments for _, arguments in NEED)], [call for _, call in CALLS]
+    return tell(tmp_path_factory.mktemp("core"), "", *wanted)
+
+
+@pytest.fixture(scope="module")
+def answers(core):
+    return core[0]
+
+
+def test_every_module_names_the_extra_that_it_needs(core):
+    assert core[1] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("extra", "works"),
+    [
+        ("book", [*SWEEP, "--figure", "x.svg"]),
+        ("sweep", [*SWEEP, "--output", "x.nc"]),
+        ("lab", ["certs", "c"]),
+        ("test", SWEEP),
+    ],
+)
+def test_with_one_extra_alone_what_it_is_for_works(extra, works, tmp_path):
+    other = [(name, arguments) for name, arguments in NEED if name != extra]
+    asked = [works, *(arguments for _, arguments in other)]
+    (first, *rest), unnamed = tell(tmp_path, extra, asked, [])
+    assert first[0] == 0, first
+    assert unnamed == []
+    for (name, arguments), (code, message, _) in zip(other, rest, strict=True):
+        assert code == 2, (arguments, message)
+        assert f"pip install 'card[{name}]'" in message, (arguments, message)
 
 
 def test_what_needs_no_extra_works(answers):

@@ -92,3 +92,15 @@ def test_a_file_is_no_terminal_even_where_colour_is_forced(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "x" * 30 in said
+
+
+def test_a_command_whose_reader_has_left_ends_silently_as_on_sigpipe():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [*CARD, "show", "nominal"], stdout=theirs, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -1,7 +1,10 @@
 """`card.figures.sweeps`: a picture of a sweep shows its numbers, or says why it cannot."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+import xarray as xr
 
 import card
 from card.base.errors import ScenarioError
@@ -92,3 +95,64 @@ def test_what_no_picture_can_show_is_refused(grid):
     many = card.sweep(NOMINAL, {BAND: [1e7], WEIGHT: [0.1, 0.2, 0.3, 0.4, 0.5]}, rounds=1)
     with pytest.raises(ScenarioError, match="has 5 values, and a picture can tell 4 apart"):
         along(many, BAND, by=WEIGHT)
+
+
+def means(path, values, by=None):
+    """A sweep's Dataset of any values, as its grid shapes it, without the time to compute it."""
+    shape = {"policy": ["card", "server_only"], "state": ["s"], "device": ["d"], path: values}
+    shape |= by or {}
+    sizes = [len(each) for each in shape.values()]
+    data = np.linspace(1, 2, int(np.prod(sizes))).reshape(sizes)
+    return xr.Dataset({name: (list(shape), data) for name in ("delay_s", "energy_j")}, shape)
+
+
+def labels_apart(axes):
+    """Whether the drawn labels of a horizontal axis leave each other room."""
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    return all(not one.overlaps(other) for one, other in pairwise(boxes))
+
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([1e5 * 1.4**step for step in range(20)], id="logarithmic"),
+        pytest.param([1e5 * 1.04**step for step in range(200)], id="200 values"),
+        pytest.param([1e5, 1.01e5, 1.02e5, 9e5, 1e6, 1e8], id="in two heaps"),
+        pytest.param([0.05 + 0.04 * step for step in range(20)], id="20 of a linear axis"),
+        pytest.param([-174.125, -173.875, -160.0], id="negative"),
+        pytest.param([1.25e-15, 1e30], id="tiny and huge"),
+        pytest.param([100000001.0, 100000002.0, 100000003.0], id="close together"),
+        pytest.param([0.2, 0.2], id="equal"),
+        pytest.param([7.0], id="one"),
+        pytest.param([f"[{', '.join(TARGETS[: n + 1])}]" for n in range(7)], id="lists"),
+        pytest.param([f"llm-{n}" for n in range(200)], id="200 words"),
+        pytest.param([f"{{hardware: some-board-of-many, share: 0.{n}}}" for n in range(1, 9)],
+                     id="mappings"),
+        pytest.param([f"/far/away/some/measurements/of/machine-{n}.json" for n in range(9)],
+                     id="files"),
+    ],
+)  # fmt: skip
+def test_labels_of_an_axis_leave_each_other_room_and_the_panels_theirs(values):
+    figure = along(means("x", values), "x")
+    figure.draw_without_rendering()
+    for panel in figure.axes:
+        assert labels_apart(panel)
+        size = panel.get_window_extent()
+        assert size.width > 0.3 * figure.bbox.width
+        assert size.height > 2 * figure.dpi
+    words = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(set(words)) == len(words) >= 1
+
+
+def test_a_long_legend_makes_the_figure_taller_and_says_what_differs():
+    boards = [f"{{hardware: some-board-of-many, share: 0.{n}}}" for n in range(1, 5)]
+    figure = along(means("x", [1.0, 2.0], {"devices.first": boards}), "x", by="devices.first")
+    figure.draw_without_rendering()
+    assert all(panel.get_window_extent().height > 2 * figure.dpi for panel in figure.axes)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "first = …share: 0.1}" in words
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

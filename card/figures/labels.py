@@ -1,0 +1,131 @@
+"""Words and numbers that a user chose, beside an axis: told apart, and no more than there is room.
+
+Widths are those of the letters in the style's font, so that no picture need be drawn to know them.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from card.base.units import FloatArray
+
+FONT_PT = 9.0
+"""Size of the labels of ticks and legends [pt]."""
+LETTERS = 32
+"""Letters of one value in a picture at most."""
+NAME_LETTERS = 20
+"""Letters of a name beside or above a panel at most."""
+_GAP_PT = 8.0
+_PARTS = (r"[/\\\[{(]|, ", r"[-_ ]")
+"""What ends a part of a path, a list or a mapping, or else of a name."""
+
+
+def width_pt(text: str, size_pt: float = FONT_PT) -> float:
+    """Width of a text on one line [pt]."""
+    width, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(family="DejaVu Sans", size=size_pt), ismath=False
+    )
+    return float(width)
+
+
+def fit(places_pt: Sequence[float] | FloatArray, labels: Sequence[str]) -> bool:
+    """Whether labels that are centred at places along a line, in order [pt], leave gaps between."""
+    half = np.array([width_pt(label) / 2 for label in labels])
+    places = np.asarray(places_pt)
+    return bool(np.all(np.diff(places) >= half[1:] + half[:-1] + _GAP_PT))
+
+
+def short(text: str, letters: int = LETTERS) -> str:
+    """A text of at most so many letters, its end left out where it has more."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
+def apart(texts: Sequence[str], letters: int = LETTERS) -> list[str]:
+    """Short forms of different texts that differ, too: what long ones begin with alike is left out.
+
+    Parameters
+    ----------
+    texts
+        As the user gave them.
+    letters
+        Letters of each at most; a few more where only a number tells them apart.
+    """
+    if max(map(len, texts), default=0) <= letters:
+        return list(texts)
+    start = _start(texts, letters) if min(map(len, texts)) > letters else 0
+    found = [short(f"…{text[start:]}" if start else text, letters) for text in texts]
+    if len(set(found)) == len(set(texts)):
+        return found
+    return [f"{place}: {word}" for place, word in enumerate(found, start=1)]
+
+
+def _start(texts: Sequence[str], letters: int) -> int:
+    """Where a part begins up to which texts are alike: the first from which all have room."""
+    columns = enumerate(zip(min(texts), max(texts), strict=False))
+    alike = texts[0][: next((place for place, (one, other) in columns if one != other), 0)]
+    ends = ([part.end() for part in re.finditer(pattern, alike)] for pattern in _PARTS)
+    starts = next(filter(None, ends), [0])
+    longest = max(map(len, texts))
+    return next((start for start in starts if longest - start < letters), starts[-1])
+
+
+def folded(text: str, letters: int) -> str:
+    """A text on as many lines as it needs, none longer than so many letters."""
+    return "\n".join(textwrap.wrap(text, letters)) or text
+
+
+def ticks(
+    values: Sequence[float], room_pt: float, written: Callable[[float], str], *, log: bool
+) -> tuple[FloatArray, list[str]]:
+    """Numbers to name along an axis of some length, and their labels, which do not meet.
+
+    Parameters
+    ----------
+    values
+        What is drawn over the axis, at least one; all above 0 if `log`. Where there is room for
+        each, and they are few or `log`, these are named; otherwise round numbers between them.
+    room_pt
+        Length of the axis [pt].
+    written
+        Label of a number.
+    log
+        Whether the scale is logarithmic.
+    """
+    own = np.unique(np.asarray(values, dtype=np.float64))
+    low, high = own[0], own[-1]
+
+    def at(numbers: NDArray[np.float64]) -> FloatArray:
+        scaled = np.log([low, high, *numbers]) if log else np.array([low, high, *numbers])
+        places: FloatArray = (scaled[2:] - scaled[0]) / ((scaled[1] - scaled[0]) or 1.0)
+        return room_pt * places
+
+    candidates = [own] if log or len(own) == 1 else []
+    for numbers in [*candidates, *_round_numbers(low, high, log)]:
+        chosen = numbers[(numbers >= low) & (numbers <= high)]
+        labels = [written(number) for number in chosen.tolist()]
+        enough = len(chosen) >= min(2, len(own)) and len({*labels}) == len(labels)
+        if enough and fit(at(chosen), labels):
+            return chosen, labels
+    ends = own[[0, -1]] if len(own) > 1 else own
+    return ends, [written(number) for number in ends.tolist()]
+
+
+def _round_numbers(low: float, high: float, log: bool) -> Iterator[FloatArray]:
+    """Round numbers of a range, fewer and fewer."""
+    if log:
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.floor(np.log10(high)) + 1)
+        for digits in ((1, 2, 5), (1, 3)):
+            yield np.outer(powers, digits).ravel()
+        for step in range(1, len(powers)):
+            yield powers[::step]
+        return
+    for many in range(8, 1, -1):
+        yield np.asarray(MaxNLocator(many, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
