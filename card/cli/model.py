@@ -12,11 +12,9 @@ from card import costs as model
 from card.base.errors import unknown
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.channel.rates import state_rates
+from card.cli.options import AsJson, Name, Rate, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
     MEANS,
-    AsJson,
-    Name,
-    Settings,
     check_place,
     column,
     interval,
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 app = typer.Typer()
-
-Rate = Annotated[float | None, typer.Option(help="Link rate in bit/s; the state's when not given.")]
 
 
 @app.command()
@@ -99,11 +95,11 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
 @app.command()
 def solve(
     scenario: Name,
-    device: Annotated[str, typer.Option(help="Name of the device.")],
+    device: Annotated[str, option(Text, help="Name of the device.")],
     uplink_bps: Rate = None,
     downlink_bps: Rate = None,
     state: Annotated[
-        str | None, typer.Option(help="Channel state whose unshadowed rates to use.")
+        str | None, option(Text, help="Channel state whose unshadowed rates to use.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -152,13 +148,13 @@ def solve(
 @app.command()
 def simulate(
     scenario: Name,
-    rounds: Annotated[int | None, typer.Option(help="Rounds per device and state.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+    rounds: Rounds = None,
+    seed: Seed = None,
     policies: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Policies to simulate; all if not given.")
+        str | None, option(Text, metavar="NAME,…", help="Policies to simulate; all if not given.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="File for every round's results, .nc or .csv.")
+        str | None, option(Text, help="File for every round's results, .nc or .csv.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,

@@ -13,12 +13,10 @@ import typer
 
 from card.base.arrays import LIBRARIES
 from card.base.errors import ScenarioError, extra
-from card.base.schema import Sweep
+from card.base.schema import Count, Sweep
+from card.cli.options import AsJson, Name, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
     MEANS,
-    AsJson,
-    Name,
-    Settings,
     by_path,
     check_apart,
     check_place,
@@ -48,8 +46,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Rounds = Annotated[int | None, typer.Option(help="Rounds per device and state.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the draws.")]
+Library = Annotated[str, option(Text, help=f"What computes: {', '.join(LIBRARIES)}.")]
 _SHOWN = 40
 """Rows of a sweep that a terminal shows."""
 _PICTURES = (".svg", ".png", ".pdf")
@@ -58,7 +55,7 @@ _PICTURES = (".svg", ".png", ".pdf")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the study; its file is NAME.yml.")],
-    base: Annotated[str, typer.Option(help="Scenario or study to start from.")] = "nominal",
+    base: Annotated[str, option(Text, help="Scenario or study to start from.")] = "nominal",
 ) -> None:
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
@@ -81,7 +78,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
     rounds: Rounds = None,
     seed: Seed = None,
-    html: Annotated[str | None, typer.Option(help="Write a web page to this file, too.")] = None,
+    html: Annotated[str | None, option(Text, help="Write a web page to this file, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies: the values that differ, and means with 95 % intervals of the change."""
@@ -105,8 +102,9 @@ def sweep(
     study: Name,
     output: Annotated[
         str | None,
-        typer.Option(
-            help="File for the means: .nc or .zarr, resumed if half done, or .csv with intervals."
+        option(
+            Text,
+            help="File for the means: .nc or .zarr, resumed if half done, or .csv with intervals.",
         ),
     ] = None,
     over: Annotated[
@@ -116,16 +114,16 @@ def sweep(
         ),
     ] = None,
     policies: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Policies to score.")
+        str | None, option(Text, metavar="NAME,…", help="Policies to score.")
     ] = None,
     rounds: Rounds = None,
     seed: Seed = None,
     dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
+        str | None, option(Text, metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
     ] = None,
-    library: Annotated[str, typer.Option(help=f"What computes: {', '.join(LIBRARIES)}.")] = "numpy",
+    library: Annotated[str, option(Text, help=f"What computes: {', '.join(LIBRARIES)}.")] = "numpy",
     figure: Annotated[
-        str | None, typer.Option(help="Draw the first two paths to this file, .svg, .png or .pdf.")
+        str | None, option(Text, help="Draw the first two paths to this file, .svg, .png or .pdf.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -173,7 +171,7 @@ def book(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, to look at only.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
+    jobs: Annotated[int | None, option(Count, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
     card = context.find_root().command

@@ -1,4 +1,4 @@
-"""What every command shares: its options, its refusals, and how it prints."""
+"""What every command shares: its refusals, and how it prints."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
 
 from card.base.errors import ScenarioError
 from card.base.units import engineering
@@ -25,26 +23,6 @@ from card.base.yaml_files import parse_value
 from card.costs import load_scenario
 from card.scenario import Scenario
 from card.studies.scenario_values import show
-
-Name = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value; may be given repeatedly."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-
-
-class Commands(TyperGroup):
-    """The commands, which print on whatever the standard streams can encode."""
-
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run a command; what a stream's encoding lacks is replaced."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")
-        return super().main(*arguments, **options)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from card.base.arguments import check_whole
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
 from card.base.units import FloatArray
@@ -23,7 +22,7 @@ from card.hardware import Hardware
 from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Scenario
-from card.simulation import UNITS, draw, outcomes
+from card.simulation import UNITS, draw, outcomes, rounds_and_seed
 from card.studies.scenario_values import parameters
 
 if TYPE_CHECKING:
@@ -112,9 +111,7 @@ class Grid:
             )
         named(list(policies))
         _once("policies", list(policies))
-        for name, number, least in (("rounds", rounds, 1), ("seed", seed, 0)):
-            if number is not None:
-                check_whole(name, number, least)
+        rounds_and_seed(scenario, rounds, seed)
         check_library(library)
         grid = cls(
             scenario,

@@ -177,7 +177,7 @@ def test_solve_without_json_names_the_decision():
         (["solve", "nominal", "--device", "device-9", *RATES], "device = 'device-9' is unknown"),
         (
             ["solve", "nominal", "--device", "device-1", "--uplink-bps", "0"],
-            "uplink_bps = 0 is not allowed",
+            "uplink-bps = 0 is not allowed",
         ),
         (
             ["solve", "nominal", "--device", "device-1", "--state", "god"],
