@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from card import costs as model
-from card.base.errors import unknown
+from card.base.errors import ScenarioError, unknown
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.channel.rates import state_rates
 from card.cli.options import AsJson, Name, Rate, Rounds, Seed, Settings, Text, option
@@ -17,6 +17,7 @@ from card.cli.terminal import (
     MEANS,
     check_place,
     column,
+    given,
     interval,
     load,
     names,
@@ -162,7 +163,11 @@ def simulate(
     """Simulate every policy on common draws; means, and CARD's reductions with 95 % intervals."""
     with refusals():
         check_place("--output", output, (".nc", ".csv"))
-        results = run_simulation(load(scenario, settings), names(policies), rounds, seed)
+        also = {
+            "simulation.rounds": given("--rounds", rounds),
+            "simulation.seed": given("--seed", seed),
+        }
+        results = run_simulation(load(scenario, settings, also), names(policies), rounds, seed)
         averages = means(results)
         saved = reductions(results) if "card" in averages else {}
         if output is not None:
@@ -283,6 +288,10 @@ def _rates(
     Also the state that a rate is of; None where both are given.
     """
     if uplink is not None and downlink is not None:
+        if state is not None:
+            raise ScenarioError(
+                f"--state {state} and both rates exclude each other; give one of them."
+            )
         return uplink, downlink, None
     states = list(scenario.channel_states)
     chosen = states[len(states) // 2] if state is None else state

@@ -21,6 +21,7 @@ from card.cli.terminal import (
     check_apart,
     check_place,
     column,
+    given,
     load,
     names,
     print_json,
@@ -104,7 +105,8 @@ def sweep(
         str | None,
         option(
             Text,
-            help="File for the means: .nc or .zarr, resumed if half done, or .csv with intervals.",
+            help="File for the means: .nc or .zarr, which the same sweep resumes, or .csv. None "
+            "that is there is overwritten: a .csv, or what is of another sweep, is refused.",
         ),
     ] = None,
     over: Annotated[
@@ -132,21 +134,26 @@ def sweep(
     with refusals():
         asked = load_study(study)
         plan = _plan(asked, over, policies)
-        check_apart(settings or (), plan.over)
+        rounds = plan.rounds if rounds is None else rounds
+        seed = plan.seed if seed is None else seed
+        also = {path: f"the sweep over {path}" for path in plan.over}
+        also |= {"simulation.rounds": given("rounds", rounds)} if rounds else {}
+        also |= {"simulation.seed": given("seed", seed)} if seed is not None else {}
+        check_apart(settings or (), also, asked.scenario.model_dump(mode="json"))
         chosen = load(study, settings) if settings else asked.scenario
         as_csv = bool(output and output.endswith(".csv"))
-        if as_csv:
-            check_place("--output", output)
+        if output and as_csv:
+            _check_csv(output)
         if figure:
-            Grid.checked(chosen, plan.over, plan.policies)
+            Grid.checked(chosen, plan.over, plan.policies, rounds, seed)
             _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
         with _cluster(dask) as client:
             grid = run_sweep(
                 chosen,
                 plan.over,
                 plan.policies,
-                plan.rounds if rounds is None else rounds,
-                plan.seed if seed is None else seed,
+                rounds,
+                seed,
                 None if as_csv else output,
                 client,
                 library,
@@ -231,6 +238,16 @@ def study_schema() -> dict[str, Any]:
     keys["base"] = {"type": "string", "description": "Scenario that this file overrides."}
     keys["sweep"] = Sweep.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _check_csv(output: str) -> None:
+    """Refuse a file that could not be written, or that is there, of whatever sweep."""
+    check_place("--output", output)
+    if Path(output).is_file():
+        raise ScenarioError(
+            f"--output = {output!r} is there already, and a .csv cannot be resumed; remove it, or "
+            f"name another output."
+        )
 
 
 def _print_path(build: Callable[[], Path]) -> None:

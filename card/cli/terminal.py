@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from card.base.errors import ScenarioError
+from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
@@ -39,11 +40,16 @@ def refusals() -> Iterator[None]:
         typer.echo(f"Warning: {text}", err=True)
 
 
-def load(name: str, settings: Sequence[str] | None) -> Scenario:
-    """Scenario of a name or file, with the values that `--set` replaces."""
-    return load_scenario(
-        name, **by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
-    )
+def load(
+    name: str, settings: Sequence[str] | None, also: Mapping[str, Any] | None = None
+) -> Scenario:
+    """Scenario of a name or file, with the values that `--set` replaces.
+
+    `also` has what other options say, by the path of the value that they stand for.
+    """
+    values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
+    check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
+    return load_scenario(name, **values)
 
 
 def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
@@ -54,29 +60,37 @@ def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
         if not (path and equals):
             raise ScenarioError(f"{option} {item!r} is not allowed; write PATH={form}.")
         for other, text in texts.items():
-            if _overlap(path, other):
-                raise ScenarioError(
-                    f"{option} {other}={text} and {option} {path}={value} exclude each other; "
-                    f"give one of them."
-                )
+            if overlap(path, other):
+                raise _excluded(f"{option} {other}={text}", f"{option} {item}")
         texts[path] = value
     return {path: parse_value(value) for path, value in texts.items()}
 
 
-def check_apart(settings: Sequence[str], swept: Iterable[str]) -> None:
-    """Refuse settings of what is swept, whole or in part."""
-    paths = list(swept)
+def check_apart(settings: Sequence[str], said: Mapping[str, str], base: Any = None) -> None:
+    """Refuse settings of a value that something else gives, whole or in part.
+
+    Parameters
+    ----------
+    settings
+        What `--set` is given.
+    said
+        Words for what else gives a value, by its path.
+    base
+        Raw scenario that the paths lead through.
+    """
     for item in settings:
-        for path in paths:
-            if _overlap(item.partition("=")[0], path):
-                raise ScenarioError(
-                    f"--set {item} and the sweep over {path} exclude each other; leave out --set, "
-                    f"or sweep other values with --over."
-                )
+        for path, words in said.items():
+            if overlap(*(canonical(one, base) for one in (item.partition("=")[0], path))):
+                raise _excluded(f"--set {item}", words)
 
 
-def _overlap(path: str, other: str) -> bool:
-    return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
+def given(option: str, value: Any) -> str:
+    """An option as it was given; empty where it was not."""
+    return "" if value is None else f"{option} {value}"
+
+
+def _excluded(one: str, other: str) -> ScenarioError:
+    return ScenarioError(f"{one} and {other} exclude each other; give one of them.")
 
 
 def _said(error: Exception) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
+from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
@@ -39,6 +40,8 @@ POINTS = 256
 """Points of a block at most, so that a minute's work is never lost."""
 MOST_VALUES = 10_000
 """Values of all paths at most, each of which is tried before anything is computed."""
+MOST_POINTS = 1_000_000
+"""Points of a grid at most, some hours' work."""
 BLOCK_BYTES = 2**24
 """Size of a block's means at most [byte], so that a few in flight keep memory bounded."""
 
@@ -130,12 +133,27 @@ class Grid:
                 f"over has {sum(self.shape):,} values, which is not allowed; give at most "
                 f"{MOST_VALUES:,}, or sweep them in parts."
             )
+        if prod(self.shape) > MOST_POINTS:
+            raise ScenarioError(
+                f"over has {' x '.join(map(str, self.shape))} = {prod(self.shape)} points, which "
+                f"is not allowed; give at most {MOST_POINTS}, or sweep them in parts."
+            )
         for path in self.over:
             if path.split(".")[0] in ("title", "sources"):
                 raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
-        for one, other in combinations(sorted(self.over), 2):
-            if other.startswith(f"{one}."):
+        raw = self.scenario.model_dump(mode="json")
+        paths = {path: canonical(path, raw) for path in sorted(self.over)}
+        for one, other in combinations(paths, 2):
+            if paths[one] == paths[other]:
+                raise ScenarioError(f"over: {one} and {other} are one value; sweep one of them.")
+            if overlap(paths[one], paths[other]):
                 raise ScenarioError(f"over: {other} is a part of {one}; sweep one of them.")
+        for name, value in (("rounds", self.rounds), ("seed", self.seed)):
+            swept = next((p for p in paths if overlap(paths[p], f"simulation.{name}")), None)
+            if value is not None and swept:
+                raise ScenarioError(
+                    f"{name} = {value} and over.{swept} exclude each other; give one of them."
+                )
         first = {path: values[0] for path, values in self.over.items()}
         if len(first) > 1:
             self._check_point(f"over, at {_where(first)}", first)

@@ -8,6 +8,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import card
+from card.base.data_files import DATA
 from card.cli import app
 from card.scenario import study_names
 from card.studies.bootstrap import mean_intervals
@@ -157,6 +158,8 @@ def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
         (["sweep", "nominal", "--over", WEIGHTS, "--policies", "crad"], "did you mean 'card'?"),
         (["sweep", "nominal", "--over", WEIGHTS, "--rounds", "0"], "rounds = 0 is not allowed"),
         (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.txt"], "end it in .nc"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "./"], "name a file in it, such as"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.nc/"], "and a .nc is a file"),
         (
             ["sweep", "nominal", "--over", WEIGHTS, "--rounds", "1", "--figure", "x.txt"],
             "--figure = 'x.txt' cannot be written",
@@ -201,3 +204,36 @@ def test_a_new_study_has_a_name_that_can_be_printed(name, tmp_path, monkeypatch)
     assert result.exit_code == 2
     assert "is not allowed; give letters that can be printed" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_study_names_profiles_from_its_own_folder(folder):
+    profile = DATA / "profiles" / "cpu-epyc-2-cores.json"
+    (folder / "mine.json").write_bytes(profile.read_bytes())
+    devices = "devices: {device-1: {hardware: mine.json}}"
+    (folder / "base.yml").write_text(f"base: nominal\ntitle: t\n{devices}\n", "utf-8")
+    (folder / "studies").mkdir()
+    done("new", "beside", "--base", "base.yml")
+    done("new", "studies/below", "--base", "base.yml")
+    assert "#    hardware: mine.json  # " in (folder / "beside.yml").read_text("utf-8")
+    below = folder / "studies" / "below.yml"
+    text = below.read_text("utf-8")
+    assert "#    hardware: ../mine.json  # " in text
+    below.write_text(
+        text.replace("#devices", "devices")
+        .replace("#  device-1:", "  device-1:")
+        .replace("#    hardware: ..", "    hardware: .."),
+        "utf-8",
+    )
+    assert done("compare", "base.yml", below, "--rounds", 1).count("hardware") == 0
+
+
+def test_a_csv_that_is_there_is_refused_before_work_and_kept(folder, monkeypatch):
+    (folder / "x.csv").write_text("mine")
+    monkeypatch.setattr("card.cli.studies.run_sweep", lambda *_: pytest.fail("it ran"))
+    result = run("sweep", "nominal", "--over", WEIGHTS, "--output", "x.csv")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: --output = 'x.csv' is there already, and a .csv cannot be resumed; remove it, or "
+        "name another output.\n"
+    )
+    assert (folder / "x.csv").read_text() == "mine"
