@@ -38,8 +38,8 @@ from card.studies.scenario_values import with_unit
 from card.studies.study_file import Study, load_study, new_study
 from card.studies.sweep import sweep as run_sweep
 from card.studies.sweep_axes import axes
-from card.studies.sweep_csv import points_csv
-from card.studies.sweep_grid import Grid
+from card.studies.sweep_csv import as_table
+from card.studies.sweep_grid import COSTS, INTERVALS, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -162,8 +162,7 @@ def sweep(
             _draw(grid, list(plan.over), figure)
         rows = list(_rows(grid, list(plan.over)))
         if output and as_csv:
-            content = points_csv(chosen, plan.over, plan.policies, *_drawn_with(grid), library)
-            save("--output", output, content)
+            save("--output", output, as_table(rows, *_drawn_with(grid)))
     if as_json:
         used = dict(zip(("rounds", "seed"), _drawn_with(grid), strict=True))
         print_json({"title": chosen.title, "scenario": chosen.title, **used, "points": rows})
@@ -342,18 +341,20 @@ def _print_points(title: str, grid: xr.Dataset, rows: list[dict[str, Any]]) -> N
     labels = product(*(axis.labels for axis in found), grid.policy.values.tolist())
     heads = [*(axis.title for axis in found), "policy"]
     words = [list(cells) for cells in zip(heads, *labels, strict=True)]
-    numbers = [column(name, unit, [row[key] for row in rows]) for name, key, unit in MEANS]
+    numbers = []
+    for name, key, unit in MEANS:
+        means, low, high = ([row[key + end] for row in rows] for end in ("", "_low", "_high"))
+        numbers.append(column(name, unit, means, low, high))
     head, *body = map(list, zip(*words, *numbers, strict=True))
     print_table(title, head, body)
 
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """One row per point and policy, with means over states and devices."""
-    means = grid[["delay_s", "energy_j", "device_energy_j"]].mean(("state", "device"))
+    """One row per point and policy: means over states and devices, and their intervals."""
+    means = grid[list(COSTS)].mean(("state", "device")).assign(grid[list(INTERVALS)])
     dims = [*paths, "policy"]
-    columns = {
-        str(name): means[name].transpose(*dims).values.ravel().tolist() for name in means.data_vars
-    }
+    order = [name for cost in COSTS for name in (cost, f"{cost}_low", f"{cost}_high")]
+    columns = {name: means[name].transpose(*dims).values.ravel().tolist() for name in order}
     points = product(*(grid[dim].values.tolist() for dim in dims))
     for point, *values in zip(points, *columns.values(), strict=True):
         yield {**dict(zip(dims, point, strict=True)), **dict(zip(columns, values, strict=True))}

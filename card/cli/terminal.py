@@ -158,10 +158,27 @@ def quantity(value: Any, unit: str) -> str:
     return f"{digits(value / scale)} {prefixed}"
 
 
-def column(name: str, unit: str, values: Sequence[float]) -> list[str]:
-    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them."""
+def column(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    low: Sequence[float] = (),
+    high: Sequence[float] = (),
+) -> list[str]:
+    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them.
+
+    Behind each stands its interval where there is one.
+    """
     scale, prefixed = engineering(values, unit)
-    return [f"{name} [{prefixed}]", *(digits(value / scale) for value in values)]
+    cells = [digits(value / scale) for value in values]
+    ends = [
+        "" if np.isnan(least) else f" ({digits(least / scale)} to {digits(most / scale)})"
+        for least, most in zip(low, high, strict=True)
+    ]
+    return [
+        f"{name} [{prefixed}]",
+        *map("".join, zip(cells, ends or [""] * len(cells), strict=True)),
+    ]
 
 
 def digits(value: float) -> str:

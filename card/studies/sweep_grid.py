@@ -24,6 +24,7 @@ from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Scenario
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
+from card.studies.bootstrap import interval_of_means
 from card.studies.scenario_values import parameters
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ Block = tuple[slice, ...]
 Arrays = dict[str, FloatArray]
 """Means per quantity, dims `(*paths, policy, state, device)`."""
 
+COSTS = ("delay_s", "energy_j", "device_energy_j")
+INTERVALS = tuple(f"{name}_{end}" for end in ("low", "high") for name in COSTS)
+"""Ends of bootstrap 95 % intervals over rounds, of means over states and devices, too."""
 BLOCKS = 64
 """Blocks that a grid is cut into, until a block holds `POINTS`."""
 POINTS = 256
@@ -53,7 +57,10 @@ def round_means(
     seed: int | None,
     library: str = "numpy",
 ) -> Arrays:
-    """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`."""
+    """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`.
+
+    Also the bootstrap intervals of `INTERVALS`, dims `(policy,)`.
+    """
     arrays = System.of(scenario)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     number = scenario.simulation.seed if seed is None else seed
@@ -62,7 +69,17 @@ def round_means(
     def mean(values: Any) -> FloatArray:
         return backend.numpy(backend.xp.mean(backend.floats(values), axis=-1))
 
-    return {name: np.stack([mean(result[name]) for result in results]) for name in results[0]}
+    per_round = [
+        [backend.numpy(result[name]).mean(axis=(0, 1)) for name in COSTS] for result in results
+    ]
+    table = np.array(per_round)
+    ends = interval_of_means(number, table)  # low and high, policy, quantity
+    if table.shape[-1] == 1:
+        ends = np.full_like(ends, np.nan)
+    return {
+        **{name: np.stack([mean(result[name]) for result in results]) for name in results[0]},
+        **dict(zip(INTERVALS, np.moveaxis(ends, 1, -1).reshape(-1, len(chosen)), strict=True)),
+    }
 
 
 @dataclass(frozen=True)
@@ -189,6 +206,10 @@ class Grid:
         """Dimensions of the means."""
         return (*self.over, "policy", "state", "device")
 
+    def dims_of(self, name: str) -> tuple[str, ...]:
+        """Dimensions of one quantity: the ends of an interval have neither state nor device."""
+        return self.dims[: -2 if name in INTERVALS else None]
+
     @property
     def block_shape(self) -> tuple[int, ...]:
         """Values per path in a block, whole last paths, so that a block is a run of points."""
@@ -240,7 +261,14 @@ class Grid:
             for path, values in self.over.items()
         }
         return xr.Dataset(
-            {name: (self.dims, array, {"units": UNITS[name]}) for name, array in arrays.items()},
+            {
+                name: (
+                    self.dims_of(name),
+                    array,
+                    {"units": UNITS[name.removesuffix("_low").removesuffix("_high")]},
+                )
+                for name, array in arrays.items()
+            },
             coords={
                 **axes,
                 "policy": list(self.policies),
@@ -256,7 +284,7 @@ class Grid:
         said = self.provenance()
         told = [said[key] for key in ("rounds", "seed", "library", "source")]
         over = [[path, by_content(values, self.boards)] for path, values in self.over.items()]
-        return [self.scenario.content, over, self.policies, *told]
+        return [self.scenario.content, over, self.policies, INTERVALS, *told]
 
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""

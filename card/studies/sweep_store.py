@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from card.base.errors import ScenarioError, extra
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
-from card.studies.sweep_grid import Arrays, Block, Grid
+from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,7 +37,8 @@ _MODEL = ("base/*.py", "hardware/*.py", "llm/*.py", "channel/*.py", "solver/*.py
 """The code that means come from: the rooms of the model, and the modules beside them."""
 
 # What scores an averaged quantity; link rates belong to draws, not to policies
-_QUANTITIES = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))
+_MEANS = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))
+_QUANTITIES = (*_MEANS, *INTERVALS)
 
 
 class Store:
@@ -240,8 +241,12 @@ class Store:
         self.marks.mkdir()
         scenario = self.grid.scenario
         inner = (len(self.grid.policies), len(scenario.channel_states), len(scenario.devices))
-        empty = da.empty((*self.grid.shape, *inner), chunks=(*self.grid.block_shape, *inner))
-        template = self.grid.dataset(dict.fromkeys(_QUANTITIES, empty))
+        empty = {}
+        for name in _QUANTITIES:
+            rest = inner[: len(self.grid.dims_of(name)) - len(self.grid.shape)]
+            chunks = (*self.grid.block_shape, *rest)
+            empty[name] = da.empty((*self.grid.shape, *rest), chunks=chunks)
+        template = self.grid.dataset(empty)
         template.attrs["fingerprint"] = self.fingerprint
         # version 2, since version 3 has no settled form of words yet
         template.to_zarr(self.data, compute=False, zarr_format=2)

@@ -107,7 +107,8 @@ def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
     scenario = card.load_scenario("nominal", **{"objective.delay_weight": 0.8})
     found = mean_intervals(card.simulate(scenario, ["card", "server_only"], 5, 3))
     ends = found.energy_j.sel(policy="server_only", statistic=["low", "high"]).values.tolist()
-    assert [float(rows[3][f"energy_j_{end}"]) for end in ("low", "high")] == ends
+    assert [float(rows[3][f"energy_j_{end}"]) for end in ("low", "high")] == pytest.approx(ends)
+    assert [points[3][f"energy_j_{end}"] for end in ("low", "high")] == pytest.approx(ends)
     assert (rows[3]["objective.delay_weight"], rows[3]["rounds"], rows[3]["seed"]) == (
         "0.8",
         "5",
@@ -118,6 +119,7 @@ def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
 def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
     over = ["--over", "link.bandwidth_hz=[5e6,2e7]", "--over", "server.clocks_hz=[null,[1e9,2e9]]"]
     text = done("sweep", "nominal", *over, "--policies", "card", "--rounds", 1)
+    assert " to " not in text, "a single round has no interval"
     for words in ("bandwidth [MHz]", "server clocks [GHz]", " 5 ", " 20 ", " none ", " 1, 2 "):
         assert words in text
 
@@ -237,3 +239,10 @@ def test_a_csv_that_is_there_is_refused_before_work_and_kept(folder, monkeypatch
         "name another output.\n"
     )
     assert (folder / "x.csv").read_text() == "mine"
+
+
+def test_a_table_of_a_sweep_has_intervals_behind_its_means():
+    options = ["--policies", "card", "--rounds", 5, "--over", "objective.delay_weight=[0.2]"]
+    (point,) = json.loads(done("sweep", "nominal", *options, "--json"))["points"]
+    low, high = (f"{point[f'delay_s_{end}']:.5g}" for end in ("low", "high"))
+    assert f"({low} to {high})" in done("sweep", "nominal", *options)
