@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from card.base.arguments import check_whole
+from card.base.arguments import check_rounds, check_seed
 from card.base.arrays import backend_of, check_library, copied
 from card.base.errors import ScenarioError, argument, no_scenario
 from card.base.units import FloatArray, IntArray
@@ -38,8 +38,8 @@ def rounds_and_seed(scenario: Scenario, rounds: int | None, seed: int | None) ->
         raise no_scenario(scenario)
     own = scenario.simulation
     return (
-        check_whole("rounds", own.rounds if rounds is None else rounds, 1),
-        check_whole("seed", own.seed if seed is None else seed, 0),
+        check_rounds(own.rounds if rounds is None else rounds),
+        check_seed(own.seed if seed is None else seed),
     )
 
 

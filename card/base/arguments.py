@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from card.base.arrays import NUMPY, Backend
-from card.base.errors import ScenarioError, argument
+from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, ScenarioError, argument
 
 SMALLEST, LARGEST = 1e-100, 1e100
 """Rates and clocks at least and at most, in any unit: what follows from them is finite."""
@@ -35,13 +35,14 @@ def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     return _between(name, value, backend, 0, 1, "numbers from 0 to 1")
 
 
-def check_whole(name: str, value: int, least: int) -> int:
-    """A whole number of at least `least`, or an error that names the value."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ScenarioError(
-            f"{name} = {argument(value)} is not allowed; give a whole number from {least}."
-        )
-    return int(value)
+def check_rounds(value: int) -> int:
+    """A number of rounds, or an error that names the value."""
+    return _whole("rounds", value, 1, LARGEST_COUNT)
+
+
+def check_seed(value: int) -> int:
+    """A seed, or an error that names the value."""
+    return _whole("seed", value, 0, LARGEST_WHOLE)
 
 
 def check_shapes(**arrays: Any) -> tuple[int, ...]:
@@ -52,6 +53,16 @@ def check_shapes(**arrays: Any) -> tuple[int, ...]:
     except ValueError:
         shapes = ", ".join(f"{name} {shape}" for name, shape in named.items())
         raise ScenarioError(f"the shapes do not broadcast together: {shapes}.") from None
+
+
+def _whole(name: str, value: int, least: int, most: int) -> int:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        raise ScenarioError(
+            f"{name} = {argument(value)} is not allowed; give a whole number from {least} to "
+            f"{most}."
+        )
+    return int(value)
 
 
 def _within(backend: Backend, array: Any, least: float, most: float) -> bool:

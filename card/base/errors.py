@@ -13,10 +13,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 Schema = dict[str, Any]
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+"""How a decimal number is written."""
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_WHOLE = 2**63 - 1
-"""Largest whole number of any kind; named only to who exceeds it."""
+"""Largest whole number that nothing is counted with, such as a seed."""
+LARGEST_COUNT = 10**9
+"""Largest number of things, such as rounds: as many as a large machine can hold."""
 
 
 class ScenarioError(ValueError):
@@ -151,19 +154,17 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
         siblings = _schema_at(root, location[:-1]).get("properties", {})
         return f"{path} is not a key of {whole}; {nearest(key, siblings, parent + dot)}"
     schema = _schema_at(root, location)
-    allowed = _allowed(schema, root)
+    within = allowed(schema, root)
     help_text = f" {schema['description']}" if schema.get("description") else ""
     if item["type"] == "missing":
-        return f"{path} is missing; give {allowed}.{help_text}"
+        return f"{path} is missing; give {within}.{help_text}"
     value = item["input"]
     if item["type"] == "finite_number":
-        allowed = allowed.replace("a number", "a finite number")
-    elif item["type"] == "less_than_equal" and schema.get("maximum") == LARGEST_WHOLE:
-        allowed += f" and at most {LARGEST_WHOLE}"
-    elif isinstance(value, str) and "number" in allowed and _NUMBER.fullmatch(value):
-        allowed += ", without quotes"
+        within = within.replace("a number", "a finite number")
+    elif isinstance(value, str) and "number" in within and NUMBER.fullmatch(value):
+        within += ", without quotes"
     before = f"{path} = " if path else ""
-    return f"{before}{shortened(value)} is not allowed; give {allowed}.{help_text}"
+    return f"{before}{shortened(value)} is not allowed; give {within}.{help_text}"
 
 
 def shortened(value: Any) -> str:
@@ -240,31 +241,35 @@ _NOUNS = {
 }
 
 
-def _allowed(schema: Schema, root: Schema) -> str:
+def allowed(schema: Schema, root: Schema) -> str:
+    """What a part of a JSON Schema allows, in words; `root` has what its references lead to."""
     schema = _resolve(schema, root)
-    if schema.get("maximum") == LARGEST_WHOLE:
-        schema = {key: value for key, value in schema.items() if key != "maximum"}
     if "anyOf" in schema:
         options = sorted(schema["anyOf"], key=lambda option: option.get("type") != "null")
-        return " or ".join(_allowed(option, root) for option in options)
+        return " or ".join(allowed(option, root) for option in options)
     if "prefixItems" in schema:
-        items = [_allowed(item, root) for item in schema["prefixItems"]]
+        items = [allowed(item, root) for item in schema["prefixItems"]]
         return f"a list of {len(items)}: {', then '.join(items)}"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     noun = _NOUNS.get(schema.get("type", ""), "a value")
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
         noun += f" of at least {schema['minItems']}" if schema.get("minItems") else ""
-        noun += f", each {_allowed(schema['items'], root)}"
+        noun += f", each {allowed(schema['items'], root)}"
     if schema.get("minProperties"):
         noun += f", at least {schema['minProperties']}"
     if {"minimum", "maximum"} <= schema.keys():
-        return f"{noun} from {schema['minimum']:g} to {schema['maximum']:g}"
+        return f"{noun} from {_bound(schema['minimum'])} to {_bound(schema['maximum'])}"
     bounds = (
         ("minimum", "of at least"),
         ("exclusiveMinimum", "above"),
         ("maximum", "at most"),
         ("exclusiveMaximum", "below"),
     )
-    limits = [f"{word} {schema[key]:g}" for key, word in bounds if key in schema]
+    limits = [f"{word} {_bound(schema[key])}" for key, word in bounds if key in schema]
     return noun + (" " + " and ".join(limits) if limits else "")
+
+
+def _bound(number: float) -> str:
+    """A bound as it can be given; a count is written out."""
+    return str(number) if isinstance(number, int) else f"{number:g}"

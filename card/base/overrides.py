@@ -51,6 +51,27 @@ def origins(changes: Mapping[str, Any]) -> dict[str, Any]:
     return sources if isinstance(sources, dict) else {}
 
 
+def canonical(path: str, base: Any) -> str:
+    """The one spelling of a path in a raw scenario: items of a list by name where they have one."""
+    keys = []
+    for key in path.split("."):
+        node, base = base, None
+        if isinstance(node, (list, tuple)):
+            names = [item.get("name") if isinstance(item, Mapping) else None for item in node]
+            place = names.index(key) if key in names else _position(key, len(node))
+            if place is not None:
+                key, base = str(names[place] or place), node[place]
+        elif isinstance(node, Mapping):
+            base = node.get(key)
+        keys.append(key)
+    return ".".join(keys)
+
+
+def overlap(path: str, other: str) -> bool:
+    """Whether two paths address one value, whole or in part."""
+    return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
+
+
 def words(node: Any) -> Iterator[str]:
     """All words among values."""
     if isinstance(node, str):
@@ -139,6 +160,11 @@ def _twice(one: tuple[str, ...], first: Any, other: tuple[str, ...], second: Any
     )
 
 
+def _position(key: str, size: int) -> int | None:
+    """Position in a list that a key says, or None."""
+    return int(key) if re.fullmatch("[0-9]{1,9}", key) and int(key) < size else None
+
+
 def _merge(base: Any, change: Any, path: str) -> Any:
     if isinstance(base, list) and isinstance(change, Mapping):
         return _patch_list(base, change, path)
@@ -161,11 +187,8 @@ def _patch_list(base: list[Any], change: Mapping[str, Any], path: str) -> list[A
     items = list(base)
     changed: dict[int, Any] = {}
     for key, value in change.items():
-        if key in places:
-            index = places[key]
-        elif re.fullmatch("[0-9]{1,9}", str(key)) and int(key) < len(items):
-            index = int(key)
-        else:
+        index = places[key] if key in places else _position(str(key), len(items))
+        if index is None:
             known = ", ".join(str(name or i) for i, name in enumerate(names))
             raise ScenarioError(f"{path}.{key} is not in the list; choose one of {known}.")
         if index in changed:

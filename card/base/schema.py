@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from card.base.errors import LARGEST_WHOLE, validated
+from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, validated
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -14,7 +14,7 @@ NotNegative = Annotated[Number, Field(ge=0)]
 Level = Annotated[Number, Field(ge=-300, le=300)]
 Loss = Annotated[Number, Field(ge=0, le=100)]
 Share = Annotated[Number, Field(gt=0, le=1)]
-Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_WHOLE)]
+Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WHOLE)]
 Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(strict=True, min_length=1)]

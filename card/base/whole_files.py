@@ -7,6 +7,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+_SEPARATORS = (os.sep, os.altsep or os.sep)
+
 
 def write_whole(path: Path | str, content: str | bytes, mode: int = 0o666) -> None:
     """Write a file under another name beside its own, and give it its own once it is whole.
@@ -27,8 +29,8 @@ def write_whole(path: Path | str, content: str | bytes, mode: int = 0o666) -> No
         If it cannot be written; what was there before stays, and nothing else is left behind.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    path = Path(path)
     check_writable(path)
+    path = Path(path)
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
@@ -56,8 +58,9 @@ def check_writable(path: Path | str) -> None:
     OSError
         If it is a folder, its folder is missing, or this user may not write there.
     """
+    folder_named = str(path).endswith(_SEPARATORS)  # which a Path forgets
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() or folder_named:
         raise IsADirectoryError(21, "it is a folder", str(path))
     if path.exists():
         if not os.access(path, os.W_OK):

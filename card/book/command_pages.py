@@ -56,5 +56,5 @@ def _condition(text: str) -> str:
     kind, _, value = text.partition(": ")
     if kind == "default":
         return f"Default: `{value}`."
-    least = re.fullmatch(r"x>=(\S+)", text)
-    return f"At least {least[1]}." if least else f"{text.capitalize()}."
+    least, most = re.match(r"(\S+)<=x", text), re.search(r"x<=(\S+)", text)
+    return f"From {least[1]} to {most[1]}." if least and most else f"{text.capitalize()}."

@@ -8,14 +8,13 @@ import card
 from card.cli import model, studies
 from card.cli import profiling as lab
 from card.cli import training as runtime
+from card.cli.options import Commands
 from card.cli.studies import study_schema
-from card.cli.terminal import Commands
 
 __all__ = ["app", "study_schema"]
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )

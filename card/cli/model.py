@@ -9,16 +9,15 @@ import numpy as np
 import typer
 
 from card import costs as model
-from card.base.errors import unknown
+from card.base.errors import ScenarioError, unknown
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.channel.rates import state_rates
+from card.cli.options import AsJson, Name, Rate, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
     MEANS,
-    AsJson,
-    Name,
-    Settings,
     check_place,
     column,
+    given,
     interval,
     load,
     names,
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 app = typer.Typer()
-
-Rate = Annotated[float | None, typer.Option(help="Link rate in bit/s; the state's when not given.")]
 
 
 @app.command()
@@ -99,11 +96,11 @@ def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) ->
 @app.command()
 def solve(
     scenario: Name,
-    device: Annotated[str, typer.Option(help="Name of the device.")],
+    device: Annotated[str, option(Text, help="Name of the device.")],
     uplink_bps: Rate = None,
     downlink_bps: Rate = None,
     state: Annotated[
-        str | None, typer.Option(help="Channel state whose unshadowed rates to use.")
+        str | None, option(Text, help="Channel state whose unshadowed rates to use.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -152,13 +149,13 @@ def solve(
 @app.command()
 def simulate(
     scenario: Name,
-    rounds: Annotated[int | None, typer.Option(help="Rounds per device and state.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+    rounds: Rounds = None,
+    seed: Seed = None,
     policies: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Policies to simulate; all if not given.")
+        str | None, option(Text, metavar="NAME,…", help="Policies to simulate; all if not given.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="File for every round's results, .nc or .csv.")
+        str | None, option(Text, help="File for every round's results, .nc or .csv.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -166,7 +163,11 @@ def simulate(
     """Simulate every policy on common draws; means, and CARD's reductions with 95 % intervals."""
     with refusals():
         check_place("--output", output, (".nc", ".csv"))
-        results = run_simulation(load(scenario, settings), names(policies), rounds, seed)
+        also = {
+            "simulation.rounds": given("--rounds", rounds),
+            "simulation.seed": given("--seed", seed),
+        }
+        results = run_simulation(load(scenario, settings, also), names(policies), rounds, seed)
         averages = means(results)
         saved = reductions(results) if "card" in averages else {}
         if output is not None:
@@ -287,6 +288,10 @@ def _rates(
     Also the state that a rate is of; None where both are given.
     """
     if uplink is not None and downlink is not None:
+        if state is not None:
+            raise ScenarioError(
+                f"--state {state} and both rates exclude each other; give one of them."
+            )
         return uplink, downlink, None
     states = list(scenario.channel_states)
     chosen = states[len(states) // 2] if state is None else state

@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from card.base.errors import ScenarioError, extra, unknown
+from card.cli.options import AsJson, Name, Settings, Text, option
 from card.cli.terminal import (
-    AsJson,
-    Name,
-    Settings,
     check_place,
     load,
     print_json,
@@ -32,15 +30,15 @@ Accelerator = Literal["cpu", "cuda"]
 def profile(
     scenario: Name = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Short sequences, few repeats.")] = False,
-    accelerator: Annotated[Accelerator, typer.Option(help="Processor to measure.")] = "cpu",
+    accelerator: Annotated[Accelerator, option(Accelerator, help="Processor to measure.")] = "cpu",
     listed_as: Annotated[
-        str | None, typer.Option("--hardware", help="Catalogue entry that this machine is.")
+        str | None, option(Text, "--hardware", help="Catalogue entry that this machine is.")
     ] = None,
     clocks: Annotated[bool, typer.Option("--clocks", help="Also sweep the GPU's clocks.")] = False,
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="File to write.")] = None,
+    output: Annotated[str | None, option(Text, metavar="FILE", help="File to write.")] = None,
     compare: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="Hold a recorded profile against the datasheet."),
+        option(Text, metavar="PROFILE", help="Hold a recorded profile against the datasheet."),
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,

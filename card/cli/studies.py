@@ -14,17 +14,16 @@ import typer
 from card.base.arrays import LIBRARIES
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
-from card.base.schema import Sweep
+from card.base.schema import Count, Sweep
+from card.cli.options import AsJson, Name, Rounds, Seed, Settings, Text, option
 from card.cli.soundness import check as check_sound
 from card.cli.terminal import (
     MEANS,
-    AsJson,
-    Name,
-    Settings,
     by_path,
     check_apart,
     check_place,
     column,
+    given,
     load,
     names,
     print_json,
@@ -41,8 +40,8 @@ from card.studies.scenario_values import with_unit
 from card.studies.study_file import Study, load_study, new_study
 from card.studies.sweep import sweep as run_sweep
 from card.studies.sweep_axes import axes
-from card.studies.sweep_csv import points_csv
-from card.studies.sweep_grid import Grid
+from card.studies.sweep_csv import as_table
+from card.studies.sweep_grid import COSTS, INTERVALS, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,8 +49,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Rounds = Annotated[int | None, typer.Option(help="Rounds per device and state.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the draws.")]
+Library = Annotated[str, option(Text, help=f"What computes: {', '.join(LIBRARIES)}.")]
 _SHOWN = 40
 """Rows of a sweep that a terminal shows."""
 _PICTURES = (".svg", ".png", ".pdf")
@@ -60,7 +58,7 @@ _PICTURES = (".svg", ".png", ".pdf")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the study; its file is NAME.yml.")],
-    base: Annotated[str, typer.Option(help="Scenario or study to start from.")] = "nominal",
+    base: Annotated[str, option(Text, help="Scenario or study to start from.")] = "nominal",
 ) -> None:
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
@@ -83,7 +81,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
     rounds: Rounds = None,
     seed: Seed = None,
-    html: Annotated[str | None, typer.Option(help="Write a web page to this file, too.")] = None,
+    html: Annotated[str | None, option(Text, help="Write a web page to this file, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies: the values that differ, and means with 95 % intervals of the change."""
@@ -107,8 +105,10 @@ def sweep(
     study: Name,
     output: Annotated[
         str | None,
-        typer.Option(
-            help="File for the means: .nc or .zarr, resumed if half done, or .csv with intervals."
+        option(
+            Text,
+            help="File for the means: .nc or .zarr, which the same sweep resumes, or .csv. None "
+            "that is there is overwritten: a .csv, or what is of another sweep, is refused.",
         ),
     ] = None,
     over: Annotated[
@@ -118,16 +118,16 @@ def sweep(
         ),
     ] = None,
     policies: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Policies to score.")
+        str | None, option(Text, metavar="NAME,…", help="Policies to score.")
     ] = None,
     rounds: Rounds = None,
     seed: Seed = None,
     dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
+        str | None, option(Text, metavar="ADDRESS", help="Scheduler of a Dask cluster to use.")
     ] = None,
-    library: Annotated[str, typer.Option(help=f"What computes: {', '.join(LIBRARIES)}.")] = "numpy",
+    library: Annotated[str, option(Text, help=f"What computes: {', '.join(LIBRARIES)}.")] = "numpy",
     figure: Annotated[
-        str | None, typer.Option(help="Draw the first two paths to this file, .svg, .png or .pdf.")
+        str | None, option(Text, help="Draw the first two paths to this file, .svg, .png or .pdf.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -136,21 +136,26 @@ def sweep(
     with refusals():
         asked = load_study(study)
         plan = _plan(asked, over, policies)
-        check_apart(settings or (), plan.over)
+        rounds = plan.rounds if rounds is None else rounds
+        seed = plan.seed if seed is None else seed
+        also = {path: f"the sweep over {path}" for path in plan.over}
+        also |= {"simulation.rounds": given("rounds", rounds)} if rounds else {}
+        also |= {"simulation.seed": given("seed", seed)} if seed is not None else {}
+        check_apart(settings or (), also, asked.scenario.model_dump(mode="json"))
         chosen = load(study, settings) if settings else asked.scenario
         as_csv = bool(output and output.endswith(".csv"))
-        if as_csv:
-            check_place("--output", output)
+        if output and as_csv:
+            _check_csv(output)
         if figure:
-            Grid.checked(chosen, plan.over, plan.policies)
+            Grid.checked(chosen, plan.over, plan.policies, rounds, seed)
             _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
         with _cluster(dask) as client:
             grid = run_sweep(
                 chosen,
                 plan.over,
                 plan.policies,
-                plan.rounds if rounds is None else rounds,
-                plan.seed if seed is None else seed,
+                rounds,
+                seed,
                 None if as_csv else output,
                 client,
                 library,
@@ -159,8 +164,7 @@ def sweep(
             _draw(grid, list(plan.over), figure)
         rows = list(_rows(grid, list(plan.over)))
         if output and as_csv:
-            content = points_csv(chosen, plan.over, plan.policies, *_drawn_with(grid), library)
-            save("--output", output, content)
+            save("--output", output, as_table(rows, *_drawn_with(grid)))
     if as_json:
         used = dict(zip(("rounds", "seed"), _drawn_with(grid), strict=True))
         print_json({"title": chosen.title, "scenario": chosen.title, **used, "points": rows})
@@ -175,7 +179,7 @@ def book(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, to look at only.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks run side by side.")] = None,
+    jobs: Annotated[int | None, option(Count, help="Notebooks run side by side.")] = None,
 ) -> None:
     """Build the book of a study; print the path of its first page."""
     card = context.find_root().command
@@ -235,6 +239,16 @@ def study_schema() -> dict[str, Any]:
     keys["base"] = {"type": "string", "description": "Scenario that this file overrides."}
     keys["sweep"] = Sweep.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _check_csv(output: str) -> None:
+    """Refuse a file that could not be written, or that is there, of whatever sweep."""
+    check_place("--output", output)
+    if Path(output).is_file():
+        raise ScenarioError(
+            f"--output = {output!r} is there already, and a .csv cannot be resumed; remove it, or "
+            f"name another output."
+        )
 
 
 def _print_path(build: Callable[[], Path]) -> None:
@@ -329,18 +343,20 @@ def _print_points(title: str, grid: xr.Dataset, rows: list[dict[str, Any]]) -> N
     labels = product(*(axis.labels for axis in found), grid.policy.values.tolist())
     heads = [*(axis.title for axis in found), "policy"]
     words = [list(cells) for cells in zip(heads, *labels, strict=True)]
-    numbers = [column(name, unit, [row[key] for row in rows]) for name, key, unit in MEANS]
+    numbers = []
+    for name, key, unit in MEANS:
+        means, low, high = ([row[key + end] for row in rows] for end in ("", "_low", "_high"))
+        numbers.append(column(name, unit, means, low, high))
     head, *body = map(list, zip(*words, *numbers, strict=True))
     print_table(title, head, body)
 
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """One row per point and policy, with means over states and devices."""
-    means = grid[["delay_s", "energy_j", "device_energy_j"]].mean(("state", "device"))
+    """One row per point and policy: means over states and devices, and their intervals."""
+    means = grid[list(COSTS)].mean(("state", "device")).assign(grid[list(INTERVALS)])
     dims = [*paths, "policy"]
-    columns = {
-        str(name): means[name].transpose(*dims).values.ravel().tolist() for name in means.data_vars
-    }
+    order = [name for cost in COSTS for name in (cost, f"{cost}_low", f"{cost}_high")]
+    columns = {name: means[name].transpose(*dims).values.ravel().tolist() for name in order}
     points = product(*(grid[dim].values.tolist() for dim in dims))
     for point, *values in zip(points, *columns.values(), strict=True):
         yield {**dict(zip(dims, point, strict=True)), **dict(zip(columns, values, strict=True))}

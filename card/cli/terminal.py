@@ -1,75 +1,29 @@
-"""What every command shares: its options, its refusals, and how it prints."""
+"""What every command shares: its refusals, and how it prints."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
 
 from card.base.errors import ScenarioError
+from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
 from card.costs import load_scenario
 from card.scenario import Scenario
 from card.studies.scenario_values import show
-
-Name = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value; may be given repeatedly."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-
-
-class Commands(TyperGroup):
-    """The commands, which print on whatever the standard streams can encode."""
-
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run a command; what a stream's encoding lacks is replaced."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")
-        return super().main(*arguments, **options)
-
-    def invoke(self, context: Any) -> Any:
-        """Run what was asked for."""
-        with _reader_may_leave():
-            return super().invoke(context)
-
-
-@contextmanager
-def _reader_may_leave() -> Iterator[None]:
-    """End silently, as a program does on SIGPIPE, when who reads the output has left, as `head`."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            for stream in (sys.stdout, sys.stderr):
-                os.dup2(nowhere.fileno(), stream.fileno())  # or else Python complains at its end
-        raise SystemExit(_PIPE_CLOSED) from None
-
-
-_PIPE_CLOSED = 128 + 13
-"""Exit code after SIGPIPE, which Windows does not know."""
 
 
 @contextmanager
@@ -88,11 +42,16 @@ def refusals() -> Iterator[None]:
         typer.echo(f"Warning: {text}", err=True)
 
 
-def load(name: str, settings: Sequence[str] | None) -> Scenario:
-    """Scenario of a name or file, with the values that `--set` replaces."""
-    return load_scenario(
-        name, **by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
-    )
+def load(
+    name: str, settings: Sequence[str] | None, also: Mapping[str, Any] | None = None
+) -> Scenario:
+    """Scenario of a name or file, with the values that `--set` replaces.
+
+    `also` has what other options say, by the path of the value that they stand for.
+    """
+    values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
+    check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
+    return load_scenario(name, **values)
 
 
 def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
@@ -103,29 +62,37 @@ def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
         if not (path and equals):
             raise ScenarioError(f"{option} {item!r} is not allowed; write PATH={form}.")
         for other, text in texts.items():
-            if _overlap(path, other):
-                raise ScenarioError(
-                    f"{option} {other}={text} and {option} {path}={value} exclude each other; "
-                    f"give one of them."
-                )
+            if overlap(path, other):
+                raise _excluded(f"{option} {other}={text}", f"{option} {item}")
         texts[path] = value
     return {path: parse_value(value) for path, value in texts.items()}
 
 
-def check_apart(settings: Sequence[str], swept: Iterable[str]) -> None:
-    """Refuse settings of what is swept, whole or in part."""
-    paths = list(swept)
+def check_apart(settings: Sequence[str], said: Mapping[str, str], base: Any = None) -> None:
+    """Refuse settings of a value that something else gives, whole or in part.
+
+    Parameters
+    ----------
+    settings
+        What `--set` is given.
+    said
+        Words for what else gives a value, by its path.
+    base
+        Raw scenario that the paths lead through.
+    """
     for item in settings:
-        for path in paths:
-            if _overlap(item.partition("=")[0], path):
-                raise ScenarioError(
-                    f"--set {item} and the sweep over {path} exclude each other; leave out --set, "
-                    f"or sweep other values with --over."
-                )
+        for path, words in said.items():
+            if overlap(*(canonical(one, base) for one in (item.partition("=")[0], path))):
+                raise _excluded(f"--set {item}", words)
 
 
-def _overlap(path: str, other: str) -> bool:
-    return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
+def given(option: str, value: Any) -> str:
+    """An option as it was given; empty where it was not."""
+    return "" if value is None else f"{option} {value}"
+
+
+def _excluded(one: str, other: str) -> ScenarioError:
+    return ScenarioError(f"{one} and {other} exclude each other; give one of them.")
 
 
 def printable(text: str) -> str:
@@ -198,10 +165,27 @@ def quantity(value: Any, unit: str) -> str:
     return f"{digits(value / scale)} {prefixed}"
 
 
-def column(name: str, unit: str, values: Sequence[float]) -> list[str]:
-    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them."""
+def column(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    low: Sequence[float] = (),
+    high: Sequence[float] = (),
+) -> list[str]:
+    """Head and cells of a column of numbers in an SI unit, with the prefix that suits them.
+
+    Behind each stands its interval where there is one.
+    """
     scale, prefixed = engineering(values, unit)
-    return [f"{name} [{prefixed}]", *(digits(value / scale) for value in values)]
+    cells = [digits(value / scale) for value in values]
+    ends = [
+        "" if np.isnan(least) else f" ({digits(least / scale)} to {digits(most / scale)})"
+        for least, most in zip(low, high, strict=True)
+    ]
+    return [
+        f"{name} [{prefixed}]",
+        *map("".join, zip(cells, ends or [""] * len(cells), strict=True)),
+    ]
 
 
 def digits(value: float) -> str:

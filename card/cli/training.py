@@ -8,39 +8,49 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
 from card.base.errors import ScenarioError, extra
-from card.cli.terminal import Name, Settings, load, progress, refusals
+from card.base.schema import Count, Natural, NotNegative
+from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader
+from card.cli.terminal import load, progress, refusals
+from card.llm.architectures import MOST_BLOCKS
 
 app = typer.Typer()
 
-Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the server listens.")]
+Workers = Annotated[Count, Field(le=1024)]
+Days = Annotated[Count, Field(le=36_500)]
+Cut = Annotated[Natural, Field(le=MOST_BLOCKS)]
+Step = Annotated[NotNegative, Field(le=100)]
+Silence = Annotated[Seconds, Field(ge=0.1)]
+
+Address = Annotated[str, option(Text, metavar="HOST:PORT", help="Where the server listens.")]
 Certificates = Annotated[
     Path | None,
-    typer.Option("--certs", help="Folder of `card certs`; needed beyond this machine."),
+    option(Place, "--certs", help="Folder of `card certs`; needed beyond this machine."),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Folder of pre-trained weights, as transformers saves them."),
+    option(Place, help="Folder of pre-trained weights, as transformers saves them."),
 ]
-Patience = Annotated[float, typer.Option(min=0, help="Longest wait for the other end, in s.")]
+Patience = Annotated[float, option(Seconds, help="Longest wait for the other end, in s.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Processor threads; torch's choice when not given.")
+    int | None, option(Workers, help="Processor threads; torch's choice when not given.")
 ]
 
 
 @app.command()
 def certs(
-    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    folder: Annotated[Path, typer.Argument(parser=reader(Place), help="Folder to make.")],
     scenario: Annotated[
-        str, typer.Option("--scenario", help="Scenario whose devices get a certificate.")
+        str, option(Text, "--scenario", help="Scenario whose devices get a certificate.")
     ] = "test-bed",
     server: Annotated[
         list[str] | None,
-        typer.Option("--server", metavar="HOST", help="Name or address devices reach it by."),
+        option(Text, "--server", metavar="HOST", help="Name or address devices reach it by."),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, help="Days until they expire.")] = 30,
+    days: Annotated[int, option(Days, help="Days until they expire.")] = 30,
 ) -> None:
     """Make certificates for a test bed: its own authority, the server's, one per device."""
     with refusals(), _lab():
@@ -56,28 +66,27 @@ def certs(
 def serve(
     scenario: Name = "test-bed",
     address: Address = "127.0.0.1:7070",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in all.")] = 10,
+    rounds: Annotated[int, option(Count, help="Rounds in all.")] = 10,
     folder: Annotated[
-        Path, typer.Option(help="Where checkpoints and metrics go; a run that is there goes on.")
+        Path, option(Place, help="Where checkpoints and metrics go; a run that is there goes on.")
     ] = Path("card-run"),
     resume: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Checkpoint in the folder to go on from.")
+        str | None, option(Text, metavar="NAME", help="Checkpoint in the folder to go on from.")
     ] = None,
     certificates: Certificates = None,
     weights: Weights = None,
     cut: Annotated[
         list[int] | None,
-        typer.Option(
+        option(
+            Cut,
             metavar="INT",
             help="Cut in place of CARD's; given repeatedly, each round takes the next.",
         ),
     ] = None,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Step size of AdamW.")] = 1e-3,
-    wait_for: Annotated[
-        int, typer.Option(min=1, help="Devices to wait for before the first round.")
-    ] = 1,
+    learning_rate: Annotated[float, option(Step, help="Step size of AdamW.")] = 1e-3,
+    wait_for: Annotated[int, option(Count, help="Devices to wait for before the first round.")] = 1,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest silence of a device in its round, in s.")
+        float, option(Silence, help="Longest silence of a device in its round, in s.")
     ] = 60.0,
     patience: Patience = 600.0,
     threads: Threads = None,
@@ -118,8 +127,8 @@ def serve(
 
 @app.command()
 def join(
-    device: Annotated[str, typer.Option(help="Name of this device in the scenario.")],
-    data: Annotated[Path, typer.Option(help="Text file to fine-tune on; it stays here.")],
+    device: Annotated[str, option(Text, help="Name of this device in the scenario.")],
+    data: Annotated[Path, option(Place, help="Text file to fine-tune on; it stays here.")],
     scenario: Name = "test-bed",
     address: Address = "127.0.0.1:7070",
     certificates: Certificates = None,

@@ -39,22 +39,39 @@ def mean_intervals(
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
     chosen = results[["delay_s", "energy_j", "device_energy_j"]]
-    per_round = chosen.mean([dim for dim in chosen.dims if dim not in (*by, "round")])
-    count = results.sizes["round"]
-    rng = np.random.default_rng([int(results.attrs["seed"]), 3])
-    shares = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
-    weights = xr.DataArray(shares, dims=("resample", "round"))
-
-    def statistics(values: xr.DataArray) -> xr.DataArray:
-        ends = xr.dot(values, weights, dim="round").quantile([0.025, 0.975], dim="resample")
-        parts = [values.mean("round"), *(ends.isel(quantile=i, drop=True) for i in (0, 1))]
-        joined: xr.DataArray = xr.concat(parts, dim="statistic")
-        return joined.transpose(*by, "statistic")
-
-    table = per_round.map(statistics).assign_coords(statistic=["mean", "low", "high"])
+    averaged = [dim for dim in chosen.dims if dim not in (*by, "round")]
+    rounds = chosen.mean(averaged).to_dataarray().transpose("variable", *by, "round")
+    ends = interval_of_means(int(results.attrs["seed"]), rounds.values, resamples)
+    parts = [rounds.mean("round"), *(rounds.isel(round=0, drop=True).copy(data=e) for e in ends)]
+    joined = xr.concat(parts, dim="statistic").transpose("variable", *by, "statistic")
+    table = joined.to_dataset("variable").assign_coords(statistic=["mean", "low", "high"])
     for name in table:
         table[name].attrs["units"] = results[name].attrs["units"]
     return table
+
+
+def interval_of_means(seed: int, table: FloatArray, resamples: int = RESAMPLES) -> FloatArray:
+    """Bootstrap 95 % intervals of means over rounds.
+
+    Parameters
+    ----------
+    seed
+        Seed of the simulation.
+    table
+        Values per round, rounds last.
+    resamples
+        Bootstrap resamples; all means share them.
+
+    Returns
+    -------
+    FloatArray
+        Lower ends and upper ends, shape `(2, *table.shape[:-1])`.
+    """
+    if table.shape[-1] < 2:
+        return np.full((2, *table.shape[:-1]), np.nan)
+    drawn = resampled_means(np.random.default_rng([seed, 3]), table, resamples)
+    ends: FloatArray = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return ends
 
 
 def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:

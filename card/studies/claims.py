@@ -112,6 +112,12 @@ class Claim:
     """`drifted` when a value is not what was last recorded in `data/claims.yml`."""
     drift: str
     """What differs from the record; empty when nothing does."""
+    scenarios: dict[str, str]
+    """Titles of the scenarios that `nominal` and `calibrated` are of."""
+    rounds: int
+    """Rounds simulated."""
+    seed: int
+    """Seed of the draws."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as `card claims --json` prints them."""
@@ -122,18 +128,24 @@ def claims() -> list[Claim]:
     """Recompute every claim and compare it with the abstract and with the record."""
     record = recorded_claims()
     settings = record.simulation
+    scenarios = {name: load_scenario(name) for name in ("nominal", "calibrated")}
+    drawn = {
+        "scenarios": {name: scenario.title for name, scenario in scenarios.items()},
+        "rounds": settings.rounds,
+        "seed": settings.seed,
+    }
     found = {
         name: reductions(
             simulate(
-                load_scenario(name),
+                scenario,
                 ["card", "device_only", "server_only"],
                 rounds=settings.rounds,
                 seed=settings.seed,
             )
         )
-        for name in ("nominal", "calibrated")
+        for name, scenario in scenarios.items()
     }
-    return [_claim(name, entry, found) for name, entry in record.claims.items()]
+    return [_claim(name, entry, found, drawn) for name, entry in record.claims.items()]
 
 
 @dataclass(frozen=True)
@@ -194,7 +206,7 @@ def applied(
     return applications
 
 
-def _claim(name: str, entry: RecordedClaim, found: dict[str, Any]) -> Claim:
+def _claim(name: str, entry: RecordedClaim, found: dict[str, Any], drawn: dict[str, Any]) -> Claim:
     here = {key: found[key][entry.benchmark][entry.quantity] for key in found}
     drifts = [
         f"{key} is {here[key]['value']:.5f}, recorded {recorded:.5f} ± {entry.tolerance:g}"
@@ -216,4 +228,5 @@ def _claim(name: str, entry: RecordedClaim, found: dict[str, Any]) -> Claim:
         high=calibrated["high"],
         status="drifted" if drifts else status,
         drift="; ".join(drifts),
+        **drawn,
     )

@@ -17,6 +17,7 @@ from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
 from card.costs import load_scenario
 from card.hardware import catalogue
+from card.hardware.catalogue import is_file
 from card.scenario import Scenario, read_study
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
@@ -113,7 +114,7 @@ def new_study(name: str, base: str = "nominal", folder: Path | None = None) -> s
         f"base: {label(named)}",
         f"title: {label(f'{name}, a study of what changes when …')}",
         "",
-        *(f"#{line}" if line else line for line in _keys(scenario)),
+        *(f"#{line}" if line else line for line in _keys(scenario, folder)),
         "",
         "# Where your values come from. Kinds: datasheet, config, derived, assumed, measured.",
         "#sources:",
@@ -133,8 +134,11 @@ def _catalogue(what: str, names: Iterable[str]) -> list[str]:
     return wrap(listed, 99, subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _keys(scenario: Scenario) -> Iterator[str]:
-    """Lines of YAML for every value of a scenario; the first of a kind is explained."""
+def _keys(scenario: Scenario, folder: Path | None) -> Iterator[str]:
+    """Lines of YAML for every value of a scenario; the first of a kind is explained.
+
+    A file is named from the folder.
+    """
     above: list[str] = []
     told: set[str] = set()
     for (*parts, key), shared, value, field in leaves(scenario):
@@ -143,7 +147,9 @@ def _keys(scenario: Scenario) -> Iterator[str]:
         for depth, part in enumerate(parts):
             if above[: depth + 1] != parts[: depth + 1]:
                 yield f"{'  ' * depth}{part}:{'' if depth else _MAPPINGS.get(part, '')}"
-        plain = list(value) if isinstance(value, tuple) else value
+        plain: Any = list(value) if isinstance(value, tuple) else value
+        if key == "hardware" and is_file(plain):
+            plain = os.path.relpath(plain, folder or ".")
         note = "" if shared in told else f"  # {_meaning(field)}"
         yield f"{'  ' * len(parts)}{key}: {label(plain)}{note}"
         told.add(shared)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from card.base.arguments import check_whole
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
+from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
@@ -23,7 +23,8 @@ from card.hardware import Hardware
 from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Scenario
-from card.simulation import UNITS, draw, outcomes
+from card.simulation import UNITS, draw, outcomes, rounds_and_seed
+from card.studies.bootstrap import interval_of_means
 from card.studies.scenario_values import parameters
 
 if TYPE_CHECKING:
@@ -34,12 +35,17 @@ Block = tuple[slice, ...]
 Arrays = dict[str, FloatArray]
 """Means per quantity, dims `(*paths, policy, state, device)`."""
 
+COSTS = ("delay_s", "energy_j", "device_energy_j")
+INTERVALS = tuple(f"{name}_{end}" for end in ("low", "high") for name in COSTS)
+"""Ends of bootstrap 95 % intervals over rounds, of means over states and devices, too."""
 BLOCKS = 64
 """Blocks that a grid is cut into, until a block holds `POINTS`."""
 POINTS = 256
 """Points of a block at most, so that a minute's work is never lost."""
 MOST_VALUES = 10_000
 """Values of all paths at most, each of which is tried before anything is computed."""
+MOST_POINTS = 1_000_000
+"""Points of a grid at most, some hours' work."""
 BLOCK_BYTES = 2**24
 """Size of a block's means at most [byte], so that a few in flight keep memory bounded."""
 
@@ -51,7 +57,10 @@ def round_means(
     seed: int | None,
     library: str = "numpy",
 ) -> Arrays:
-    """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`."""
+    """Means over rounds of every policy's decisions and costs, dims `(policy, state, device)`.
+
+    Also the bootstrap intervals of `INTERVALS`, dims `(policy,)`.
+    """
     arrays = System.of(scenario)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     number = scenario.simulation.seed if seed is None else seed
@@ -60,7 +69,17 @@ def round_means(
     def mean(values: Any) -> FloatArray:
         return backend.numpy(backend.xp.mean(backend.floats(values), axis=-1))
 
-    return {name: np.stack([mean(result[name]) for result in results]) for name in results[0]}
+    per_round = [
+        [backend.numpy(result[name]).mean(axis=(0, 1)) for name in COSTS] for result in results
+    ]
+    table = np.array(per_round)
+    ends = interval_of_means(number, table)  # low and high, policy, quantity
+    if table.shape[-1] == 1:
+        ends = np.full_like(ends, np.nan)
+    return {
+        **{name: np.stack([mean(result[name]) for result in results]) for name in results[0]},
+        **dict(zip(INTERVALS, np.moveaxis(ends, 1, -1).reshape(-1, len(chosen)), strict=True)),
+    }
 
 
 @dataclass(frozen=True)
@@ -112,9 +131,7 @@ class Grid:
             )
         named(list(policies))
         _once("policies", list(policies))
-        for name, number, least in (("rounds", rounds, 1), ("seed", seed, 0)):
-            if number is not None:
-                check_whole(name, number, least)
+        rounds_and_seed(scenario, rounds, seed)
         check_library(library)
         grid = cls(
             scenario,
@@ -133,12 +150,27 @@ class Grid:
                 f"over has {sum(self.shape):,} values, which is not allowed; give at most "
                 f"{MOST_VALUES:,}, or sweep them in parts."
             )
+        if prod(self.shape) > MOST_POINTS:
+            raise ScenarioError(
+                f"over has {' x '.join(map(str, self.shape))} = {prod(self.shape)} points, which "
+                f"is not allowed; give at most {MOST_POINTS}, or sweep them in parts."
+            )
         for path in self.over:
             if path.split(".")[0] in ("title", "sources"):
                 raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
-        for one, other in combinations(sorted(self.over), 2):
-            if other.startswith(f"{one}."):
+        raw = self.scenario.model_dump(mode="json")
+        paths = {path: canonical(path, raw) for path in sorted(self.over)}
+        for one, other in combinations(paths, 2):
+            if paths[one] == paths[other]:
+                raise ScenarioError(f"over: {one} and {other} are one value; sweep one of them.")
+            if overlap(paths[one], paths[other]):
                 raise ScenarioError(f"over: {other} is a part of {one}; sweep one of them.")
+        for name, value in (("rounds", self.rounds), ("seed", self.seed)):
+            swept = next((p for p in paths if overlap(paths[p], f"simulation.{name}")), None)
+            if value is not None and swept:
+                raise ScenarioError(
+                    f"{name} = {value} and over.{swept} exclude each other; give one of them."
+                )
         first = {path: values[0] for path, values in self.over.items()}
         if len(first) > 1:
             self._check_point(f"over, at {_where(first)}", first)
@@ -173,6 +205,10 @@ class Grid:
     def dims(self) -> tuple[str, ...]:
         """Dimensions of the means."""
         return (*self.over, "policy", "state", "device")
+
+    def dims_of(self, name: str) -> tuple[str, ...]:
+        """Dimensions of one quantity: the ends of an interval have neither state nor device."""
+        return self.dims[: -2 if name in INTERVALS else None]
 
     @property
     def block_shape(self) -> tuple[int, ...]:
@@ -225,7 +261,14 @@ class Grid:
             for path, values in self.over.items()
         }
         return xr.Dataset(
-            {name: (self.dims, array, {"units": UNITS[name]}) for name, array in arrays.items()},
+            {
+                name: (
+                    self.dims_of(name),
+                    array,
+                    {"units": UNITS[name.removesuffix("_low").removesuffix("_high")]},
+                )
+                for name, array in arrays.items()
+            },
             coords={
                 **axes,
                 "policy": list(self.policies),
@@ -241,7 +284,7 @@ class Grid:
         said = self.provenance()
         told = [said[key] for key in ("rounds", "seed", "library", "source")]
         over = [[path, by_content(values, self.boards)] for path, values in self.over.items()]
-        return [self.scenario.content, over, self.policies, *told]
+        return [self.scenario.content, over, self.policies, INTERVALS, *told]
 
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""

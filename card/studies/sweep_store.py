@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from card.base.errors import ScenarioError, nearest, needs
+from card.base.errors import ScenarioError, needs
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
-from card.studies.sweep_grid import Arrays, Block, Grid
+from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,7 +28,7 @@ SUFFIXES = (".nc", ".zarr")
 
 _LOCK = "lock"
 _REMEDIES = {
-    "read": "it is damaged or no sweep: remove it and {partial}, or name another output.",
+    "read": "it is damaged or no sweep; name another output, or remove {remains}.",
     "written": "what is finished stays in {partial}, and the same command goes on.",
 }
 _PACKAGE = Path(__file__).parents[1]
@@ -36,7 +36,8 @@ _MODEL = ("base/*.py", "hardware/*.py", "llm/*.py", "channel/*.py", "solver/*.py
 """The code that means come from: the rooms of the model, and the modules beside them."""
 
 # What scores an averaged quantity; link rates belong to draws, not to policies
-_QUANTITIES = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))
+_MEANS = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))
+_QUANTITIES = (*_MEANS, *INTERVALS)
 
 
 class Store:
@@ -62,23 +63,12 @@ class Store:
 
     def __init__(self, output: str | Path, grid: Grid) -> None:
         self.output, self.grid = Path(output), grid
-        if self.output.suffix not in SUFFIXES:
-            raise ScenarioError(
-                f"output = {str(output)!r} is not allowed; end it in .nc (netCDF) or .zarr; "
-                f"{nearest(self.output.suffix, SUFFIXES)}"
-            )
-        if "::" in str(output):
-            raise ScenarioError(
-                f"output = {str(output)!r} is not allowed; name it without '::', which the library "
-                "that writes it takes for a chain of addresses."
-            )
-        if not self.output.parent.is_dir():
-            raise ScenarioError(f"output = {str(output)!r}: there is no folder for it; make one.")
+        self._check_name(str(output))
         _need_libraries()
+        self.partial = self.output.with_name(self.output.name + ".partial")
         with self._told("written"):
             if not self.complete:
                 check_writable(self.output)
-        self.partial = self.output.with_name(self.output.name + ".partial")
         self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
         self.fingerprint = _fingerprint(grid)
         self._lock = self._locked()
@@ -97,6 +87,37 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    def _check_name(self, name: str) -> None:
+        """Refuse a name that no output can have, or that something else has."""
+        before = f"output = {name!r} is not allowed; "
+        if self.output.suffix not in SUFFIXES:
+            inside = str(self.output / "sweep.nc")
+            raise ScenarioError(
+                f"output = {name!r} is a folder; name a file in it, such as {inside!r}."
+                if self.output.is_dir()
+                else f"{before}end it in .nc (netCDF) or .zarr."
+            )
+        if "::" in name:
+            raise ScenarioError(
+                f"{before}name it without '::', which the library that writes it takes for a chain "
+                "of addresses."
+            )
+        if not self.output.parent.is_dir():
+            raise ScenarioError(f"output = {name!r}: there is no folder for it; make one.")
+        netcdf = self.output.suffix == ".nc"
+        if netcdf and (self.output.is_dir() or name.endswith("/")):
+            raise ScenarioError(
+                f"output = {name!r} is a folder, and a .nc is a file; name another output."
+            )
+        if not netcdf and self.output.is_file():
+            raise ScenarioError(
+                f"output = {name!r} is a file, and a .zarr is a folder; name another output."
+            )
+        if self.output.is_dir() and not (self.output / ".zgroup").exists():
+            raise ScenarioError(
+                f"output = {name!r} is a folder that holds no sweep; name another output."
+            )
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -141,8 +162,12 @@ class Store:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise ScenarioError(
                 f"output = {str(self.output)!r} cannot be {done} ({reason:.200}); "
-                + _REMEDIES[done].format(partial=f"{self.output}.partial", output=self.output)
+                + _REMEDIES[done].format(partial=self.partial, remains=self._remains())
             ) from error
+
+    def _remains(self) -> str:
+        """What is there of a sweep, finished or not."""
+        return " and ".join(str(path) for path in (self.output, self.partial) if path.exists())
 
     @property
     def complete(self) -> bool:
@@ -215,8 +240,12 @@ class Store:
         self.marks.mkdir()
         scenario = self.grid.scenario
         inner = (len(self.grid.policies), len(scenario.channel_states), len(scenario.devices))
-        empty = da.empty((*self.grid.shape, *inner), chunks=(*self.grid.block_shape, *inner))
-        template = self.grid.dataset(dict.fromkeys(_QUANTITIES, empty))
+        empty = {}
+        for name in _QUANTITIES:
+            rest = inner[: len(self.grid.dims_of(name)) - len(self.grid.shape)]
+            chunks = (*self.grid.block_shape, *rest)
+            empty[name] = da.empty((*self.grid.shape, *rest), chunks=chunks)
+        template = self.grid.dataset(empty)
         template.attrs["fingerprint"] = self.fingerprint
         # version 2, since version 3 has no settled form of words yet
         template.to_zarr(self.data, compute=False, zarr_format=2)

@@ -20,7 +20,7 @@ TOP_KEYS = (
     "sources"
 )
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
-BATCH = "give a whole number of at least 1. Sequences per mini-batch (B)."
+BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
 BANDWIDTH = "Bandwidth of each direction [Hz] (W)."
 WEIGHT = "Weight of normalised delay (w); normalised server energy has 1 - w."
 DEVICES = (
@@ -32,7 +32,8 @@ TARGETS = (
     "Projections that carry an adapter, named as in the architecture."
 )
 CUT_RANGE = (
-    "give a list of 2: a whole number of at least 0, then null or a whole number of at least 0. "
+    "give a list of 2: a whole number from 0 to 9223372036854775807, then null or a whole number "
+    "from 0 to 9223372036854775807. "
     "First and last cut allowed; null means all blocks on the device."
 )
 CLOCKS = (
@@ -52,7 +53,7 @@ VALUES = [
     (
         "simulation.seed",
         -1,
-        "simulation.seed = -1 is not allowed; give a whole number of at least 0. "
+        "simulation.seed = -1 is not allowed; give a whole number from 0 to 9223372036854775807. "
         "Seed of every random draw.",
     ),
     # a number
@@ -254,7 +255,8 @@ VALUES = [
     (
         "training.cut_range",
         [0, 1.5],
-        "training.cut_range.1 = 1.5 is not allowed; give null or a whole number of at least 0.",
+        "training.cut_range.1 = 1.5 is not allowed; give null or a whole number from 0 to "
+        "9223372036854775807.",
     ),
     # clocks and power
     (
@@ -302,10 +304,10 @@ VALUES = [
         "0.001 x 8 GB. Choose a smaller llm or mini-batch, or a device with more memory.",
     ),
     (
-        "lora.rank",
-        10**18,
-        "training.batch_size = 1, training.sequence_length = 512 and lora.rank = "
-        "1000000000000000000 make counts beyond 64 bits; give smaller ones.",
+        "training.batch_size",
+        10**9,
+        "training.batch_size = 1000000000, training.sequence_length = 512 and lora.rank = "
+        "8 make counts beyond 64 bits; give smaller ones.",
     ),
     # provenance
     (
@@ -354,7 +356,7 @@ COMBINATIONS = [
     ),
     (
         {"lora.rank": 0, "link.shadowing_db": -1},
-        "lora.rank = 0 is not allowed; give a whole number of at least 1. "
+        "lora.rank = 0 is not allowed; give a whole number from 1 to 1000000000. "
         "Rank of each adapter (r).\n"
         "link.shadowing_db = -1 is not allowed; give a number from 0 to 100. "
         "Standard deviation of log-normal shadowing [dB] (σ_X).",

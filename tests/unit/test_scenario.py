@@ -295,7 +295,7 @@ class TestFilesOfHardware:
     ("values", "message"),
     [
         ({"server.clock_step_hz": 1e-3}, "= 0.001 is not allowed; give at least 253500 Hz, which"),
-        ({"simulation.seed": 10**400}, " is not allowed; give a whole number of at least 0 and at"),
+        ({"simulation.seed": 10**400}, " is not allowed; give a whole number from 0 to 922"),
         (
             {"training.local_iterations": 2**63},
             "= 9223372036854775808 is not allowed; give a whole",

@@ -46,7 +46,7 @@ def test_a_section_says_what_the_command_does_and_takes(sections, name):
         ("pdf", "`card pdf [STUDY] [OPTIONS]`"),
         ("schema", "`card schema`"),
         ("serve", "Where the server listens. Default: `127.0.0.1:7070`."),
-        ("serve", "Rounds in all. Default: `10`. At least 1."),
+        ("serve", "Rounds in all. Default: `10`. From 1 to 1000000000."),
         ("join", "Text file to fine-tune on; it stays here. Required."),
     ],
 )

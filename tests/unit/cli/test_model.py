@@ -177,7 +177,7 @@ def test_solve_without_json_names_the_decision():
         (["solve", "nominal", "--device", "device-9", *RATES], "device = 'device-9' is unknown"),
         (
             ["solve", "nominal", "--device", "device-1", "--uplink-bps", "0"],
-            "uplink_bps = 0 is not allowed",
+            "uplink-bps = 0 is not allowed",
         ),
         (
             ["solve", "nominal", "--device", "device-1", "--state", "god"],
@@ -209,6 +209,8 @@ def test_a_warning_of_the_model_is_one_line_on_stderr():
 @pytest.mark.slow
 def test_claims_exit_0_while_they_match_the_record():
     found = document("claims")
+    assert {item["rounds"] for item in found} == {50_000}
+    assert found[0]["scenarios"]["nominal"] == card.load_scenario("nominal").title
     assert [claim["id"] for claim in found] == ["C1", "C2"]
     assert all(
         {"published", "nominal", "calibrated", "low", "high", "status"} <= set(c) for c in found
@@ -218,7 +220,9 @@ def test_claims_exit_0_while_they_match_the_record():
 def test_claims_exit_1_when_one_drifts(monkeypatch):
     numbers = dict.fromkeys(("published", "nominal", "calibrated", "low", "high"), 0.5)
     words = {"id": "C1", "text": "t", "quantity": "delay_s", "benchmark": "device_only"}
-    drifted = card.Claim(**words, **numbers, status="drifted", drift="moved")
+    drifted = card.Claim(
+        **words, **numbers, status="drifted", drift="moved", scenarios={}, rounds=1, seed=0
+    )
     monkeypatch.setattr("card.cli.model.recompute_claims", lambda: [drifted])
     result = run("claims")
     assert result.exit_code == 1

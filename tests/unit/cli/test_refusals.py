@@ -14,7 +14,8 @@ BAD = {
     "target": "lora.targets: [lm_head]",
     "length": "training.sequence_length: 200000",
     "cut range": "training.cut_range: [0, 99]",
-    "counts beyond 64 bits": "lora.rank: 1000000000000000000",
+    "more than a machine holds": "simulation.rounds: 9223372036854775807",
+    "counts beyond 64 bits": "training.batch_size: 1000000000",
     "memory of a device": "devices.device-4.memory_share: 0.001",
     "memory of the server": "llm: llama-3.1-8b",
     "too many clocks": "server.clock_step_hz: 0.001",
@@ -119,11 +120,95 @@ def test_item_named_in_two_ways_is_refused():
     )
 
 
-def test_what_is_swept_is_not_set():
-    given = ["--over", "objective.delay_weight=[0.2]", "--set", "objective.delay_weight=0.9"]
+RATES = ["--uplink-bps", "9", "--downlink-bps", "9"]
+WEIGHTS, NEAR = "objective.delay_weight=[0.2]", "devices.device-1.distance_m"
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "second"),
+    [
+        (
+            ["sweep", "nominal", "--over", WEIGHTS, "--set", "objective.delay_weight=0.9"],
+            "--set objective.delay_weight=0.9",
+            "the sweep over objective.delay_weight",
+        ),
+        (
+            ["sweep", "nominal", "--over", f"{NEAR}=[9]", "--set", "devices.0.distance_m=5"],
+            "--set devices.0.distance_m=5",
+            f"the sweep over {NEAR}",
+        ),
+        (
+            ["sweep", "nominal", "--over", "devices.00.distance_m=[9]", "--set", f"{NEAR}=5"],
+            f"--set {NEAR}=5",
+            "the sweep over devices.00.distance_m",
+        ),
+        (
+            ["simulate", "nominal", "--rounds", "5", "--set", "simulation.rounds=6"],
+            "--set simulation.rounds=6",
+            "--rounds 5",
+        ),
+        (
+            ["simulate", "nominal", "--seed", "0", "--set", "simulation={seed: 6}"],
+            "--set simulation={seed: 6}",
+            "--seed 0",
+        ),
+        (
+            ["sweep", "nominal", "--over", WEIGHTS, "--seed", "0", "--set", "simulation.seed=6"],
+            "--set simulation.seed=6",
+            "seed 0",
+        ),
+        (
+            ["sweep", "nominal", "--over", "simulation.rounds=[2, 3]", "--rounds", "5"],
+            "rounds = 5",
+            "over.simulation.rounds",
+        ),
+        (
+            [
+                "solve",
+                "nominal",
+                "--device",
+                "device-1",
+                "--uplink-bps",
+                "9",
+                "--downlink-bps",
+                "9",
+                "--state",
+                "poor",
+            ],
+            "--state poor",
+            "both rates",
+        ),
+    ],
+)
+def test_one_value_given_by_two_routes_is_refused(given, first, second):
+    assert refusal(given, "") == (
+        f"Error: {first} and {second} exclude each other; give one of them.\n"
+    )
+
+
+def test_one_value_swept_under_two_spellings_is_refused():
+    given = ["--over", f"{NEAR}=[9]", "--over", "devices.0.distance_m=[9]"]
     assert refusal(["sweep", "nominal", *given], "") == (
-        "Error: --set objective.delay_weight=0.9 and the sweep over objective.delay_weight exclude "
-        "each other; leave out --set, or sweep other values with --over.\n"
+        f"Error: over: devices.0.distance_m and {NEAR} are one value; sweep one of them.\n"
+    )
+
+
+@pytest.mark.parametrize("place", ["folder", "new/"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["compare", "nominal", "nominal", "--html"],
+        ["profile", "--output"],
+    ],
+)
+def test_a_folder_is_no_file_before_any_work(tmp_path, monkeypatch, given, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr("card.cli.studies.load_study", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr("card.cli.profiling.load", lambda *_: pytest.fail("it began"))
+    assert refusal([*given, place], "") == (
+        f"Error: {given[-1]} = {place!r} cannot be written: it is a folder; name a file in a "
+        "folder that can be.\n"
     )
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import card
-from card.base.data_files import study_names
+from card.base.data_files import DATA, study_names
 from card.cli import app
 from card.studies.bootstrap import mean_intervals
 from card.studies.comparison import compare
@@ -106,7 +106,8 @@ def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
     scenario = card.load_scenario("nominal", **{"objective.delay_weight": 0.8})
     found = mean_intervals(card.simulate(scenario, ["card", "server_only"], 5, 3))
     ends = found.energy_j.sel(policy="server_only", statistic=["low", "high"]).values.tolist()
-    assert [float(rows[3][f"energy_j_{end}"]) for end in ("low", "high")] == ends
+    assert [float(rows[3][f"energy_j_{end}"]) for end in ("low", "high")] == pytest.approx(ends)
+    assert [points[3][f"energy_j_{end}"] for end in ("low", "high")] == pytest.approx(ends)
     assert (rows[3]["objective.delay_weight"], rows[3]["rounds"], rows[3]["seed"]) == (
         "0.8",
         "5",
@@ -117,6 +118,7 @@ def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
 def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
     over = ["--over", "link.bandwidth_hz=[5e6,2e7]", "--over", "server.clocks_hz=[null,[1e9,2e9]]"]
     text = done("sweep", "nominal", *over, "--policies", "card", "--rounds", 1)
+    assert " to " not in text, "a single round has no interval"
     for words in ("bandwidth [MHz]", "server clocks [GHz]", " 5 ", " 20 ", " none ", " 1, 2 "):
         assert words in text
 
@@ -157,6 +159,8 @@ def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
         (["sweep", "nominal", "--over", WEIGHTS, "--policies", "crad"], "did you mean 'card'?"),
         (["sweep", "nominal", "--over", WEIGHTS, "--rounds", "0"], "rounds = 0 is not allowed"),
         (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.txt"], "end it in .nc"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "./"], "name a file in it, such as"),
+        (["sweep", "nominal", "--over", WEIGHTS, "--output", "x.nc/"], "and a .nc is a file"),
         (
             ["sweep", "nominal", "--over", WEIGHTS, "--rounds", "1", "--figure", "x.txt"],
             "--figure = 'x.txt' cannot be written",
@@ -201,3 +205,43 @@ def test_a_new_study_has_a_name_that_can_be_printed(name, tmp_path, monkeypatch)
     assert result.exit_code == 2
     assert "is not allowed; give letters that can be printed" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_study_names_profiles_from_its_own_folder(folder):
+    profile = DATA / "profiles" / "cpu-epyc-2-cores.json"
+    (folder / "mine.json").write_bytes(profile.read_bytes())
+    devices = "devices: {device-1: {hardware: mine.json}}"
+    (folder / "base.yml").write_text(f"base: nominal\ntitle: t\n{devices}\n", "utf-8")
+    (folder / "studies").mkdir()
+    done("new", "beside", "--base", "base.yml")
+    done("new", "studies/below", "--base", "base.yml")
+    assert "#    hardware: mine.json  # " in (folder / "beside.yml").read_text("utf-8")
+    below = folder / "studies" / "below.yml"
+    text = below.read_text("utf-8")
+    assert "#    hardware: ../mine.json  # " in text
+    below.write_text(
+        text.replace("#devices", "devices")
+        .replace("#  device-1:", "  device-1:")
+        .replace("#    hardware: ..", "    hardware: .."),
+        "utf-8",
+    )
+    assert done("compare", "base.yml", below, "--rounds", 1).count("hardware") == 0
+
+
+def test_a_csv_that_is_there_is_refused_before_work_and_kept(folder, monkeypatch):
+    (folder / "x.csv").write_text("mine")
+    monkeypatch.setattr("card.cli.studies.run_sweep", lambda *_: pytest.fail("it ran"))
+    result = run("sweep", "nominal", "--over", WEIGHTS, "--output", "x.csv")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: --output = 'x.csv' is there already, and a .csv cannot be resumed; remove it, or "
+        "name another output.\n"
+    )
+    assert (folder / "x.csv").read_text() == "mine"
+
+
+def test_a_table_of_a_sweep_has_intervals_behind_its_means():
+    options = ["--policies", "card", "--rounds", 5, "--over", "objective.delay_weight=[0.2]"]
+    (point,) = json.loads(done("sweep", "nominal", *options, "--json"))["points"]
+    low, high = (f"{point[f'delay_s_{end}']:.5g}" for end in ("low", "high"))
+    assert f"({low} to {high})" in done("sweep", "nominal", *options)

@@ -146,3 +146,14 @@ def test_a_block_of_many_devices_is_no_larger_in_bytes():
 )
 def test_a_label_is_what_a_study_file_says(value, text):
     assert label(value) == text
+
+
+def test_a_grid_of_too_many_points_is_refused_with_their_number():
+    over = {"objective.delay_weight": [i / 2000 for i in range(2000)]}
+    over["link.bandwidth_hz"] = [1e6 + i for i in range(501)]
+    with pytest.raises(ScenarioError) as refusal:
+        Grid.checked(card.load_scenario("nominal"), over, ["card"])
+    assert str(refusal.value) == (
+        "over has 2000 x 501 = 1002000 points, which is not allowed; give at most 1000000, or "
+        "sweep them in parts."
+    )

@@ -115,6 +115,7 @@ def test_a_block_without_its_mark_is_computed_again(tmp_path):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
+        ("", r"is a folder; name a file in it, such as .*sweep\.nc'"),
         ("sweep.csv", r"sweep\.csv' is not allowed; end it in \.nc \(netCDF\) or \.zarr"),
         ("sweep", r"end it in \.nc"),
         ("nowhere/sweep.nc", r"there is no folder for it"),
@@ -126,6 +127,9 @@ def test_an_output_that_cannot_be_is_refused_before_anything_runs(
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
     with pytest.raises(ScenarioError, match=message):
         swept(output=tmp_path / output)
+
+
+NO_SWEEP = "no sweep; name another output|is a file, and a .zarr is|is a folder, and a .nc is"
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -143,7 +147,7 @@ def test_an_output_that_is_no_sweep_is_refused_in_one_line_and_kept(tmp_path, su
     else:
         output.write_bytes(b"" if damage == "empty" else b"no sweep")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ScenarioError, match="damaged or no sweep: remove it") as refused:
+    with pytest.raises(ScenarioError, match=NO_SWEEP) as refused:
         swept(output=output)
     assert "\n" not in str(refused.value)
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,164 @@
+"""What every command takes, and how it is read: one line for whatever is refused."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import AfterValidator, Field, TypeAdapter
+from typer.core import TyperGroup
+
+from card.base import schema
+from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
+
+Text = schema.Name
+"""A text that is not empty."""
+Place = Annotated[Text, AfterValidator(lambda text: Path(text))]
+"""Path of a file or a folder."""
+Seconds = Annotated[schema.Number, Field(ge=0, le=10**9)]
+"""A time that a system can wait [s]."""
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it refuses; it has no other name for it."""
+_PIPE_CLOSED = 128 + 13
+"""Exit code after SIGPIPE, which Windows does not know."""
+_LONGEST, _SHOWN = 400, 40
+"""Letters of a number at most, and those of one that is shown whole."""
+
+
+def reader(kind: Any) -> Callable[[Any], Any]:
+    """Reads the text of an option as a value that a kind of `card.base.schema` allows.
+
+    A number is written as everywhere else: `1_000` and `0x10` are words.
+    """
+    adapter = TypeAdapter(kind)
+    shape = adapter.json_schema()
+    number: Any = {"integer": int, "number": float}.get(shape.get("type", ""))
+    within = allowed(shape, shape).replace("a number", "a finite number")
+
+    def read(text: Any) -> Any:
+        if not isinstance(text, str):  # a default
+            return text
+        digits = number and len(text) < _LONGEST and NUMBER.fullmatch(text)
+        try:
+            return adapter.validate_python(number(text) if digits else text)
+        except ValueError:  # pydantic's are such, too
+            said = text if digits and len(text) <= _SHOWN else shortened(text)
+            raise typer.BadParameter(f"{said} is not allowed; give {within}.") from None
+
+    return read
+
+
+def option(kind: Any, *names: str, **more: Any) -> Any:
+    """An option of which every value, or each where it may be repeated, is of a kind."""
+    shape = TypeAdapter(kind).json_schema()
+    limits: dict[str, Any] = {"min": shape.get("minimum"), "max": shape.get("maximum")}
+    return typer.Option(*names, parser=reader(kind), **limits | more)
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value; may be given repeatedly."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Rounds = Annotated[int | None, option(schema.Count, help="Rounds per device and state.")]
+Seed = Annotated[int | None, option(schema.Natural, help="Seed of the draws.")]
+Rate = Annotated[
+    float | None, option(schema.Positive, help="Link rate in bit/s; the state's when not given.")
+]
+
+
+class Commands(TyperGroup):
+    """The commands: what is wrong with a command line is one line, whoever finds it."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run a command; what a stream's encoding lacks is replaced."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*arguments, **options)
+
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **options: Any) -> Any:
+        """Read what comes before the command's name; without anything, help is asked for."""
+        given = list(args)
+        with _one_line("card", given):
+            context = super().make_context(info_name, args or ["--help"], *more, **options)
+        context.obj = given
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the rest, and run the command."""
+        with _reader_may_leave(), _one_line(f"card {next(iter(ctx.obj), '')}", ctx.obj):
+            return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a name, and the rest; no option stands there twice that counts once."""
+        command = self.commands.get(args[0])
+        if command is None:
+            raise unknown("command", args[0], self.commands)
+        before = args[: args.index("--")] if "--" in args else args
+        written = [item.partition("=")[0] for item in before]
+        for one in _options(command):
+            if not (one.multiple or one.is_flag) and sum(map(written.count, one.opts)) > 1:
+                raise ScenarioError(f"{_called(one)} is given twice; give it once.")
+        return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End silently, as a program does on SIGPIPE, when who reads the output has left, as `head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere.fileno(), stream.fileno())  # or else Python complains at its end
+        raise SystemExit(_PIPE_CLOSED) from None
+
+
+@contextmanager
+def _one_line(path: str, given: Sequence[str]) -> Iterator[None]:
+    """Context of reading a command line; a refusal ends with one line and exit code 2."""
+    try:
+        yield
+    except (ScenarioError, UsageError) as error:
+        said = _said(error, path, given) if isinstance(error, UsageError) else str(error)
+        typer.echo(f"Error: {said}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _said(error: Any, path: str, given: Sequence[str]) -> str:
+    """What is wrong with a command line: what was given, and what to give."""
+    if hasattr(error, "possibilities"):  # an unknown option, of which only a letter may be told
+        word = next((item for item in given if item.startswith(error.option_name)), "")
+        known = [name for one in _options(error.ctx.command) for name in one.opts]
+        said = str(unknown("option", word.partition("=")[0] or error.option_name, known))
+        before = " Before a name that starts with a dash, put --."
+        return said if said.endswith("?") else said + before
+    parameter = getattr(error, "param", None)
+    if parameter is None:
+        return f"{' '.join(error.format_message().split()).rstrip('.')}; see {path} --help."
+    if error.message:
+        return f"{_called(parameter)} = {error.message}"
+    return f"{_called(parameter)} is missing; give it. {parameter.help or ''}".rstrip()
+
+
+def _options(command: Any) -> list[Any]:
+    return [one for one in command.params if one.param_type_name == "option"]
+
+
+def _called(parameter: Any) -> str:
+    """A parameter as it is written, or as its values are spoken of."""
+    long: str = max(parameter.opts, key=len)
+    return long
