@@ -23,6 +23,8 @@ def handmade(**changes: Any) -> System:
         adapter_bit=np.array([0, 6, 12]),
         device_memory_bit=np.array([1, 2, 3]),
         server_memory_bit=np.array([3, 2, 0]),
+        messages=np.array([1, 2, 0]),
+        device_parts=np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]),
     )
     system = System(
         device_names=("fast", "slow"),
@@ -33,7 +35,14 @@ def handmade(**changes: Any) -> System:
         uplink_power_w=0.5,
         flops_per_hz=10.0,
         static_power_w=1.0,
+        linear_power_w_per_hz=0.0,
         power_coefficient=0.001,
+        waiting_power_w=0.0,
+        device_waiting_power_w=np.zeros(2),
+        server_overhead_s=np.zeros(3),
+        server_launch_s=np.zeros(3),
+        device_overhead_s=np.zeros((2, 3)),
+        round_trip_s=0.0,
         frequency_min_hz=np.array([10.0, 5.0]),
         frequency_max_hz=20.0,
         clocks_hz=None,
