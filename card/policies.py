@@ -178,7 +178,9 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     mean_prices = delay_price.mean(), energy_price.mean()
     clocks = {
         cut: float(best_frequency(system, slowest, *mean_prices, cut)[0])
-        for cut in extreme_cuts(system.profile, common, system.server_launch_s)
+        for cut in extreme_cuts(
+            system.profile, common, system.server_launch_s, *system.device_launch_s
+        )
     }
 
     def score(cut: int) -> float:

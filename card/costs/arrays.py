@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from card.base.arrays import Backend, backend_of, is_foreign, locked, stacked
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, IntArray, dbm_to_w
+from card.hardware.catalogue import Measured
 from card.hardware.power import clock_at, coefficient_at, power_w
+from card.hardware.profile import PARTS, PartName
 from card.llm import CutProfile, cut_profile, feasible_cuts
 from card.scenario import Device, Scenario, Server
 
@@ -55,6 +58,8 @@ class System:
     """Part of it in which the server waits for launches [s], shape `(I + 1,)` (o_L)."""
     device_overhead_s: FloatArray
     """The same on each device [s], shape `(devices, I + 1)` (o_D)."""
+    device_launch_s: FloatArray
+    """Part of it in which a device waits for launches [s], shape `(devices, I + 1)`."""
     round_trip_s: float
     """Time that each message takes beyond its bits [s] (t_rt)."""
     frequency_min_hz: FloatArray
@@ -140,6 +145,15 @@ def _arrays_of(scenario: Scenario) -> System:
     if clocks is not None:
         lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
     held = profile.device_parts
+    above = held[-1] - held
+    tokens = scenario.training.batch_size * scenario.training.sequence_length
+    own_s = _overhead_s(server, above, tokens)
+    launch_s = _launch_s(server, above, profile.server_flop, kappa * gpu.clock_hz)
+    devices_own_s = [_overhead_s(device, held, tokens) for device in scenario.devices]
+    devices_launch_s = [
+        _launch_s(device, held, profile.device_flop, rate)
+        for device, rate in zip(scenario.devices, throughput, strict=True)
+    ]
     arrays = System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
@@ -153,9 +167,10 @@ def _arrays_of(scenario: Scenario) -> System:
         **law,
         waiting_power_w=server.waiting_power_w,
         device_waiting_power_w=stacked([device.waiting_power_w for device in scenario.devices]),
-        server_overhead_s=_overhead_s(server, held[-1] - held),
-        server_launch_s=np.zeros(len(held)),
-        device_overhead_s=stacked([_overhead_s(device, held) for device in scenario.devices]),
+        server_overhead_s=own_s + launch_s,
+        server_launch_s=launch_s,
+        device_overhead_s=stacked(devices_own_s) + stacked(devices_launch_s),
+        device_launch_s=stacked(devices_launch_s),
         round_trip_s=link.round_trip_s,
         frequency_min_hz=lowest,
         frequency_max_hz=top,
@@ -166,10 +181,28 @@ def _arrays_of(scenario: Scenario) -> System:
     return locked(arrays)
 
 
-def _overhead_s(end: Server | Device, parts: IntArray) -> FloatArray:
-    """Time of a local iteration that no clock changes, for each row of parts held [s]."""
+def _overhead_s(end: Server | Device, parts: IntArray, tokens: int) -> FloatArray:
+    """Busy time of a local iteration that no clock changes, for each row of parts held [s]."""
     _, first, other, head = parts.T
     total: FloatArray = (first + other) * end.block_overhead_s + head * end.head_overhead_s
+    if isinstance(end.board, Measured) and end.board.overhead_s_per_token:
+        total = total + tokens * _summed(end.board.overhead_s_per_token, parts)
+    return total
+
+
+def _launch_s(end: Server | Device, parts: IntArray, flop: IntArray, rate: Any) -> FloatArray:
+    """Time of a local iteration in which a GPU waits for launches, for each row of parts held [s].
+
+    Launches go on while earlier ones are worked off, so that the longer of the two counts.
+    """
+    if not (isinstance(end.board, Measured) and end.board.launch_s):
+        return np.zeros(len(parts))
+    waiting: FloatArray = np.maximum(_summed(end.board.launch_s, parts) - flop / rate, 0.0)
+    return waiting
+
+
+def _summed(times_s: Mapping[PartName, float], parts: IntArray) -> FloatArray:
+    total: FloatArray = parts @ np.array([times_s[name] for name in PARTS])
     return total
 
 

@@ -14,7 +14,7 @@ from card.llm import CutProfile
 
 
 def extreme_cuts(
-    profile: CutProfile, feasible: NDArray[np.bool_], launch_s: FloatArray | None = None
+    profile: CutProfile, feasible: NDArray[np.bool_], *launch_s: FloatArray
 ) -> list[int]:
     """Feasible cuts that can win or set an extreme: the ends of straight runs of the cost vectors.
 
@@ -27,8 +27,8 @@ def extreme_cuts(
         Costs per cut.
     feasible
         Cuts allowed, shape `(I + 1,)`.
-    launch_s
-        `System.server_launch_s`, if there is any.
+    *launch_s
+        Times in which server and device wait for launches, if they do, each of shape `(I + 1,)`.
 
     Notes
     -----
@@ -41,7 +41,7 @@ def extreme_cuts(
     >>> extreme_cuts(system.profile, system.feasible[0])  # of 17 cuts
     [0, 1, 15, 16]
     """
-    vectors = _cost_vectors(profile, launch_s)
+    vectors = _cost_vectors(profile, *launch_s)
     points = {c: vectors[c] for c in _listed(feasible)}
 
     def between(cut: int, left: int, right: int) -> bool:
@@ -67,7 +67,10 @@ def extreme_cuts(
 def pruned_cuts(arrays: System) -> IntArray:
     """Cuts of each device that can win or set an extreme, `(devices, cuts)`."""
     return _padded(
-        [extreme_cuts(arrays.profile, row, arrays.server_launch_s) for row in arrays.feasible]
+        [
+            extreme_cuts(arrays.profile, row, arrays.server_launch_s, launch_s)
+            for row, launch_s in zip(arrays.feasible, arrays.device_launch_s, strict=True)
+        ]
     )
 
 
@@ -76,18 +79,16 @@ def every_cut(arrays: System) -> IntArray:
     return _padded([_listed(row) for row in arrays.feasible])
 
 
-def _cost_vectors(profile: CutProfile, launch_s: FloatArray | None) -> list[list[int]]:
+def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]:
     """Whole numbers for each cut, in which all its costs are linear.
 
     Overheads are linear in the parts held, and launch times too as long as there are any.
     """
     names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit", "messages")
     columns = [getattr(profile, name) for name in names]
-    launches = np.zeros(len(profile.cut)) if launch_s is None else np.asarray(launch_s)
-    vectors: list[list[int]] = np.column_stack(
-        [*columns, profile.device_parts, (launches > 0).astype(np.int64)]
-    ).tolist()
-    return vectors
+    launches = [(np.asarray(times) > 0).astype(np.int64) for times in launch_s]
+    table: list[list[int]] = np.column_stack([*columns, profile.device_parts, *launches]).tolist()
+    return table
 
 
 def _listed(feasible: Any) -> list[int]:

@@ -42,6 +42,7 @@ def handmade(**changes: Any) -> System:
         server_overhead_s=np.zeros(3),
         server_launch_s=np.zeros(3),
         device_overhead_s=np.zeros((2, 3)),
+        device_launch_s=np.zeros((2, 3)),
         round_trip_s=0.0,
         frequency_min_hz=np.array([10.0, 5.0]),
         frequency_max_hz=20.0,

@@ -106,6 +106,7 @@ def make_system(
         server_overhead_s=above @ np.array(real.server_part_s) + launch_s,
         server_launch_s=launch_s,
         device_overhead_s=np.tile(below @ np.array(real.device_part_s), (len(throughput), 1)),
+        device_launch_s=np.zeros((len(throughput), len(below))),
         round_trip_s=real.round_trip_s,
         frequency_min_hz=lowest,
         frequency_max_hz=top,

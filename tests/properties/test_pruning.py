@@ -85,7 +85,7 @@ def test_ties_go_to_the_smaller_cut(data):
     }
     overheads = {
         name: np.repeat(getattr(system, name), 2, axis=-1)
-        for name in ("server_overhead_s", "server_launch_s", "device_overhead_s")
+        for name in ("server_overhead_s", "server_launch_s", "device_overhead_s", "device_launch_s")
     }
     doubled = replace(
         system,
