@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from card.base.arrays import backend_of, guarded
 from card.base.errors import ScenarioError, unknown
@@ -106,7 +105,7 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
             f"{', '.join(map(str, fits))}."
         )
     lowest = backend_of(system.frequency_min_hz).numpy(system.frequency_min_hz)[device]
-    highest = system.frequency_max_hz
+    highest = backend_of(system.frequency_max_hz).numpy(system.frequency_max_hz)
     outside = (clock < lowest * (1 - _ROUNDING)) | (clock > highest * (1 + _ROUNDING))
     if outside.any():
         raise ScenarioError(
@@ -147,13 +146,16 @@ def energy_optimal(system: System, draws: Draws, rng: np.random.Generator) -> Ch
 def device_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """Everything on the device, or as many blocks as fit it; the server's clock is CARD's."""
     last = system.num_blocks - np.argmax(system.feasible[:, ::-1], axis=1)
-    return last[draws.device], _card_frequency(system, draws)
+    cut = last[draws.device]
+    return cut, _card_frequency(system, draws, cut)
 
 
 def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """As much on the server as fits it and the cut range allows, at full clock."""
     first = np.argmax(system.feasible, axis=1)
-    return first[draws.device], np.full(draws.device.shape, system.frequency_max_hz)
+    backend = backend_of(system.frequency_max_hz)
+    top = backend.floats(system.frequency_max_hz)
+    return first[draws.device], backend.xp.broadcast_to(top, draws.device.shape)
 
 
 def random_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -161,7 +163,8 @@ def random_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     counts = system.feasible.sum(axis=1)
     ordered = np.argsort(~system.feasible, axis=1, kind="stable")
     pick = (rng.random(draws.device.shape) * counts[draws.device]).astype(np.int64)
-    return ordered[draws.device, pick], _card_frequency(system, draws)
+    cut = ordered[draws.device, pick]
+    return cut, _card_frequency(system, draws, cut)
 
 
 def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -174,17 +177,25 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
         raise ScenarioError("policies: static_cut needs a cut that fits every device; none does.")
     delay_price, energy_price = prices(draws.extremes, system.delay_weight)
     slowest = np.array([int(np.argmax(system.frequency_min_hz))])
-    frequency = best_frequency(system, slowest, delay_price.mean(), energy_price.mean())[0]
+    mean_prices = delay_price.mean(), energy_price.mean()
+    clocks = {
+        cut: float(best_frequency(system, slowest, *mean_prices, cut)[0])
+        for cut in extreme_cuts(
+            system.profile, common, system.server_launch_s, *system.device_launch_s
+        )
+    }
 
     def score(cut: int) -> float:
-        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+        costs = evaluate(
+            system, draws.device, cut, clocks[cut], draws.uplink_bps, draws.downlink_bps
+        )
         return float(
             objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j).mean()
         )
 
-    cut = min(extreme_cuts(system.profile, common), key=score)
+    cut = min(clocks, key=score)
     shape = draws.device.shape
-    return np.full(shape, cut), np.full(shape, float(frequency))
+    return np.full(shape, cut), np.full(shape, clocks[cut])
 
 
 POLICIES: dict[str, Policy] = {
@@ -211,5 +222,7 @@ def _choice(decision: Decision) -> Choice:
     return decision.cut, decision.frequency_hz
 
 
-def _card_frequency(system: System, draws: Draws) -> NDArray[np.float64]:
-    return best_frequency(system, draws.device, *prices(draws.extremes, system.delay_weight))
+def _card_frequency(system: System, draws: Draws, cut: IntArray) -> FloatArray:
+    """Clock that CARD gives a cut."""
+    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
+    return best_frequency(system, draws.device, delay_price, energy_price, cut)

@@ -92,6 +92,16 @@ class Server(Equipped):
     """Share of the peak rate that training reaches (u)."""
     static_power_w: NotNegative
     """Power drawn whenever the server works, whatever its clock [W] (P_0)."""
+    linear_power_w_per_hz: NotNegative = 0
+    """Power per clock while the server works [W/Hz] (P_1)."""
+    waiting_power_w: NotNegative = 0
+    """Power drawn while the server waits for a device, the link or its own launches [W] (P_w)."""
+    power_cap_w: Positive | None = None
+    """Limit that the driver holds the power to [W]; null for none."""
+    block_overhead_s: NotNegative = 0
+    """Time of a local iteration in each block that no clock changes [s]."""
+    head_overhead_s: NotNegative = 0
+    """The same in the head [s]."""
     minimum_frequency_hz: NotNegative
     """Lowest GPU clock the server runs at [Hz] (F_hw)."""
     clocks_hz: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
@@ -113,6 +123,18 @@ class Server(Equipped):
             raise ValueError(
                 f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
                 f"below {gpu.max_power_w:g} W, which {gpu.title} draws at most."
+            )
+        rest_w = gpu.max_power_w - self.static_power_w
+        if self.linear_power_w_per_hz * top >= rest_w:
+            raise ValueError(
+                f"server.linear_power_w_per_hz = {self.linear_power_w_per_hz:g} is not allowed; "
+                f"give a number below {rest_w / top:g} W/Hz, which leaves {gpu.title} some power "
+                f"for its cubed clock."
+            )
+        if self.power_cap_w is not None and self.power_cap_w <= self.static_power_w:
+            raise ValueError(
+                f"server.power_cap_w = {self.power_cap_w:g} is not allowed; give a number above "
+                f"{self.static_power_w:g} W, the power at any clock."
             )
         if self.minimum_frequency_hz > top:
             raise ValueError(
@@ -156,6 +178,12 @@ class Device(Equipped):
     """Distance to the base station [m]; the path-loss law starts at 1 m."""
     memory_share: Share = 0.75
     """Share of the memory that training may use (μ); the rest is the system's."""
+    waiting_power_w: NotNegative = 0
+    """Power drawn while the device waits for the server or the link [W] (P_w,D)."""
+    block_overhead_s: NotNegative = 0
+    """Time of a local iteration in each block that no clock changes [s]."""
+    head_overhead_s: NotNegative = 0
+    """The same in the head [s]."""
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -191,6 +219,8 @@ class Link(Record):
     """Most that modulation and coding carry [bit/s/Hz] (C_max); null for no limit."""
     overhead_share: Annotated[Number, Field(ge=0, lt=1)] = 0
     """Share of the bandwidth and time that pilots, control and headers take (η)."""
+    round_trip_s: NotNegative = 0
+    """Time that each message takes beyond its bits [s] (t_rt)."""
 
 
 class ChannelState(Record):

@@ -33,7 +33,7 @@ from card.llm import public_config
 from card.scenario import Scenario
 from card.simulation import means
 from card.simulation import simulate as run_simulation
-from card.solver import Decision, objective
+from card.solver import Decision, best_frequency, objective, prices
 from card.solver import solve as run_solver
 from card.studies.bootstrap import reductions
 from card.studies.claims import claims as recompute_claims
@@ -60,34 +60,58 @@ def show(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> 
     print_table(chosen.title, ("key", "value", "kind", "source"), rows)
 
 
+_COLUMNS = {
+    "cut": ("cut", 1),
+    "device_flop": ("device [GFLOP]", 1e9),
+    "server_flop": ("server [GFLOP]", 1e9),
+    "uplink_bit": ("uplink [MB]", 1e6 * BITS_PER_BYTE),
+    "downlink_bit": ("downlink [MB]", 1e6 * BITS_PER_BYTE),
+    "adapter_bit": ("adapters [MB]", 1e6 * BITS_PER_BYTE),
+    "device_memory_bit": ("device memory [GB]", 1e9 * BITS_PER_BYTE),
+    "server_memory_bit": ("server memory [GB]", 1e9 * BITS_PER_BYTE),
+    "server_overhead_s": ("server overhead [ms]", 1e-3),
+    "device_overhead_s": ("device overhead [ms]", 1e-3),
+}
+"""Headings and units of what the table of `card costs` shows."""
+
+
 @app.command()
-def costs(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Print work, traffic and memory of every cut."""
+def costs(
+    scenario: Name,
+    device: Annotated[
+        str | None, typer.Option(help="Device whose overhead to print; the first if not given.")
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print work, traffic, memory and overhead of every cut."""
     with refusals():
         chosen = load(scenario, settings)
         arrays = model.system(chosen)
-        table = arrays.profile.as_dict()
+        index = 0 if device is None else chosen.device_index(device)
+        times = {
+            "server_overhead_s": arrays.server_overhead_s,
+            "server_launch_s": arrays.server_launch_s,
+            "server_cycles": arrays.profile.server_flop / arrays.flops_per_hz,
+            "device_overhead_s": arrays.device_overhead_s[index],
+        }
+        table = {
+            **arrays.profile.as_dict(),
+            **{name: time.tolist() for name, time in times.items()},
+        }
         left_out = {
             name: _unfit(chosen, arrays, index) for index, name in enumerate(arrays.device_names)
         }
     if as_json:
         print_json({"scenario": chosen.title, **table, "unfit": left_out})
         return
-    head = {
-        "cut": 1,
-        "device [GFLOP]": 1e9,
-        "server [GFLOP]": 1e9,
-        "uplink [MB]": 1e6 * BITS_PER_BYTE,
-        "downlink [MB]": 1e6 * BITS_PER_BYTE,
-        "adapters [MB]": 1e6 * BITS_PER_BYTE,
-        "device memory [GB]": 1e9 * BITS_PER_BYTE,
-        "server memory [GB]": 1e9 * BITS_PER_BYTE,
+    shown = {
+        heading: [f"{value / scale:,.6g}" for value in table[name]]
+        for name, (heading, scale) in _COLUMNS.items()
+        if any(table[name]) or name not in times
     }
-    rows = [
-        [f"{value / scale:,.6g}" for value, scale in zip(row, head.values(), strict=True)]
-        for row in zip(*table.values(), strict=True)
-    ]
-    print_table(f"{chosen.title}: per local iteration, adapters per round", list(head), rows)
+    rows = list(zip(*shown.values(), strict=True))
+    print_table(f"{chosen.title}: per local iteration, adapters per round", list(shown), rows)
     for name, groups in left_out.items():
         for cuts in groups:
             progress(f"{name}: cuts {_span(cuts['cuts'])} are not taken: {cuts['reason']}")
@@ -304,7 +328,7 @@ def _rates(
 def _decision(
     arrays: model.System, device: int, decision: Decision, up: float, down: float
 ) -> dict[str, Any]:
-    """Decision, its inputs, and every feasible cut at the best frequency, which they share."""
+    """Decision, its inputs, and every feasible cut at its best frequency."""
     chosen = model.evaluate(arrays, device, decision.cut, decision.frequency_hz, up, down)
     numbers = {
         "cut": decision.cut,
@@ -314,7 +338,9 @@ def _decision(
         "throughput_flops": arrays.throughput_flops[device],
         "flops_per_hz": arrays.flops_per_hz,
         "static_power_w": arrays.static_power_w,
+        "linear_power_w_per_hz": arrays.linear_power_w_per_hz,
         "power_coefficient": arrays.power_coefficient,
+        "waiting_power_w": arrays.waiting_power_w,
         "delay_weight": arrays.delay_weight,
         "uplink_bps": up,
         "downlink_bps": down,
@@ -334,12 +360,15 @@ def _every_cut(
     arrays: model.System, device: int, decision: Decision, up: float, down: float
 ) -> list[dict[str, Any]]:
     cuts = np.flatnonzero(arrays.feasible[device])
-    spent = model.evaluate(arrays, device, cuts, decision.frequency_hz, up, down)
+    at_prices = prices(decision.extremes, arrays.delay_weight)
+    clocks = best_frequency(arrays, np.full(cuts.shape, device), *at_prices, cuts)
+    spent = model.evaluate(arrays, device, cuts, clocks, up, down)
     values = objective(decision.extremes, arrays.delay_weight, spent.delay_s, spent.energy_j)
     columns = {
         "cut": cuts,
-        "frequency_hz": np.broadcast_to(decision.frequency_hz, cuts.shape),
+        "frequency_hz": clocks,
         "delay_s": spent.delay_s,
+        "busy_s": spent.server_compute_s,
         "energy_j": spent.energy_j,
         "objective": values,
     }

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, shortened, unknown, validated
 from card.base.provenance import Source
-from card.base.schema import Count, Name, Positive, Record
+from card.base.schema import Count, Name, NotNegative, Positive, Record
 from card.base.yaml_files import read_yaml
-from card.hardware.profile import Profile, read_profile
+from card.hardware.profile import PartName, Profile, read_profile
 
 
 class Hardware(Record):
@@ -44,6 +44,15 @@ class Hardware(Record):
     def peak_flops(self) -> float:
         """Rate if every core did all it can in every cycle of the highest clock [FLOP/s]."""
         return self.cores * self.flop_per_core_cycle * self.clock_hz
+
+
+class Measured(Hardware):
+    """A processor as a profile measured it: with what each part of an LLM takes beyond its work."""
+
+    overhead_s_per_token: dict[PartName, NotNegative] | None
+    """Time beyond the work at the fastest part's rate, per token [s]; none on a GPU."""
+    launch_s: dict[PartName, NotNegative] | None
+    """Time that a GPU's launches take, whatever the mini-batch [s]; none on a processor."""
 
 
 class Catalogue(UserDict[str, Hardware]):
@@ -118,8 +127,11 @@ def load_profile(key: str, name: str) -> Profile:
     return read_profile(Path(name))
 
 
-def measured(profile: Profile) -> Hardware:
-    """Hardware whose compute rate is the measured one, at the clock as found.
+def measured(profile: Profile) -> Measured:
+    """Hardware as a profile measured it, at the clock as found.
+
+    Its compute rate is that of the fastest part of the LLM; what the other parts take beyond it is
+    overhead. On a GPU that is its launches, and while they go on, the work of other parts is done.
 
     Cores, memory and power are the catalogue's where the profile names an entry; a measured power
     replaces the datasheet's. What neither has stays None.
@@ -138,17 +150,20 @@ def measured(profile: Profile) -> Hardware:
     )
     read = {
         "cores": cores,
-        "flop_per_core_cycle": profile.throughput_flops / (cores * clock),
+        "flop_per_core_cycle": profile.fastest_flops / (cores * clock),
         "clock_hz": clock,
-        "max_power_w": profile.power_w.value or (base.max_power_w if base else None),
+        "max_power_w": profile.working_power_w or (base.max_power_w if base else None),
         "memory_gb": base.memory_gb if base else profile.machine.memory_gb,
+        "overhead_s_per_token": profile.overhead_s_per_token,
+        "launch_s": profile.launch_s,
     }
     absent = {"role": "device", "memory_bandwidth_gb_per_s": None, "min_power_w": None}
     listed = base.model_dump() if base else absent
-    taken = ("flop_per_core_cycle", "clock_hz") if base else tuple(read)
+    of_entry = {"cores", "memory_gb"} | (set() if profile.working_power_w else {"max_power_w"})
+    taken = [name for name in read if not (base and name in of_entry)]
     sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
     raw = {**listed, **read, "title": profile.title, "sources": sources}
-    return validated(Hardware, raw, f"the profile {profile.title!r}")
+    return validated(Measured, raw, f"the profile {profile.title!r}")
 
 
 def against_datasheet(profile: Profile) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ quantity that the machine does not offer is absent with the reason, never filled
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -20,6 +20,8 @@ FORMAT = "card-profile/1"
 """Version of the file; others are refused."""
 
 PartName = Literal["embedding", "first_block", "block", "head"]
+PARTS: tuple[PartName, ...] = get_args(PartName)
+"""The parts in the order in which the LLM has them."""
 
 
 class Spread(Record):
@@ -204,12 +206,14 @@ class Profile(Record):
     """The whole LLM's training step, where it was run."""
     power_law: PowerLaw | None
     """Power over clocks, where a sweep was run."""
+    idle_power_w: Reading | None = None
+    """Power drawn while the machine waits, ready to work [W]; none in files without it."""
     ceilings: Ceilings | None = None
     """The machine's own limits; none in files recorded before they were measured."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        missing = {"embedding", "first_block", "block", "head"} - set(self.parts)
+        missing = set(PARTS) - set(self.parts)
         if missing:
             raise ValueError(f"parts lacks {', '.join(sorted(missing))}")
         if self.parts["block"].flop == 0:
@@ -221,6 +225,55 @@ class Profile(Record):
         """Measured rate of training one block [FLOP/s]."""
         block = self.parts["block"]
         return block.flop / block.time_s
+
+    @property
+    def fastest_flops(self) -> float:
+        """Measured rate of the part that does most work in its time [FLOP/s]."""
+        return max(part.flop / part.time_s for part in self.parts.values())
+
+    @property
+    def working_power_w(self) -> float | None:
+        """Power while the machine works at its fastest [W]; none where it offers no counter.
+
+        A GPU that trains one block waits for launches most of the time. Above the power that it
+        draws then, all of its energy is of the work.
+        """
+        power_w, idle = self.power_w.value, self.idle_power_w
+        if power_w is None or idle is None or idle.value is None or not self.machine.accelerator:
+            return power_w
+        block = self.parts["block"]
+        taken_s = self.energy_j.value / power_w if self.energy_j.value else block.time_s
+        return idle.value + (power_w - idle.value) * taken_s * self.fastest_flops / block.flop
+
+    @property
+    def overhead_s_per_token(self) -> dict[PartName, float] | None:
+        """What each part takes beyond its work at the fastest rate, per token [s].
+
+        None on a GPU, where it is launches.
+        """
+        if self.machine.accelerator:
+            return None
+        tokens = self.settings.batch_size * self.settings.sequence_length
+        return {
+            name: max(0.0, part.time_s - part.flop / self.fastest_flops) / tokens
+            for name, part in self.parts.items()
+        }
+
+    @property
+    def launch_s(self) -> dict[PartName, float] | None:
+        """Time that a GPU's launches take in each part [s]; none on a processor.
+
+        A part that a GPU works off slower than the fastest one is held up by its launches. The
+        fastest one is not: of its time, the least that its work can take at the machine's ceilings
+        is the GPU's own, during which launches of other parts go on.
+        """
+        if not self.machine.accelerator:
+            return None
+        peak = self.ceilings.peak_flops if self.ceilings else float("inf")
+        return {
+            name: part.time_s - part.flop / peak * (part.flop / part.time_s == self.fastest_flops)
+            for name, part in self.parts.items()
+        }
 
 
 def read_profile(path: Path) -> Profile:

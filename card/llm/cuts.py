@@ -24,7 +24,7 @@ OPTIMISER_COPIES = 4
 
 @dataclass(frozen=True, eq=False)
 class CutProfile:
-    """What each cut 0..I asks of device, server and link; arrays of shape `(I + 1,)`."""
+    """What each cut 0..I asks of device, server and link; arrays over the cuts, `(I + 1,)`."""
 
     cut: IntArray
     """Blocks on the device (c)."""
@@ -42,10 +42,16 @@ class CutProfile:
     """What the device holds to train its part [bit] (M)."""
     server_memory_bit: IntArray
     """What the server holds to train the rest [bit] (H); nothing once all is on the device."""
+    messages: IntArray
+    """Messages of one local iteration, both ways together (ν); adapters are apart."""
+    device_parts: IntArray
+    """How many embeddings, first blocks, other blocks and heads the device holds,
+    shape `(I + 1, 4)`; the server holds the rest."""
 
     def as_dict(self) -> dict[str, list[int]]:
         """Plain lists over cuts, as `card costs --json` prints them."""
-        return {item.name: getattr(self, item.name).tolist() for item in fields(self)}
+        names = [item.name for item in fields(self) if item.name != "device_parts"]
+        return {name: getattr(self, name).tolist() for name in names}
 
 
 def cut_profile(scenario: Scenario) -> CutProfile:
@@ -127,6 +133,8 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
         adapter_bit=adapter_bit,
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
         server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
+        messages=split * (1 + trains + 2 * ushaped),
+        device_parts=np.stack([cut**0, trains, cut - trains, head_on_device], axis=1),
     )
     return locked(
         CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))

@@ -2,7 +2,7 @@
 
 One implementation serves every array library, and one-dimensional arrays of device-rounds of any
 length. `card.solver.decision` checks, flattens and names what goes in and comes out. What delay and
-energy are is said in `card.costs` alone.
+energy are is said in `card.costs.rounds` alone.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from card import costs
-from card.base.arrays import Backend
+from card.base.arrays import Backend, is_foreign
 from card.base.units import FloatArray, IntArray
-from card.costs import System
-from card.solver.clock import best_clock, cycle_price
+from card.costs import System, rounds
+from card.solver.clock import best_clock, cycle_price, has_overhead, overhead_ratio
 
 TIE = 1e-12
 """Objectives closer than this are a tie, which goes to the smaller cut."""
@@ -42,9 +41,9 @@ class Extremes(NamedTuple):
 class Lines:
     """Costs of each candidate cut, with all that no rate and no clock changes worked out.
 
-    What `costs.fixed_parts` gives at rates of 1 bit/s, and the server's cycles: delay and energy
-    are straight lines in the inverse of every rate and in the time that the cycles take. Arrays are
-    `(cuts, devices)`, or `(cuts, 1)` where all devices have the same.
+    What `rounds.fixed_parts` gives at rates of 1 bit/s, and the server's overhead and cycles: delay
+    and energy are straight lines in the inverse of every rate and in the time that the cycles take.
+    Arrays are `(cuts, devices)`, or `(cuts, 1)` where all devices have the same.
     """
 
     xp: Any
@@ -54,17 +53,23 @@ class Lines:
     cut: Any
     """Candidate cuts."""
     own_s: Any
-    """Time that the device computes in a round [s]."""
+    """Time of a round in which the server waits, but not for bits [s]."""
     uplink_bit: Any
     """What goes up in a round [bit]."""
     downlink_bit: Any
     """What comes down in a round [bit]."""
+    overhead_s: Any
+    """Time of a round that the server computes whatever its clock [s]."""
     cycles: Any
     """Server clock cycles of a round (Q)."""
-    energy_min_j: Any
-    """Least server energy of each device over cuts and clocks [J]."""
-    energy_max_j: Any
-    """Most server energy of each device over cuts and clocks [J]."""
+    ratio: Any | None
+    """Overhead per cycle [s]; none where no cut has any, so that one clock is best for all."""
+    waits: bool
+    """Whether waiting takes energy, so that the extremes of energy depend on the rates."""
+    least_j: Any
+    """Least server energy while it computes, of each device and cut over the clocks [J]."""
+    most_j: Any
+    """Most server energy while it computes, likewise [J]."""
 
     @classmethod
     def of(cls, system: System, candidates: IntArray, backend: Backend) -> Lines:
@@ -72,56 +77,71 @@ class Lines:
         alike = bool((candidates == candidates[:1]).all())
         cut = backend.array(np.ascontiguousarray((candidates[:1] if alike else candidates).T))
         xp, arrays = backend.xp, system.on(backend)
-        lowest, cycles = arrays.frequency_min_hz, costs.server_cycles(arrays, cut)
-        own_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit = costs.fixed_parts(
-            arrays, slice(None), cut, up=1.0, down=1.0
+        lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, cut)
+        overhead_s = rounds.busy_overhead_s(arrays, cut)
+        ratio = overhead_ratio(xp, overhead_s, cycles) if has_overhead(system) else None
+        compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit, trips_s, launch_s = (
+            rounds.fixed_parts(arrays, xp.arange(system.num_devices), cut, up=1.0, down=1.0)
         )
 
         def energy_j(clock: Any) -> Any:
             # as many seconds as cycles, at the power that one cycle in a second would take
-            spent = costs.energy_j(cycles, costs.server_power_w(arrays, clock) / clock)
+            power_w = rounds.server_power_w(arrays, clock)
+            spent = rounds.energy_j(cycles, power_w / clock, overhead_s, power_w)
             return xp.broadcast_to(spent, (cut.shape[0], lowest.shape[0]))
 
         no_price, price = backend.floats(0.0), backend.floats(1.0)
-        thrifty = best_clock(xp, arrays, lowest, no_price, price)
+        thrifty = best_clock(xp, arrays, lowest, no_price, price, ratio)
+        least_j = energy_j(thrifty)
+        most_j = xp.maximum(energy_j(lowest), energy_j(arrays.frequency_max_hz))
+        # the slope of a tensor is wanted also where it is 0
+        waits = is_foreign(system.waiting_power_w) or system.waiting_power_w > 0
         return cls(
             xp=xp,
             arrays=arrays,
             cut=cut,
-            own_s=own_s,
+            own_s=compute_s + trips_s + launch_s,
             uplink_bit=up_bit + adapter_up_bit,
             downlink_bit=down_bit + adapter_down_bit,
+            overhead_s=overhead_s,
             cycles=cycles,
-            energy_min_j=xp.min(energy_j(thrifty), axis=0),
-            energy_max_j=xp.maximum(
-                xp.max(energy_j(lowest), axis=0), xp.max(energy_j(arrays.frequency_max_hz), axis=0)
-            ),
+            ratio=ratio,
+            waits=waits,
+            least_j=least_j if waits else xp.min(least_j, axis=0),
+            most_j=most_j if waits else xp.max(most_j, axis=0),
         )
 
     def at(self, table: Any, device: Any) -> Any:
         """Columns of a table for each device-round; one column serves all."""
         return table if table.shape[-1] == 1 < table.ndim else self.xp.take(table, device, axis=-1)
 
-    def fixed_s(self, device: Any, up: Any, down: Any) -> Any:
-        """Delay without the server's computing, `(cuts, device-rounds)`."""
+    def waited_s(self, device: Any, up: Any, down: Any) -> Any:
+        """Time in which the server waits, `(cuts, device-rounds)` [s]."""
         sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
-        return costs.waited_s(self.at(self.own_s, device), sent_s)
+        return rounds.waited_s(self.at(self.own_s, device), sent_s)
 
-    def extremes(self, device: Any, fixed_s: Any, lowest: Any) -> Extremes:
+    def extremes(self, device: Any, waited_s: Any, lowest: Any) -> Extremes:
         """Extremes of each device-round."""
-        cycles = self.at(self.cycles, device)
+        xp, top = self.xp, self.arrays.frequency_max_hz
+        cycles, overhead_s = self.at(self.cycles, device), self.at(self.overhead_s, device)
+        least_j, most_j = self.at(self.least_j, device), self.at(self.most_j, device)
+        if self.waits:
+            waiting_j = waited_s * self.arrays.waiting_power_w
+            least_j = xp.min(least_j + waiting_j, axis=0)
+            most_j = xp.max(most_j + waiting_j, axis=0)
+        fast_s, slow_s = (rounds.busy_s(overhead_s, cycles, clock) for clock in (top, lowest))
         return Extremes(
-            self.xp.min(costs.delay_s(fixed_s, cycles / self.arrays.frequency_max_hz), axis=0),
-            self.xp.max(costs.delay_s(fixed_s, cycles / lowest), axis=0),
-            self.at(self.energy_min_j, device),
-            self.at(self.energy_max_j, device),
+            xp.min(rounds.delay_s(waited_s, fast_s), axis=0),
+            xp.max(rounds.delay_s(waited_s, slow_s), axis=0),
+            least_j,
+            most_j,
         )
 
 
 def extremes_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
     """Extremes alone, for one-dimensional arrays of one length."""
     lowest = lines.at(lines.arrays.frequency_min_hz, device)
-    return lines.extremes(device, lines.fixed_s(device, up, down), lowest)
+    return lines.extremes(device, lines.waited_s(device, up, down), lowest)
 
 
 def unit_prices(xp: Any, extremes: Extremes, weight: Any) -> tuple[Any, Any]:
@@ -153,24 +173,39 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
         Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
     """
     xp, arrays = lines.xp, lines.arrays
-    lowest, fixed = lines.at(arrays.frequency_min_hz, device), lines.fixed_s(device, up, down)
-    extremes = lines.extremes(device, fixed, lowest)
+    lowest, waited = lines.at(arrays.frequency_min_hz, device), lines.waited_s(device, up, down)
+    extremes = lines.extremes(device, waited, lowest)
     delay_price, energy_price = unit_prices(xp, extremes, weight)
-    frequency = best_clock(xp, arrays, lowest, delay_price, energy_price)
+    ratio = None if lines.ratio is None else lines.at(lines.ratio, device)
+    frequency = best_clock(xp, arrays, lowest, delay_price, energy_price, ratio)
     cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)
-    price = cycle_price(arrays, frequency, delay_price, energy_price)
+    overhead = lines.at(lines.overhead_s, device)
+    price = cycle_price(
+        arrays, frequency, delay_price, energy_price, 0.0 if ratio is None else ratio
+    )
     # U but for the same constant in every cut
-    value = delay_price * (fixed - extremes.delay_min_s) + cycles * price
+    value = delay_price * (waited - extremes.delay_min_s) + cycles * price
+    if lines.waits:
+        value = value + energy_price * arrays.waiting_power_w * waited
     scale = delay_price * extremes.delay_max_s + energy_price * extremes.energy_max_j
     limit = xp.min(value, axis=0) + (TIE + ROUNDING * scale)
-    last = value.shape[0] - 1
-    cut, fixed_s, work = cuts[last], fixed[last], cycles[last]
-    for k in reversed(range(last)):
-        near = value[k] <= limit
-        cut = xp.where(near, cuts[k], cut)
-        fixed_s, work = xp.where(near, fixed[k], fixed_s), xp.where(near, cycles[k], work)
-    busy = work / frequency
-    delay = costs.delay_s(fixed_s, busy)
-    energy = costs.energy_j(busy, costs.server_power_w(arrays, frequency))
+    taken = _smallest(xp, value <= limit, cuts, waited, cycles, overhead, frequency)
+    cut, waited_s, work, overhead_s, clock = taken
+    busy = rounds.busy_s(overhead_s, work, clock)
+    delay = rounds.delay_s(waited_s, busy)
+    energy = rounds.energy_j(
+        busy, rounds.server_power_w(arrays, clock), waited_s, arrays.waiting_power_w
+    )
     score = weighted_sum(extremes, delay_price, energy_price, delay, energy)
-    return cut, frequency, delay, energy, score, lowest, *extremes
+    return cut, clock, delay, energy, score, lowest, *extremes
+
+
+def _smallest(xp: Any, near: Any, *tables: Any) -> list[Any]:
+    """What each table says of the first cut that is near the optimum, for every device-round."""
+    last = near.shape[0] - 1
+    found = [table[last] if table.ndim > 1 else table for table in tables]
+    for k in reversed(range(last)):
+        for position, table in enumerate(tables):
+            if table.ndim > 1:
+                found[position] = xp.where(near[k], table[k], found[position])
+    return found

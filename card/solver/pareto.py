@@ -8,7 +8,7 @@ import numpy as np
 
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, IntArray
-from card.costs import System, evaluate
+from card.costs import System, evaluate, server_cycles
 from card.solver.clock import best_frequency
 from card.solver.decision import solve
 
@@ -61,12 +61,13 @@ def pareto_front(
     top = system.frequency_max_hz
     cuts = np.flatnonzero(system.feasible[device])
     fast = evaluate(system, device, cuts, top, uplink_bps, downlink_bps)
-    fixed_s, cycles = fast.delay_s - fast.server_compute_s, fast.server_compute_s * top
+    cycles = server_cycles(system, cuts)
+    fixed_s = fast.delay_s - cycles / top
     due = np.linspace(fast.delay_s.min(), latest_s, deadlines)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = np.where(due >= fixed_s, np.nan_to_num(cycles / (due - fixed_s)), np.inf)
     # nobody runs below the clock of least energy, which is slower and dearer
-    needed = np.maximum(needed, float(best_frequency(system, np.array(device), 0.0, 1.0)))
+    needed = np.maximum(needed, best_frequency(system, np.array(device), 0.0, 1.0, cuts))
     # rounding must not deny the first deadline to the cut that sets it
     meets = needed <= top * (1 + 1e-12)
     clocks = np.minimum(needed, top)

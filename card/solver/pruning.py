@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from card.base.units import IntArray
+from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.llm import CutProfile
 
 
-def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
+def extreme_cuts(
+    profile: CutProfile, feasible: NDArray[np.bool_], *launch_s: FloatArray
+) -> list[int]:
     """Feasible cuts that can win or set an extreme: the ends of straight runs of the cost vectors.
 
     Delay and energy are linear in the cost vector, so a cut strictly between two others
@@ -25,6 +27,8 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
         Costs per cut.
     feasible
         Cuts allowed, shape `(I + 1,)`.
+    *launch_s
+        Times in which server and device wait for launches, if they do, each of shape `(I + 1,)`.
 
     Notes
     -----
@@ -37,15 +41,16 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
     >>> extreme_cuts(system.profile, system.feasible[0])  # of 17 cuts
     [0, 1, 15, 16]
     """
-    names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit")
-    columns = [getattr(profile, name).tolist() for name in names]
-    points = {c: [column[c] for column in columns] for c in _listed(feasible)}
+    vectors = _cost_vectors(profile, *launch_s)
+    points = {c: vectors[c] for c in _listed(feasible)}
 
     def between(cut: int, left: int, right: int) -> bool:
         before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
         after = [b - a for a, b in zip(points[cut], points[right], strict=True)]
         straight = all(
-            before[i] * after[j] == before[j] * after[i] for i in range(5) for j in range(i)
+            before[i] * after[j] == before[j] * after[i]
+            for i in range(len(before))
+            for j in range(i)
         )
         return straight and sum(b * a for b, a in zip(before, after, strict=True)) > 0
 
@@ -61,12 +66,29 @@ def extreme_cuts(profile: CutProfile, feasible: NDArray[np.bool_]) -> list[int]:
 @lru_cache(maxsize=16)
 def pruned_cuts(arrays: System) -> IntArray:
     """Cuts of each device that can win or set an extreme, `(devices, cuts)`."""
-    return _padded([extreme_cuts(arrays.profile, row) for row in arrays.feasible])
+    return _padded(
+        [
+            extreme_cuts(arrays.profile, row, arrays.server_launch_s, launch_s)
+            for row, launch_s in zip(arrays.feasible, arrays.device_launch_s, strict=True)
+        ]
+    )
 
 
 def every_cut(arrays: System) -> IntArray:
     """Feasible cuts of each device, `(devices, cuts)`."""
     return _padded([_listed(row) for row in arrays.feasible])
+
+
+def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]:
+    """Whole numbers for each cut, in which all its costs are linear.
+
+    Overheads are linear in the parts held, and launch times too as long as there are any.
+    """
+    names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit", "messages")
+    columns = [getattr(profile, name) for name in names]
+    launches = [(np.asarray(times) > 0).astype(np.int64) for times in launch_s]
+    table: list[list[int]] = np.column_stack([*columns, profile.device_parts, *launches]).tolist()
+    return table
 
 
 def _listed(feasible: Any) -> list[int]:

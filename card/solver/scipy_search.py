@@ -41,11 +41,25 @@ def plain_objective(
     energy_span = float(extremes.energy_max_j - extremes.energy_min_j) or np.inf
 
     def value(c: int, hz: float) -> float:
-        busy_s = rounds * p.server_flop[c] / (system.flops_per_hz * hz)
+        busy_s = rounds * p.server_flop[c] / (system.flops_per_hz * hz) + rounds * (
+            system.server_overhead_s[c] - system.server_launch_s[c]
+        )
         sent_s = p.uplink_bit[c] / uplink_bps + p.downlink_bit[c] / downlink_bps
         adapters_s = p.adapter_bit[c] / uplink_bps + p.adapter_bit[c] / downlink_bps
-        delay_s = rounds * (p.device_flop[c] / rate_flops + sent_s) + busy_s + adapters_s
-        energy_j = busy_s * (system.static_power_w + system.power_coefficient * hz**3)
+        trips = rounds * p.messages[c] + (2 if p.adapter_bit[c] else 0)
+        own_s = p.device_flop[c] / rate_flops + system.device_overhead_s[device, c]
+        waited_s = (
+            rounds * (own_s + sent_s + system.server_launch_s[c])
+            + adapters_s
+            + trips * system.round_trip_s
+        )
+        power_w = (
+            system.static_power_w
+            + system.linear_power_w_per_hz * hz
+            + system.power_coefficient * hz**3
+        )
+        delay_s = waited_s + busy_s
+        energy_j = busy_s * power_w + waited_s * system.waiting_power_w
         slow, hungry = (
             delay_s - float(extremes.delay_min_s),
             energy_j - float(extremes.energy_min_j),

@@ -42,7 +42,22 @@ class Layers:
             adapter_bit=adapters,
             device_memory_bit=adapters + split,
             server_memory_bit=adapters[-1] - adapters,
+            messages=split * (1 + trains + 2 * self.ushaped),
+            device_parts=np.stack([cut**0, trains, cut - trains, head_below], axis=1),
         )
+
+
+@dataclass(frozen=True)
+class Real:
+    """What a real machine spends beyond the textbook's; nothing if not said otherwise."""
+
+    linear_share: float = 0.0
+    waiting_power_w: float = 0.0
+    device_waiting_power_w: float = 0.0
+    server_part_s: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    launch_part_s: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    device_part_s: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    round_trip_s: float = 0.0
 
 
 def make_system(
@@ -58,6 +73,7 @@ def make_system(
     feasible: list[list[bool]] | None = None,
     local_iterations: int = 1,
     delay_weight: float = 0.5,
+    real: Real | None = None,
 ) -> System:
     """A system whose clock limits and power law follow from the hardware, as the book says."""
     profile, throughput = layers.profile(), np.array(throughput_flops)
@@ -68,7 +84,11 @@ def make_system(
     lowest = np.minimum(np.maximum(minimum_share * top, throughput / flops_per_hz), top)
     if clocks is not None:
         lowest = np.array([clocks[clocks >= low].min() for low in lowest])
-    static = static_share * peak_power_w
+    static, real = static_share * peak_power_w, real or Real()
+    linear = real.linear_share * (peak_power_w - static) / gpu_clock_hz
+    below = profile.device_parts
+    above = below[-1] - below
+    launch_s = above @ np.array(real.launch_part_s)
     allowed = np.full((len(throughput), len(profile.cut)), True)
     return System(
         device_names=tuple(f"device-{i + 1}" for i in range(len(throughput))),
@@ -79,7 +99,15 @@ def make_system(
         uplink_power_w=0.2,
         flops_per_hz=flops_per_hz,
         static_power_w=static,
-        power_coefficient=(peak_power_w - static) / gpu_clock_hz**3,
+        linear_power_w_per_hz=linear,
+        power_coefficient=(peak_power_w - static - linear * gpu_clock_hz) / gpu_clock_hz**3,
+        waiting_power_w=real.waiting_power_w,
+        device_waiting_power_w=np.full(len(throughput), real.device_waiting_power_w),
+        server_overhead_s=above @ np.array(real.server_part_s) + launch_s,
+        server_launch_s=launch_s,
+        device_overhead_s=np.tile(below @ np.array(real.device_part_s), (len(throughput), 1)),
+        device_launch_s=np.zeros((len(throughput), len(below))),
+        round_trip_s=real.round_trip_s,
         frequency_min_hz=lowest,
         frequency_max_hz=top,
         clocks_hz=clocks,
@@ -111,6 +139,26 @@ def subsets(size: int) -> st.SearchStrategy[list[bool]]:
     return st.integers(1, 2**size - 1).map(lambda bits: [bool(bits >> i & 1) for i in range(size)])
 
 
+def or_zero(numbers: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
+    """These numbers, or 0."""
+    return st.one_of(st.just(0.0), numbers)
+
+
+part_times = or_zero(powers(-6, 0)).flatmap(
+    lambda scale: scattered(-1, 0, 4).map(lambda row: tuple(scale * item for item in row))
+)
+
+reals = st.builds(
+    Real,
+    linear_share=st.sampled_from([0.0, 0.3, 0.9]),
+    waiting_power_w=or_zero(powers(-1, 2)),
+    device_waiting_power_w=or_zero(powers(-1, 2)),
+    server_part_s=part_times,
+    launch_part_s=part_times,
+    device_part_s=part_times,
+    round_trip_s=or_zero(powers(-4, 0)),
+)
+
 weights = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.001, 0.999))
 
 
@@ -136,7 +184,13 @@ def layer_stacks(draw: st.DrawFn, *, equal: bool | None = None) -> Layers:
 
 
 @st.composite
-def systems(draw: st.DrawFn, *, equal: bool | None = None, clocks: bool | None = None) -> System:
+def systems(
+    draw: st.DrawFn,
+    *,
+    equal: bool | None = None,
+    clocks: bool | None = None,
+    real: Real | None = None,
+) -> System:
     """Systems with fast and slow devices, poor and ample memory, any power law and clock list."""
     layers = draw(layer_stacks(equal=equal))
     cuts, devices = len(layers.block_flop) + 1, draw(st.integers(1, 3))
@@ -161,6 +215,7 @@ def systems(draw: st.DrawFn, *, equal: bool | None = None, clocks: bool | None =
         feasible=[draw(row) for _ in range(devices)],
         local_iterations=draw(st.integers(1, 50)),
         delay_weight=draw(weights),
+        real=draw(st.one_of(st.none(), reals)) if real is None else real,
     )
 
 
@@ -175,14 +230,17 @@ def rounds(draw: st.DrawFn, system: System, size: int = 20) -> tuple[np.ndarray,
 class Plain:
     """Equations (delay), (power) and (energy) for one device-round, without numpy or `card`.
 
-    The delay is that beyond what the cut `origin` spends off the server. Taken off in whole
-    numbers, this keeps small differences of long delays exact.
+    The delay is that beyond what the cut `origin` waits. Taken off in whole numbers, this keeps
+    small differences of long delays exact.
     """
 
-    device_s: list[float]
+    waited_s: list[float]
+    overhead_s: list[float]
     cycles: list[float]
     static_power_w: float
+    linear_power_w_per_hz: float
     power_coefficient: float
+    waiting_power_w: float
 
     @classmethod
     def of(cls, system: System, device: int, up: float, down: float, origin: int) -> Plain:
@@ -195,25 +253,40 @@ class Plain:
                 profile.uplink_bit,
                 profile.downlink_bit,
                 profile.adapter_bit,
+                profile.messages,
+                (profile.adapter_bit > 0).astype(int),
+                system.device_overhead_s[device],
+                system.server_launch_s,
             )
         ]
         return cls(
-            device_s=[
-                count * (work / throughput + above / up + below / down)
+            waited_s=[
+                count * (work / throughput + above / up + below / down + own + launch)
                 + adapter / down
                 + adapter / up
-                for work, above, below, adapter in zip(*columns, strict=True)
+                + (count * messages + 2 * moved) * system.round_trip_s
+                for work, above, below, adapter, messages, moved, own, launch in zip(
+                    *columns, strict=True
+                )
             ],
+            overhead_s=(count * (system.server_overhead_s - system.server_launch_s)).tolist(),
             cycles=[count * work / system.flops_per_hz for work in profile.server_flop.tolist()],
             static_power_w=system.static_power_w,
+            linear_power_w_per_hz=system.linear_power_w_per_hz,
             power_coefficient=system.power_coefficient,
+            waiting_power_w=system.waiting_power_w,
         )
 
-    def delay_s(self, cut: int, frequency: float) -> float:
-        return self.device_s[cut] + self.cycles[cut] / frequency
+    def busy_s(self, cut: int, frequency: float) -> float:
+        return self.overhead_s[cut] + self.cycles[cut] / frequency
 
-    def joule_per_cycle(self, frequency: float) -> float:
-        return (self.static_power_w + self.power_coefficient * frequency**3) / frequency
+    def delay_s(self, cut: int, frequency: float) -> float:
+        return self.waited_s[cut] + self.busy_s(cut, frequency)
+
+    def power_w(self, frequency: float) -> float:
+        linear, cubic = self.linear_power_w_per_hz, self.power_coefficient
+        return self.static_power_w + linear * frequency + cubic * frequency**3
 
     def energy_j(self, cut: int, frequency: float) -> float:
-        return self.cycles[cut] * self.joule_per_cycle(frequency)
+        busy = self.busy_s(cut, frequency) * self.power_w(frequency)
+        return busy + self.waiting_power_w * self.waited_s[cut]

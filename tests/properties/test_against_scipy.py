@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.optimize import differential_evolution, minimize_scalar
-from strategies import Layers, Plain, make_system
+from strategies import Layers, Plain, Real, make_system
 
 import card
 from card.costs import System
@@ -17,7 +17,24 @@ GAP = 1e-9
 """How far above another optimiser's objective CARD's may lie: rounding, no more."""
 
 
-def random_system(rng: np.random.Generator) -> System:
+def random_real(rng: np.random.Generator) -> Real:
+    """Each of a real machine's terms, or not; overheads from a thousandth of the work to all."""
+
+    def some(low: float, high: float, size: int | None = None) -> np.ndarray:
+        return (rng.random() < 0.6) * 10 ** rng.uniform(low, high, size)
+
+    return Real(
+        linear_share=float(rng.choice([0.0, 0.3, 0.9])),
+        waiting_power_w=float(some(-1, 2)),
+        device_waiting_power_w=float(some(-1, 1)),
+        server_part_s=tuple(some(-4, 0, 4)),
+        launch_part_s=tuple(some(-4, 0, 4)),
+        device_part_s=tuple(some(-4, 0, 4)),
+        round_trip_s=float(some(-3, 0)),
+    )
+
+
+def random_system(rng: np.random.Generator, real: Real | None = None) -> System:
     """One device and a server; in turn both topologies, static power, clocks at every bound."""
     count = int(rng.integers(1, 9))
     equal = rng.random() < 0.5
@@ -48,6 +65,7 @@ def random_system(rng: np.random.Generator) -> System:
         feasible=[feasible.tolist()],
         local_iterations=int(rng.integers(1, 50)),
         delay_weight=float(rng.choice([0.0, 1.0, rng.random()], p=[0.05, 0.05, 0.9])),
+        real=real,
     )
 
 
@@ -67,15 +85,16 @@ def rounding(decision: Decision) -> float:
 def yardstick(system: System, model: Plain, cuts: list[int]) -> tuple[float, float, float, float]:
     """Extremes of delay and energy found without any closed form: (D_min, ΔD, E_min, ΔE)."""
     low, high = float(system.frequency_min_hz[0]), system.frequency_max_hz
-    found = minimize_scalar(
-        lambda share: model.joule_per_cycle(share * high),
-        bounds=(low / high, 1.0),
-        method="bounded",
-        options={"xatol": 1e-12},
-    )
-    thrifty = min([low, float(found.x) * high, high], key=model.joule_per_cycle)
-    delays = [model.delay_s(cut, f) for cut in cuts for f in (low, high)]
-    energies = [model.energy_j(cut, f) for cut in cuts for f in (low, thrifty, high)]
+    delays, energies = [], []
+    for cut in cuts:
+        found = minimize_scalar(
+            lambda share, cut=cut: model.energy_j(cut, share * high),
+            bounds=(low / high, 1.0),
+            method="bounded",
+            options={"xatol": 1e-12},
+        )
+        delays += [model.delay_s(cut, f) for f in (low, high)]
+        energies += [model.energy_j(cut, f) for f in (low, float(found.x) * high, high)]
     return min(delays), max(delays) - min(delays), min(energies), max(energies) - min(energies)
 
 
@@ -119,11 +138,13 @@ class Problem:
 
 
 @pytest.mark.slow
-def test_card_is_never_above_scipy_on_ten_thousand_instances(capsys):
+@pytest.mark.parametrize(("machine", "instances"), [("textbook", 3_000), ("real", 7_000)])
+def test_card_is_never_above_scipy_on_ten_thousand_instances(machine, instances, capsys):
     rng = np.random.default_rng(20250118)
     gaps, bounds = [], []
-    for _ in range(10_000):
-        system, (up, down) = random_system(rng), random_rates(rng)
+    for _ in range(instances):
+        real = random_real(rng) if machine == "real" else None
+        system, (up, down) = random_system(rng, real), random_rates(rng)
         decision = solve(system, 0, up, down)
         every = solve_exhaustive(system, 0, up, down)
         assert (decision.cut, decision.frequency_hz) == (every.cut, every.frequency_hz)
@@ -134,14 +155,14 @@ def test_card_is_never_above_scipy_on_ten_thousand_instances(capsys):
         bounds.append(int(decision.bound))
     with capsys.disabled():
         print(
-            f"\n10,000 instances: CARD minus scipy at worst {max(gaps):.1e}, at best "
+            f"\n{instances:,} instances: CARD minus scipy at worst {max(gaps):.1e}, at best "
             f"{min(gaps):.1e}; clock at F_min {bounds.count(-1)}, between {bounds.count(0)}, "
             f"at F_max {bounds.count(1)} times"
         )
     assert max(gaps) <= GAP
     # scipy stops 1e-9 from its minimiser at worst, so it must come close: the problems are the same
     assert min(gaps) >= -1e-6
-    assert min(map(bounds.count, (-1, 0, 1))) > 500
+    assert min(map(bounds.count, (-1, 0, 1))) > instances / 20
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_no_dropped_cut_is_strictly_best_at_any_prices(data):
     system = data.draw(systems())
     device, up, down = data.draw(rounds(system, size=1))
     row = system.feasible[device[0]]
-    kept = extreme_cuts(system.profile, row)
+    kept = extreme_cuts(system.profile, row, system.server_launch_s)
     dropped = [cut for cut in np.flatnonzero(row) if cut not in kept]
     frequency = data.draw(st.floats(system.frequency_min_hz[device[0]], system.frequency_max_hz))
     joule_price = data.draw(powers(-6, 6))
@@ -78,9 +78,18 @@ def test_ties_go_to_the_smaller_cut(data):
     system = data.draw(systems())
     device, up, down = data.draw(rounds(system))
     profile = system.profile
-    twins = {name: np.repeat(getattr(profile, name), 2) for name in vars(profile) if name != "cut"}
+    twins = {
+        name: np.repeat(getattr(profile, name), 2, axis=0)
+        for name in vars(profile)
+        if name != "cut"
+    }
+    overheads = {
+        name: np.repeat(getattr(system, name), 2, axis=-1)
+        for name in ("server_overhead_s", "server_launch_s", "device_overhead_s", "device_launch_s")
+    }
     doubled = replace(
         system,
+        **overheads,
         profile=replace(profile, cut=np.arange(2 * len(profile.cut)), **twins),
         feasible=np.repeat(system.feasible, 2, axis=1),
     )

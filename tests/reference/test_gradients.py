@@ -20,6 +20,7 @@ CASES = {
         "training.topology": "u-shaped",
         "link.fading": "none",
         "server.static_power_w": 20.0,
+        "server.waiting_power_w": 10.0,
         # above what some devices ask for, below what others do
         "server.minimum_frequency_hz": 1e8,
     },
@@ -40,16 +41,36 @@ CASES = {
         "link.spectral_efficiency_max": 5.5,
         "link.overhead_share": 0.2,
     },
+    "a machine that is not a formula": {
+        "server.static_power_w": 20.0,
+        "server.linear_power_w_per_hz": 1e-8,
+        "server.waiting_power_w": 15.0,
+        "server.power_cap_w": 120.0,
+        "server.block_overhead_s": 2e-3,
+        "server.head_overhead_s": 1e-3,
+        "devices.device-1.block_overhead_s": 1e-3,
+        "devices.device-1.head_overhead_s": 3e-3,
+        "link.round_trip_s": 0.01,
+    },
     "all for energy": {"objective.delay_weight": 0.0, "link.shadowing_db": 0.0},
     "all for delay": {"objective.delay_weight": 1.0},
 }
 POLICIES = ("card", *(benchmark for _, benchmark in REDUCTIONS.values()))
 ROUNDS, SEED = 10, 1
 
+NULL = ("link.spectral_efficiency_max", "server.power_cap_w")
+
 STEP = 1e-6
 """Relative, so small that no cut changes; rounding of a difference is then 1e-16 / 1e-6."""
 
-UNITS_OF_ZERO = {"static_power_w": 10.0, "minimum_frequency_hz": 1e6, "shadowing_db": 1.0}
+UNITS_OF_ZERO = {
+    "static_power_w": 10.0,
+    "linear_power_w_per_hz": 1e-8,
+    "minimum_frequency_hz": 1e6,
+    "shadowing_db": 1.0,
+    "block_overhead_s": 1e-2,
+    "head_overhead_s": 1e-2,
+}
 """What a step is relative to where the parameter is 0."""
 
 RANGES = {
@@ -61,6 +82,11 @@ RANGES = {
     "noise_figure_db": (0.0, np.inf),
     "gap_db": (0.0, np.inf),
     "overhead_share": (0.0, 1.0),
+    "linear_power_w_per_hz": (0.0, np.inf),
+    "waiting_power_w": (0.0, np.inf),
+    "block_overhead_s": (0.0, np.inf),
+    "head_overhead_s": (0.0, np.inf),
+    "round_trip_s": (0.0, np.inf),
 }
 
 
@@ -140,7 +166,7 @@ def reductions_of(name: str) -> np.ndarray:
         for name, changes in CASES.items()
         for path in paths()
         # null, unless a case sets it
-        if path != "link.spectral_efficiency_max" or path in changes
+        if path not in NULL or path in changes
     ],
 )
 def test_slopes_are_those_of_the_simulator(name: str, path: str) -> None:

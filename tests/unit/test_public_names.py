@@ -95,4 +95,6 @@ def test_profile_columns_are_frozen():
         "adapter_bit",
         "device_memory_bit",
         "server_memory_bit",
+        "messages",
+        "device_parts",
     ]

@@ -202,6 +202,7 @@ class TestNominal:
             "gap_db": 0,
             "spectral_efficiency_max": None,
             "overhead_share": 0,
+            "round_trip_s": 0,
         }
 
     def test_training(self):

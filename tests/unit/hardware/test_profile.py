@@ -84,8 +84,9 @@ def test_shipped_profiles_lie_below_their_ceilings_and_predict_their_step():
     for name in profile_names():
         profile = load_profile("profile", name)
         assert profile.throughput_flops < profile.ceilings.peak_flops
-        # uniform blocks: what a model of one time per part may miss on a machine at rest
-        assert abs(profile.whole_step.error) < 0.15
+        if not profile.machine.accelerator:
+            # uniform blocks: what a model of one time per part may miss on a machine at rest
+            assert abs(profile.whole_step.error) < 0.15
 
 
 def test_peak_is_cores_times_work_per_cycle_times_clock():

@@ -64,5 +64,10 @@ def test_u_shaped_topology_keeps_head_and_labels_on_the_device():
 def test_profile_as_plain_lists():
     plain = card.cut_profile(NOMINAL).as_dict()
     flows = "cut device_flop server_flop uplink_bit downlink_bit adapter_bit"
-    assert list(plain) == [*flows.split(), "device_memory_bit", "server_memory_bit"]
+    assert list(plain) == [
+        *flows.split(),
+        "device_memory_bit",
+        "server_memory_bit",
+        "messages",
+    ]
     assert all(type(value) is int for column in plain.values() for value in column)

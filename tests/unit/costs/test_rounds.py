@@ -7,7 +7,7 @@ import pytest
 from handmade import DOWN, UP, handmade
 
 import card
-from card import costs as definition
+from card.costs import rounds as definition
 from card.costs import server_power_w
 from card.hardware import catalogue
 

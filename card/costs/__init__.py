@@ -1,0 +1,17 @@
+"""What a decision costs: a scenario as arrays, and delay and energy of one round on them."""
+
+from card.costs.arrays import System, system
+from card.costs.loading import checked, load_scenario
+from card.costs.rounds import (
+    Costs,
+    busy_overhead_s,
+    busy_s,
+    delay_s,
+    energy_j,
+    evaluate,
+    fixed_parts,
+    round_costs,
+    server_cycles,
+    server_power_w,
+    waited_s,
+)

@@ -1,0 +1,264 @@
+"""Delay and energy of one round, defined once for the solver, its rivals, simulation, sweeps.
+
+`evaluate` scores decisions on a system's arrays: CARD's, the benchmarks' and your own. `delay_s`
+and `energy_j` say what both add up from; the solver takes them from here. On torch tensors all of
+it carries gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from card.base.arguments import check_index, check_positive, check_shapes
+from card.base.arrays import by_blocks
+from card.base.units import FloatArray
+from card.costs.arrays import System
+from card.hardware.power import power_w
+from card.scenario import Scenario
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Where the time and energy of one round go; all arrays of one broadcast shape."""
+
+    device_compute_s: FloatArray
+    """Device computing [s]."""
+    uplink_s: FloatArray
+    """Smashed data up [s]."""
+    downlink_s: FloatArray
+    """Gradients down [s]."""
+    adapter_down_s: FloatArray
+    """Adapters down [s]."""
+    adapter_up_s: FloatArray
+    """Adapters up [s]."""
+    round_trip_s: FloatArray
+    """Messages on their way, beyond their bits [s]."""
+    server_launch_s: FloatArray
+    """Server waiting for its own launches [s]."""
+    server_compute_s: FloatArray
+    """Server computing [s] (τ)."""
+    server_power_w: FloatArray
+    """Server power while it computes [W]."""
+    device_power_w: FloatArray
+    """Device power while it computes [W]."""
+    uplink_power_w: float
+    """Device transmit power [W]."""
+    waiting_power_w: float
+    """Server power while it waits [W]."""
+    device_waiting_power_w: FloatArray
+    """Device power while it waits [W]."""
+
+    @property
+    def adapter_s(self) -> FloatArray:
+        """Adapters down and up [s]."""
+        return self.adapter_down_s + self.adapter_up_s
+
+    @property
+    def waited_s(self) -> FloatArray:
+        """Time in which the server waits: all of the round but its computing [s]."""
+        sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
+        own_s = self.device_compute_s + self.round_trip_s + self.server_launch_s
+        return waited_s(own_s, sent_s)
+
+    @property
+    def delay_s(self) -> FloatArray:
+        """Delay of the round [s] (D), :eq:`eq-delay` and :eq:`eq-real-delay` of the book."""
+        return delay_s(self.waited_s, self.server_compute_s)
+
+    @property
+    def energy_j(self) -> FloatArray:
+        """Server energy [J] (E), :eq:`eq-energy` of the book."""
+        return energy_j(
+            self.server_compute_s, self.server_power_w, self.waited_s, self.waiting_power_w
+        )
+
+    @property
+    def device_energy_j(self) -> FloatArray:
+        """Device energy of computing, sending and waiting [J] (E_D); reported, not optimised.
+
+        Equation :eq:`eq-device-energy` of the book.
+        """
+        sending_s = self.uplink_s + self.adapter_up_s
+        waiting_s = self.delay_s - self.device_compute_s - sending_s
+        return (
+            self.device_compute_s * self.device_power_w
+            + sending_s * self.uplink_power_w
+            + waiting_s * self.device_waiting_power_w
+        )
+
+
+_ALIKE = ("uplink_power_w", "waiting_power_w")
+_PARTS = tuple(item.name for item in fields(Costs) if item.name not in _ALIKE)
+
+
+def evaluate(
+    system: System | Scenario,
+    device: ArrayLike,
+    cut: ArrayLike,
+    frequency_hz: ArrayLike,
+    uplink_bps: ArrayLike,
+    downlink_bps: ArrayLike,
+) -> Costs:
+    """Delay and energy of one round of one device; every argument broadcasts.
+
+    Scores whatever is asked, also what memory or clock range forbid;
+    `card.policies.check_decision` says whether a decision may be taken.
+
+    Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
+    arrays give lazy ones.
+
+    Parameters
+    ----------
+    system
+        A scenario, or its arrays.
+    device
+        Device position [1].
+    cut
+        Blocks on the device (c), 0..I.
+    frequency_hz
+        Server clock (f) [Hz], above 0.
+    uplink_bps, downlink_bps
+        Link rates [bit/s], above 0.
+
+    Raises
+    ------
+    ScenarioError
+        If a value is out of its range or not finite.
+
+    Notes
+    -----
+    Equations :eq:`eq-delay` and :eq:`eq-energy` of the book.
+
+    Examples
+    --------
+    >>> import card
+    >>> costs = evaluate(card.load_scenario("nominal"), 0, [0, 16], 2e9, 20e6, 60e6)
+    >>> costs.delay_s.round(1).tolist()  # all on the server, all on the device
+    [19.8, 10.8]
+    >>> costs.energy_j.round().tolist()
+    [237.0, 0.0]
+    """
+    arrays = System.of(system)
+    values = (device, cut, frequency_hz, uplink_bps, downlink_bps)
+    backend = arrays.backend(*values)
+    if backend.is_lazy:
+        parts = by_blocks(partial(_full_parts, arrays), [np.float64] * len(_PARTS), *values)
+        named = dict(zip(_PARTS, parts, strict=True))
+        return Costs(**named, **{name: getattr(arrays, name) for name in _ALIKE})
+    index = check_index("device", device, arrays.num_devices, backend)
+    blocks = check_index("cut", cut, arrays.num_blocks + 1, backend)
+    frequency = check_positive("frequency_hz", frequency_hz, backend)
+    up = check_positive("uplink_bps", uplink_bps, backend)
+    down = check_positive("downlink_bps", downlink_bps, backend)
+    check_shapes(device=index, cut=blocks, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
+    return round_costs(arrays.on(backend), index, blocks, frequency, up, down)
+
+
+def _full_parts(arrays: System, *values: Any) -> tuple[FloatArray, ...]:
+    """All arrays of `Costs`, each of the broadcast shape of the values."""
+    costs = evaluate(arrays, *values)
+    return tuple(np.broadcast_to(getattr(costs, name), costs.delay_s.shape) for name in _PARTS)
+
+
+def round_costs(
+    arrays: System, device: Any, cut: Any, frequency: FloatArray, up: FloatArray, down: FloatArray
+) -> Costs:
+    """`evaluate` without its checks, for loops that have made them."""
+    return Costs(
+        *fixed_parts(arrays, device, cut, up, down),
+        server_compute_s=busy_s(
+            busy_overhead_s(arrays, cut), server_cycles(arrays, cut), frequency
+        ),
+        server_power_w=server_power_w(arrays, frequency),
+        device_power_w=arrays.device_power_w[device],
+        uplink_power_w=arrays.uplink_power_w,
+        waiting_power_w=arrays.waiting_power_w,
+        device_waiting_power_w=arrays.device_waiting_power_w[device],
+    )
+
+
+def fixed_parts(
+    arrays: System, device: Any, cut: Any, up: Any, down: Any
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The parts of delay in which the server waits [s]: the first seven fields of `Costs`."""
+    profile, rounds = arrays.profile, float(arrays.local_iterations)  # whole products overflow
+    adapter_bit = profile.adapter_bit[cut]
+    messages = rounds * profile.messages[cut] + 2 * (adapter_bit > 0)
+    return (
+        rounds * profile.device_flop[cut] / arrays.throughput_flops[device]
+        + rounds * arrays.device_overhead_s[device, cut],
+        rounds * profile.uplink_bit[cut] / up,
+        rounds * profile.downlink_bit[cut] / down,
+        adapter_bit / down,
+        adapter_bit / up,
+        messages * arrays.round_trip_s,
+        rounds * arrays.server_launch_s[cut],
+    )
+
+
+def busy_overhead_s(arrays: System, cut: Any) -> FloatArray:
+    """Time of a round that the server computes whatever its clock [s]."""
+    own_s: FloatArray = arrays.server_overhead_s[cut] - arrays.server_launch_s[cut]
+    return arrays.local_iterations * own_s
+
+
+def server_cycles(arrays: System, cut: Any) -> FloatArray:
+    """Server clock cycles of a round (Q)."""
+    cycles: FloatArray = (
+        arrays.local_iterations / arrays.flops_per_hz
+    ) * arrays.profile.server_flop[cut]
+    return cycles
+
+
+def server_power_w(arrays: System, frequency_hz: Any) -> FloatArray:
+    """Server power at a clock [W], by :py:func:`card.hardware.power.power_w`."""
+    return power_w(
+        frequency_hz,
+        arrays.static_power_w,
+        arrays.power_coefficient,
+        arrays.linear_power_w_per_hz,
+    )
+
+
+def waited_s(own_s: Any, sent_s: Any) -> FloatArray:
+    """Time of a round in which the server waits [s]: for device, messages, launches, the link."""
+    total: FloatArray = own_s + sent_s
+    return total
+
+
+def busy_s(overhead_s: Any, cycles: Any, frequency_hz: Any) -> FloatArray:
+    """Time of a round in which the server is busy (τ) [s].
+
+    Notes
+    -----
+    Equation :eq:`eq-busy` of the book.
+    """
+    total: FloatArray = overhead_s + cycles / frequency_hz
+    return total
+
+
+def delay_s(waited_s: Any, busy_s: Any) -> FloatArray:
+    """Delay of a round (D) [s]: the server waits, then it is busy.
+
+    Notes
+    -----
+    Equation :eq:`eq-delay` of the book.
+    """
+    total: FloatArray = waited_s + busy_s
+    return total
+
+
+def energy_j(busy_s: Any, power_w: Any, waited_s: Any, waiting_power_w: Any) -> FloatArray:
+    """Server energy of a round (E) [J]: its power while busy, and that while it waits.
+
+    Notes
+    -----
+    Equations :eq:`eq-energy` and :eq:`eq-real-energy` of the book.
+    """
+    spent: FloatArray = busy_s * power_w + waited_s * waiting_power_w
+    return spent
