@@ -1,44 +1,41 @@
 """Servers and devices in processes of their own, on loopback."""
 
-import json
 import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 
-from card.base.data_files import DATA
+import ends as run_ends
 
-ENDS = Path(__file__).with_name("ends.py")
-TEXTS = {"device-1": "weather", "device-2": "recipes", "device-3": "timetable"}
+from card.training.rehearsal import TEXTS
+
+# each is forked from a process that has imported torch for all of them
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["card.training.device", "card.training.server"])
 
 
 class End:
-    """A running end, and the events it has printed so far."""
+    """A running end, "server" or "device", and the events it has told so far."""
 
-    def __init__(self, *arguments, inside=None):
-        space = ["ip", "netns", "exec", inside] if inside else []
-        command = [*space, sys.executable, str(ENDS), *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.events, self._news, self._errors = [], threading.Condition(), []
-        self._readers = [threading.Thread(target=target) for target in (self._read, self._collect)]
-        for reader in self._readers:
-            reader.start()
+    def __init__(self, end, **options):
+        self._told, tell = PROCESSES.Pipe(duplex=False)
+        self.process = PROCESSES.Process(target=run_ends.play, args=(end, tell), kwargs=options)
+        self.process.start()
+        tell.close()
+        self.events, self._news = [], threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            with self._news:
-                self.events.append(json.loads(line))
-                self._news.notify_all()
+        with suppress(EOFError, OSError):  # killed between two events, or within one
+            while True:
+                event = self._told.recv()
+                with self._news:
+                    self.events.append(event)
+                    self._news.notify_all()
         with self._news:
             self._news.notify_all()
-
-    def _collect(self):
-        self._errors.append(self.process.stderr.read())
 
     def named(self, event):
         return [item for item in self.events if item["event"] == event]
@@ -49,8 +46,7 @@ class End:
         with self._news:
             while len(self.named(event)) < count:
                 left = deadline - time.monotonic()
-                ended = self.process.poll() is not None and not self._readers[0].is_alive()
-                if left <= 0 or ended:
+                if left <= 0 or not self._reader.is_alive():
                     raise AssertionError(
                         f"no {event}; last were {self.events[-3:]}; {self.error[-2000:]}"
                     )
@@ -59,21 +55,19 @@ class End:
 
     def ends(self, timeout_s=60):
         """Wait for the process to end; returns its exit code."""
-        code = self.process.wait(timeout_s)
-        for reader in self._readers:
-            reader.join()
-        return code
+        self._reader.join(timeout_s)
+        self.process.join(timeout_s)
+        assert self.process.exitcode is not None, f"still runs; last were {self.events[-3:]}"
+        return self.process.exitcode
 
     @property
     def error(self):
-        return "".join(self._errors)
+        return "".join(event["traceback"] for event in self.named("failed"))
 
     def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()
         self.ends()
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
+        self._told.close()
 
 
 @contextmanager
@@ -81,8 +75,8 @@ def ends():
     """Starts ends, and stops them all."""
     running = []
 
-    def begin(*arguments):
-        running.append(End(*arguments))
+    def begin(end, **options):
+        running.append(End(end, **options))
         return running[-1]
 
     try:
@@ -95,30 +89,15 @@ def ends():
 class Run:
     """Starts the ends of one run, again and again on the same port and folder."""
 
-    scenario = "test-bed"
-
-    def __init__(self, start, folder):
+    def __init__(self, start, folder, changes=None):
         self._start, self.folder = start, folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._common = {"address": address, "changes": changes}
 
     def server(self, **options):
-        return self.begin("server", folder=self.folder, **options)
+        return self._start("server", folder=self.folder, **self._common, **options)
 
     def device(self, name, **options):
-        return self.begin("device", device=name, data=self.text(name), **options)
-
-    def begin(self, end, *arguments, **options):
-        options = {"address": self.address, **options}
-        flags = [
-            item
-            for name, value in options.items()
-            for item in (f"--{name.replace('_', '-')}", value)
-        ]
-        return self._start(end, self.scenario, *arguments, *flags)
-
-    @staticmethod
-    def text(name):
-        """Text of a device."""
-        return DATA / "text" / f"{TEXTS[name]}.txt"
+        return self._start("device", name=name, data=TEXTS[name], **self._common, **options)

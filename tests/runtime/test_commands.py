@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 from conversation import conversation
-from processes import Run
 from typer.testing import CliRunner
 
 import card
 from card.cli import app
 from card.training import checkpoint
+from card.training.rehearsal import TEXTS
 
-TEXT = str(Run.text("device-1"))
+TEXT = str(TEXTS["device-1"])
 
 
 def refusal(*arguments):

@@ -38,7 +38,7 @@ def undisturbed(tmp_path_factory, module_run):
 
 @pytest.mark.parametrize("phase", ["joined", "assigned:2", "iterating:2", "iteration:2", "round:2"])
 def test_device_killed(phase, run, undisturbed):
-    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout=5)
+    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout_s=5)
     run.device("device-1", die_at=phase).ends()
     returned = run.device("device-1")
     assert server.ends() == returned.ends() == 0, server.error
@@ -62,7 +62,7 @@ def test_server_killed(phase, run, undisturbed):
 
 
 def test_stalled_device_loses_its_round_while_others_go_on_and_comes_back(run):
-    server = run.server(rounds=6, wait_for=2, cuts=[2], timeout=3)
+    server = run.server(rounds=6, wait_for=2, cuts=[2], timeout_s=3)
     stalled, other = run.device("device-1"), run.device("device-2")
     stalled.until("iteration", count=3)
     os.kill(stalled.process.pid, signal.SIGSTOP)
@@ -80,7 +80,7 @@ def test_stalled_device_loses_its_round_while_others_go_on_and_comes_back(run):
 
 def test_round_after_a_lost_one_starts_from_the_last_completed_one(run, undisturbed):
     """The server's own blocks had trained when the device died: that is undone."""
-    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout=5)
+    server = run.server(rounds=ROUNDS, cuts=CUTS, timeout_s=5)
     run.device("device-1", die_at="iteration:2").ends()
     server.until("lost")
     run.device("device-1")
