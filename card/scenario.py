@@ -6,15 +6,13 @@ key overrides another one, as `card.base.overrides` says.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from card.base.data_files import DATA, read_json
+from card.base.data_files import llm_names, read_json, scenario_file
 from card.base.errors import ScenarioError, nearest, repeated, unknown, validated
 from card.base.overrides import merge_recorded, words
 from card.base.provenance import Source, check_origins
@@ -317,22 +315,6 @@ def _check_utilisation(key: str, name: str, utilisation: float) -> None:
         )
 
 
-@lru_cache
-def llm_names() -> tuple[str, ...]:
-    """Names of the shipped LLM configurations."""
-    return tuple(sorted(path.stem for path in (DATA / "llms").glob("*.json")))
-
-
-def scenario_names() -> tuple[str, ...]:
-    """Names of the shipped scenarios."""
-    return tuple(sorted(path.stem for path in (DATA / "scenarios").glob("*.yml")))
-
-
-def study_names() -> tuple[str, ...]:
-    """Names of the shipped studies."""
-    return tuple(sorted(path.stem for path in (DATA / "scenarios" / "studies").glob("*.yml")))
-
-
 def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     """Read a scenario or study with its bases; `card.load_scenario` also asks whether it works.
 
@@ -380,21 +362,3 @@ def _anchored(node: Any, folder: Path, key: str = "") -> Any:
         return [_anchored(item, folder, key) for item in node]
     file = key.rpartition(".")[2] == "hardware" and isinstance(node, str) and is_file(node)
     return str(folder / node) if file else node
-
-
-def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """File of a scenario or study given by name or path; a base is looked for beside its study."""
-    text = str(name_or_path)
-    for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
-        if text in names:
-            return DATA / "scenarios" / folder / f"{text}.yml"
-    path = Path(text) if beside is None else beside / text
-    # unlike Path's, these say no to names that no file can have
-    if os.path.isfile(path):  # noqa: PTH113
-        return path.resolve()
-    what = "scenario" if beside is None else "base"
-    known = (*scenario_names(), *study_names())
-    if path.suffix in {".yml", ".yaml"} or "/" in text:
-        wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
-        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
-    raise unknown(what, text, known)

@@ -1,10 +1,16 @@
-"""Where the shipped data lie: in the package once it is installed, beside it in the repository."""
+"""Where the shipped data lie, and what can be named there.
+
+They are in the package once it is installed, and beside it in the repository.
+"""
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from card.base.errors import ScenarioError, unknown
 from card.base.text_files import read_json_object
 
 _PACKAGE = Path(__file__).parents[1]
@@ -19,3 +25,37 @@ DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir
 def read_json(name: str) -> dict[str, Any]:
     """Mapping in a shipped JSON file, such as `runs/speed`."""
     return read_json_object(DATA / f"{name}.json", "restore the file as it was shipped")
+
+
+@lru_cache
+def llm_names() -> tuple[str, ...]:
+    """Names of the shipped LLM configurations."""
+    return tuple(sorted(path.stem for path in (DATA / "llms").glob("*.json")))
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Names of the shipped scenarios."""
+    return tuple(sorted(path.stem for path in (DATA / "scenarios").glob("*.yml")))
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of the shipped studies."""
+    return tuple(sorted(path.stem for path in (DATA / "scenarios" / "studies").glob("*.yml")))
+
+
+def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    """File of a scenario or study given by name or path; a base is looked for beside its study."""
+    text = str(name_or_path)
+    for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
+        if text in names:
+            return DATA / "scenarios" / folder / f"{text}.yml"
+    path = Path(text) if beside is None else beside / text
+    # unlike Path's, these say no to names that no file can have
+    if os.path.isfile(path):  # noqa: PTH113
+        return path.resolve()
+    what = "scenario" if beside is None else "base"
+    known = (*scenario_names(), *study_names())
+    if path.suffix in {".yml", ".yaml"} or "/" in text:
+        wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
+        raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
+    raise unknown(what, text, known)

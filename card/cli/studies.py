@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from card.base.arrays import LIBRARIES
+from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Sweep
 from card.cli.terminal import (
@@ -31,7 +32,7 @@ from card.cli.terminal import (
     refusals,
     save,
 )
-from card.scenario import Scenario, scenario_names, study_names
+from card.scenario import Scenario
 from card.studies.check import check as check_sound
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios

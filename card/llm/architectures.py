@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from card.base.data_files import DATA, read_json
+from card.base.data_files import DATA, llm_names, read_json
 from card.base.errors import ScenarioError, unknown, validated
 from card.base.schema import Count, Flag, Name
-from card.scenario import Training, llm_names
+from card.scenario import Training
 
 MOST_BLOCKS = 10_000
 """Transformer blocks of an LLM at most; far more than any has, and few enough to count."""

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from card.base.data_files import llm_names
 from card.base.whole_files import write_whole
 from card.costs import load_scenario
 from card.llm import architecture, public_config
 from card.profiling.counters import count, tensors_in
 from card.profiling.llm_under_test import Parts
 from card.profiling.machine import software
-from card.scenario import Lora, Training, llm_names
+from card.scenario import Lora, Training
 from card.training.wire.tensors import payload_bit
 
 SCENARIO = "nominal"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from card.base.data_files import llm_names, scenario_names, study_names
 from card.base.errors import ScenarioError
 from card.hardware import catalogue, hardware
 from card.hardware.catalogue import profile_names
 from card.llm import architecture
-from card.scenario import llm_names, scenario_names, study_names
 from card.studies.study_file import load_study
 
 Work = tuple[str, Callable[[], object]]

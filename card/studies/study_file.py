@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from card.base.data_files import llm_names, scenario_file, scenario_names, study_names
 from card.base.errors import ScenarioError
 from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
@@ -18,11 +19,7 @@ from card.costs import load_scenario
 from card.hardware import catalogue
 from card.scenario import (
     Scenario,
-    llm_names,
     read_study,
-    scenario_file,
-    scenario_names,
-    study_names,
 )
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid

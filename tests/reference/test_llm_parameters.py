@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from split_model import SplitModel, causal_lm, lora, training
 
+from card.base.data_files import llm_names
 from card.llm import architecture, public_config
 from card.llm.cuts import profile_of
-from card.scenario import llm_names
 
 
 def size(module):

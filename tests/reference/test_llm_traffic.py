@@ -3,10 +3,10 @@
 import pytest
 from split_model import DTYPES, SplitModel, boundary, lora, narrow_config, training
 
+from card.base.data_files import llm_names
 from card.llm import architecture, public_config
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
-from card.scenario import llm_names
 
 LABEL_BITS = 32
 

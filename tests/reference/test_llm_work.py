@@ -10,10 +10,10 @@ import pytest
 import torch
 from split_model import Ledger, SplitModel, boundary, lora, narrow_config, split_step, training
 
+from card.base.data_files import llm_names
 from card.llm import architecture, block_cost, head_cost, public_config
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
-from card.scenario import llm_names
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 GPT2 = ("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")

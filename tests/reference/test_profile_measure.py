@@ -12,7 +12,7 @@ import pytest
 import torch
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
-from card.base.data_files import DATA
+from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError
 from card.hardware import read_profile
 from card.llm import block_cost, head_cost
@@ -32,7 +32,7 @@ from card.profiling import (
     whole_llms as fidelity,
 )
 from card.profiling.timing import Limits
-from card.scenario import Lora, llm_names
+from card.scenario import Lora
 
 
 def settings(name, bits=32, **shape):

@@ -6,11 +6,11 @@ import pytest
 from machines import study
 
 import card
-from card.base.data_files import DATA
+from card.base.data_files import DATA, scenario_names
 from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.hardware import catalogue
-from card.scenario import Scenario, read_scenario, scenario_names
+from card.scenario import Scenario, read_scenario
 
 
 def numbers(node, path=""):

@@ -15,10 +15,11 @@ import pytest
 import xarray as xr
 
 import card
+from card.base.data_files import scenario_names, study_names
 from card.book import explorer_panel as panel
 from card.figures.palette import dark
 from card.figures.style import PART_COLOURS
-from card.scenario import Scenario, scenario_names, study_names
+from card.scenario import Scenario
 from card.studies import explorer
 
 LIMIT_BYTES = 2**20

@@ -12,9 +12,9 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import card
+from card.base.data_files import scenario_file, study_names
 from card.base.yaml_files import read_yaml
 from card.cli import app, study_schema
-from card.scenario import scenario_file, study_names
 
 RATES = ["--uplink-bps", "20e6", "--downlink-bps", "60e6"]
 

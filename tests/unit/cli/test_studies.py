@@ -8,8 +8,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import card
+from card.base.data_files import study_names
 from card.cli import app
-from card.scenario import study_names
 from card.studies.bootstrap import mean_intervals
 from card.studies.comparison import compare
 

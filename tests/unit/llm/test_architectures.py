@@ -3,10 +3,10 @@
 import pytest
 
 import card
+from card.base.data_files import llm_names
 from card.base.errors import ScenarioError
 from card.llm import architecture, public_config
 from card.llm.architectures import Projection, architecture_of, check_length
-from card.scenario import llm_names
 
 HIDDEN, KV = 2048, 512
 """Llama-3.2-1B."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from card.base.data_files import llm_names
 from card.costs import load_scenario
 from card.llm.closed_forms import closed_forms, recorded
-from card.scenario import llm_names
 
 RECORD = recorded()
 

@@ -11,10 +11,11 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import card
+from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError
 from card.channel import state_rates
 from card.cli import app
-from card.scenario import Scenario, scenario_names, study_names
+from card.scenario import Scenario
 from card.studies import explorer
 
 SHIPPED = (*scenario_names(), *study_names())

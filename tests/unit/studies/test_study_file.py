@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 import card
+from card.base.data_files import scenario_file, scenario_names, study_names
 from card.base.errors import ScenarioError
-from card.scenario import scenario_file, scenario_names, study_names
 from card.studies.scenario_values import parameters
 from card.studies.study_file import load_study, new_study
 
