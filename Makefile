@@ -5,6 +5,9 @@ STUDY ?= nominal
 REQUIREMENTS ?= -r requirements.lock
 WORKERS ?= 2
 
+# hundreds of processes start in a check, and each would compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -65,6 +68,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
 	@echo 'Installing into .venv; the first time takes some minutes'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-compile $(REQUIREMENTS)
+	# on every processor, which pip does not; files for another Python than this one fail
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@

@@ -94,13 +94,15 @@ def serve(
 ) -> None:
     """Fine-tune a scenario's LLM with the devices that join; CARD decides every round."""
     with refusals(), _lab(threads):
-        from card.training import checkpoint
+        chosen = load(scenario, settings)
+
+        from card.training import checkpoint  # for seconds, which a refusal need not wait
         from card.training.agreement import Job
         from card.training.journal import Journal
         from card.training.server import DevicesMissingError, Server, Terms
         from card.training.wire.certificates import server_credentials
 
-        job = Job.open(load(scenario, settings), weights)
+        job = Job.open(chosen, weights)
         credentials = server_credentials(certificates) if certificates else None
         terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()))
         try:
@@ -139,13 +141,14 @@ def join(
 ) -> None:
     """Take part in a server's fine-tuning as one device, with data that stays here."""
     with refusals(), _lab(threads):
-        from card.training.agreement import Job
+        chosen = load(scenario, settings)
+        chosen.device_index(device)
+
+        from card.training.agreement import Job  # for seconds, which a refusal need not wait
         from card.training.device import Device, ServerMissingError
         from card.training.llm.text import read_tokens
         from card.training.wire.certificates import device_credentials
 
-        chosen = load(scenario, settings)
-        chosen.device_index(device)
         credentials = device_credentials(certificates, device) if certificates else None
         job = Job.open(chosen, weights)
         tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)

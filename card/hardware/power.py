@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from card.base.arrays import backend_of
 from card.base.units import FloatArray
 
 
@@ -65,7 +66,7 @@ def clock_at(
     2e+09
     """
     coefficients = (power_coefficient, linear_power_w_per_hz, static_power_w - power_w)
-    cubic, linear, constant = map(float, coefficients)
+    cubic, linear, constant = (backend_of(one).floats(one).item() for one in coefficients)
     roots = np.roots([cubic, 0.0, linear, constant])
     near = float(roots[np.argmin(abs(roots.imag))].real)  # P grows, so only one root is real
     # the last step of Newton's method carries gradients

@@ -13,6 +13,7 @@ import card
 from card.training.agreement import Job
 from card.training.llm.split import optimiser
 from card.training.llm.text import mini_batch, read_tokens
+from card.training.rehearsal import TEXTS
 
 LLM, STEPS = "tiny-llama-8m", 24
 """The largest LLM that ships small enough to train here, and steps per round."""
@@ -21,7 +22,7 @@ LLM, STEPS = "tiny-llama-8m", 24
 def unsplit(scenario):
     """A training step of transformers' own, and its batches."""
     job, training = Job.open(scenario), scenario.training
-    tokens = read_tokens(Run.text("device-1"), job.tokenizer)
+    tokens = read_tokens(TEXTS["device-1"], job.tokenizer)
     update = optimiser(job.llm.trained(0, job.llm.num_blocks), 1e-2)
     batch = mini_batch(tokens, training.batch_size, training.sequence_length, "bench")
 
@@ -35,12 +36,10 @@ def unsplit(scenario):
 
 def split_steps_s(folder, cut):
     """Times between the losses of one round, over real processes on loopback."""
-    changes = {"llm": f'"{LLM}"', "training.local_iterations": STEPS}
-    settings = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    changes = {"llm": LLM, "training.local_iterations": STEPS}
     with ends() as start:
-        run = Run(start, folder)
-        server = run.begin("server", *settings, folder=folder, rounds=2, cuts=[cut])
-        device = run.begin("device", *settings, device="device-1", data=Run.text("device-1"))
+        run = Run(start, folder, changes)
+        server, device = run.server(rounds=2, cuts=[cut]), run.device("device-1")
         assert server.ends(300) == device.ends() == 0, server.error
     told = [event["elapsed_s"] for event in server.named("iteration") if event["round"] == 2]
     return [later - earlier for earlier, later in pairwise(told)]

@@ -44,7 +44,8 @@ class View:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "page" in metafunc.fixturenames:
         missing = [pytest.param("", marks=pytest.mark.skip(reason="no book; run `make book`"))]
-        metafunc.parametrize("page", pages() or missing)
+        # what looks at one page stays together, and opens it once
+        metafunc.parametrize("page", pages() or missing, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.generic import Destination, DictionaryObject
 
 from card.book.one_document import LEFT_OUT
@@ -32,9 +33,20 @@ def pdf() -> PdfReader:
     return PdfReader(PDF)
 
 
+class Sheet(NamedTuple):
+    text: str
+    empty: float
+    """Part of the height below its last line."""
+
+
 @pytest.fixture(scope="module")
-def texts(pdf: PdfReader) -> list[str]:
-    return [page.extract_text() for page in pdf.pages]
+def sheets(pdf: PdfReader) -> list[Sheet]:
+    return [sheet(page) for page in pdf.pages]
+
+
+@pytest.fixture(scope="module")
+def texts(sheets: list[Sheet]) -> list[str]:
+    return [sheet.text for sheet in sheets]
 
 
 def test_its_list_of_contents_names_the_sheet_where_each_chapter_begins(texts: list[str]) -> None:
@@ -64,14 +76,14 @@ def test_no_sheet_is_blank_or_nearly(texts: list[str]) -> None:
     assert thin == []
 
 
-def test_few_sheets_within_a_chapter_end_early(pdf: PdfReader) -> None:
+def test_few_sheets_within_a_chapter_end_early(pdf: PdfReader, sheets: list[Sheet]) -> None:
     """Where figures stay put, every seventh sheet is over a quarter empty."""
     places = pdf.named_destinations
     starts = {pdf.get_destination_page_number(places[name]) for name in chapters()}
     ends = {len(pdf.pages) - 1, *(start - 1 for start in starts)}
     # the first two are the title page and the list of contents
     within = {*range(2, len(pdf.pages))} - ends
-    early = [number + 1 for number in within if empty(pdf, number) > 0.25]
+    early = [number + 1 for number in within if sheets[number].empty > 0.25]
     assert len(early) < len(within) / 12, early
 
 
@@ -125,17 +137,16 @@ def test_it_can_be_sent_by_mail() -> None:
     assert PDF.stat().st_size < 25e6
 
 
-def empty(pdf: PdfReader, number: int) -> float:
-    """Part of the height of a sheet's text below its last line."""
-    lines: list[float] = []
+def sheet(page: PageObject) -> Sheet:
+    lines = [TOP]
 
     def note(text: str, cm: list[float], tm: list[float], _: object, __: float) -> None:
-        down = float(pdf.pages[number].mediabox.height) - (tm[5] * cm[3] + cm[5])
-        if text.strip():
+        down = float(page.mediabox.height) - (tm[5] * cm[3] + cm[5])
+        if text.strip() and down < BOTTOM:
             lines.append(down)
 
-    pdf.pages[number].extract_text(visitor_text=note)
-    return 1 - (max(down for down in lines if down < BOTTOM) - TOP) / (BOTTOM - TOP)
+    text = page.extract_text(visitor_text=note)
+    return Sheet(text, 1 - (max(lines) - TOP) / (BOTTOM - TOP))
 
 
 def chapters() -> set[str]:

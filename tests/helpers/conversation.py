@@ -3,19 +3,18 @@
 import threading
 from dataclasses import dataclass, field
 
-from card.base.data_files import DATA
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.text import read_tokens
+from card.training.rehearsal import TEXTS
 from card.training.server import Server, Terms
 
-TEXTS = {"device-1": "weather", "device-2": "recipes", "device-3": "timetable"}
 LEARNING_RATE = 1e-2
 
 
 def tokens(name, job):
     """The text of a device."""
-    return read_tokens(DATA / "text" / f"{TEXTS[name]}.txt", job.tokenizer)
+    return read_tokens(TEXTS[name], job.tokenizer)
 
 
 @dataclass

@@ -1,13 +1,10 @@
-"""One end of a run in a process of its own, which dies where the caller says.
+"""What an end of a run does in a process of its own, which dies where the caller says."""
 
-`python ends.py server SCENARIO --folder F` or `python ends.py device SCENARIO --device NAME`; what
-happens goes to stdout, one JSON object per line.
-"""
-
-import argparse
-import json
+import ctypes
 import os
 import signal
+import threading
+import traceback
 from pathlib import Path
 
 import torch
@@ -21,60 +18,50 @@ from card.training.server import Server, Terms
 from card.training.wire.certificates import device_credentials, server_credentials
 
 LEARNING_RATE = 1e-2
+_NETWORK = 0x40000000  # what Linux calls CLONE_NEWNET
 
 
-def reporter(die_at):
-    """Prints events; kills this process, as a power cut would, at the EVENT:ROUND named."""
+def play(end, tell, *, changes=None, die_at=None, inside=None, **options):
+    """Be a "server" or a "device", within a network namespace if one is named, and tell events.
+
+    `die_at` names an EVENT or EVENT:ROUND at which this process kills itself, as a power cut would.
+    """
+    one_at_a_time = threading.Lock()
 
     def report(event, fields):
-        print(json.dumps({"event": event, **fields}), flush=True)
-        if die_at in (event, f"{event}:{fields.get('round')}"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        with one_at_a_time:
+            tell.send({"event": event, **fields})
+            if die_at in (event, f"{event}:{fields.get('round')}"):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    return report
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("end", choices=["server", "device"])
-    parser.add_argument("scenario")
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--address", default="127.0.0.1:0")
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--timeout", type=float, default=60.0)
-    parser.add_argument("--patience", type=float, default=600.0)
-    parser.add_argument("--wait-for", type=int, default=1)
-    parser.add_argument("--cuts", type=json.loads, default=[])
-    parser.add_argument("--certs", type=Path)
-    parser.add_argument("--device")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--die-at")
-    given = parser.parse_args()
     torch.set_num_threads(1)
-    report = reporter(given.die_at)
-    settings = {path: json.loads(value) for path, _, value in (s.partition("=") for s in given.set)}
-    job = Job.open(load_scenario(given.scenario, **settings))
-    if given.end == "device":
-        credentials = device_credentials(given.certs, given.device) if given.certs else None
-        tokens = read_tokens(given.data, job.tokenizer)
-        device = Device(job, given.device, tokens, report)
-        device.run(given.address, credentials, patience_s=given.patience)
-        return
-    credentials = server_credentials(given.certs) if given.certs else None
-    terms = Terms(
-        rounds=given.rounds,
-        learning_rate=LEARNING_RATE,
-        timeout_s=given.timeout,
-        patience_s=given.patience,
-        wait_for=given.wait_for,
-        cuts=tuple(given.cuts),
-    )
-    server = Server(job, terms, given.folder, report)
-    if found := checkpoint.latest(given.folder):
+    try:
+        if inside:
+            _enter(inside)
+        job = Job.open(load_scenario("test-bed", **(changes or {})))
+        {"server": _serve, "device": _join}[end](job, report, **options)
+    except Exception:
+        report("failed", {"traceback": traceback.format_exc()})
+        raise SystemExit(1) from None
+
+
+def _enter(namespace):
+    """Move this thread, and those that it starts, into a network namespace."""
+    with Path("/run/netns", namespace).open() as file:
+        if ctypes.CDLL(None).setns(file.fileno(), _NETWORK):
+            raise OSError(f"the namespace {namespace} cannot be entered")
+
+
+def _serve(job, report, *, address, folder, certs=None, cuts=(), **terms):
+    defaults = {"rounds": 3, "timeout_s": 20, "patience_s": 60}
+    terms = Terms(learning_rate=LEARNING_RATE, cuts=tuple(cuts), **(defaults | terms))
+    server = Server(job, terms, folder, report)
+    if found := checkpoint.latest(folder):
         server.resume(found)
-    server.run(given.address, credentials)
+    server.run(address, server_credentials(certs) if certs else None)
 
 
-if __name__ == "__main__":
-    main()
+def _join(job, report, *, address, name, data, certs=None):
+    credentials = device_credentials(certs, name) if certs else None
+    device = Device(job, name, read_tokens(data, job.tokenizer), report)
+    device.run(address, credentials, patience_s=60)

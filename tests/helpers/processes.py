@@ -1,21 +1,22 @@
 """Servers and devices in processes of their own, on loopback."""
 
-import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from multiprocessing import get_context
 
+import ends as run_ends
 import psutil
 
-from card.base.data_files import DATA
+from card.training.rehearsal import TEXTS
 
-ENDS = Path(__file__).with_name("ends.py")
+# each is forked from a process that has imported torch for all of them
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["card.training.device", "card.training.server"])
+
+
 _LOOK_S = 0.5
-TEXTS = {"device-1": "weather", "device-2": "recipes", "device-3": "timetable"}
 
 
 class Patience:
@@ -42,34 +43,31 @@ class Patience:
 
 
 class End:
-    """A running end, and the events it has printed so far.
+    """A running end, "server" or "device", and the events it has told so far.
 
     The ends of the same test are its company: it waits for one that starts or computes.
     """
 
-    def __init__(self, *arguments, inside=None, company=None):
+    def __init__(self, end, company=None, **options):
         self._company = [] if company is None else company
         self._company.append(self)
-        space = ["ip", "netns", "exec", inside] if inside else []
-        command = [*space, sys.executable, str(ENDS), *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.events, self._news, self._errors = [], threading.Condition(), []
-        self._readers = [threading.Thread(target=target) for target in (self._read, self._collect)]
-        for reader in self._readers:
-            reader.start()
+        self._told, tell = PROCESSES.Pipe(duplex=False)
+        self.process = PROCESSES.Process(target=run_ends.play, args=(end, tell), kwargs=options)
+        self.process.start()
+        tell.close()
+        self.events, self._news = [], threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            with self._news:
-                self.events.append(json.loads(line))
-                self._news.notify_all()
+        with suppress(EOFError, OSError):  # killed between two events, or within one
+            while True:
+                event = self._told.recv()
+                with self._news:
+                    self.events.append(event)
+                    self._news.notify_all()
         with self._news:
             self._news.notify_all()
-
-    def _collect(self):
-        self._errors.append(self.process.stderr.read())
 
     def named(self, event):
         return [item for item in self.events if item["event"] == event]
@@ -79,8 +77,7 @@ class End:
         patience = Patience(self._company, still_s)
         with self._news:
             while len(self.named(event)) < count:
-                ended = self.process.poll() is not None and not self._readers[0].is_alive()
-                if ended or patience.over():
+                if not self._reader.is_alive() or patience.over():
                     raise AssertionError(
                         f"no {event}; last were {self.events[-3:]}; {self.error[-2000:]}"
                     )
@@ -90,27 +87,20 @@ class End:
     def ends(self, still_s=60):
         """Wait for the process to end; returns its exit code."""
         patience = Patience(self._company, still_s)
-        while True:
-            try:
-                code = self.process.wait(_LOOK_S)
-                break
-            except subprocess.TimeoutExpired:
-                if patience.over():
-                    raise
-        for reader in self._readers:
-            reader.join()
-        return code
+        while self.process.exitcode is None:
+            assert not patience.over(), f"still runs; last were {self.events[-3:]}"
+            self.process.join(_LOOK_S)
+        self._reader.join()
+        return self.process.exitcode
 
     @property
     def error(self):
-        return "".join(self._errors)
+        return "".join(event["traceback"] for event in self.named("failed"))
 
     def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()
         self.ends()
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
+        self._told.close()
 
 
 @contextmanager
@@ -118,8 +108,8 @@ def ends():
     """Starts ends, and stops them all."""
     running = []
 
-    def begin(*arguments):
-        return End(*arguments, company=running)
+    def begin(end, **options):
+        return End(end, company=running, **options)
 
     try:
         yield begin
@@ -131,30 +121,15 @@ def ends():
 class Run:
     """Starts the ends of one run, again and again on the same port and folder."""
 
-    scenario = "test-bed"
-
-    def __init__(self, start, folder):
+    def __init__(self, start, folder, changes=None):
         self._start, self.folder = start, folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._common = {"address": address, "changes": changes}
 
     def server(self, **options):
-        return self.begin("server", folder=self.folder, **options)
+        return self._start("server", folder=self.folder, **self._common, **options)
 
     def device(self, name, **options):
-        return self.begin("device", device=name, data=self.text(name), **options)
-
-    def begin(self, end, *arguments, **options):
-        options = {"address": self.address, **options}
-        flags = [
-            item
-            for name, value in options.items()
-            for item in (f"--{name.replace('_', '-')}", value)
-        ]
-        return self._start(end, self.scenario, *arguments, *flags)
-
-    @staticmethod
-    def text(name):
-        """Text of a device."""
-        return DATA / "text" / f"{TEXTS[name]}.txt"
+        return self._start("device", name=name, data=TEXTS[name], **self._common, **options)

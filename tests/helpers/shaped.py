@@ -15,10 +15,11 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import End, Run
+from processes import End
 
 import card
 from card.hardware import hardware, read_profile
+from card.training.rehearsal import TEXTS
 from card.training.wire.certificates import make_certificates
 
 LLM = "tiny-llama-8m"
@@ -84,19 +85,22 @@ def play(space, folder, changes, *, rounds, cuts=()):
     certificates = make_certificates(
         Path(folder) / "certificates", server_names=[SERVER], devices=["device-1"]
     )
-    settings = [word for key, value in changes.items() for word in _set(key, value)]
-    common = ["test-bed", *settings, "--address", f"{SERVER}:{PORT}", "--certs", certificates]
-    mine = ["--folder", Path(folder) / "run", "--rounds", rounds, "--cuts", json.dumps(list(cuts))]
-    mine += ["--timeout", 60]
-    theirs = ["--device", "device-1", "--data", Run.text("device-1")]
+    common = {"address": f"{SERVER}:{PORT}", "changes": changes, "certs": certificates}
     company = []
-    server = End("server", *common, *mine, company=company)
+    server = End(
+        "server",
+        company=company,
+        folder=Path(folder) / "run",
+        rounds=rounds,
+        cuts=cuts,
+        timeout_s=60,
+        **common,
+    )
     server.until("listening", still_s=120)  # a device that comes before it counts a lost round
-    return server, End("device", *common, *theirs, inside=space, company=company)
-
-
-def _set(key, value):
-    return "--set", f"{key}={json.dumps(value)}"
+    device = End(
+        "device", name="device-1", data=TEXTS["device-1"], inside=space, company=company, **common
+    )
+    return server, device
 
 
 def rounds_at(rate_bps, shares, folder):

@@ -3,24 +3,14 @@
 import shutil
 
 import pytest
+from commands import refusal, run
 from conversation import conversation
-from processes import Run
-from typer.testing import CliRunner
 
 import card
-from card.cli import app
 from card.training import checkpoint
+from card.training.rehearsal import TEXTS
 
-TEXT = str(Run.text("device-1"))
-
-
-def refusal(*arguments):
-    """The one message of a command that ends with exit code 2."""
-    result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return " ".join(result.stderr.split())
+TEXT = TEXTS["device-1"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +52,7 @@ def test_weights_of_another_llm_are_refused(tmp_path):
 
 def test_certificates_are_never_written_over(tmp_path):
     folder = tmp_path / "certificates"
-    made = CliRunner().invoke(app, ["certs", str(folder)])
+    made = run("certs", folder)
     assert made.exit_code == 0
     names = {path.name for path in folder.iterdir()}
     assert {"ca.pem", "server.pem", "device-3.key"} <= names
@@ -89,10 +79,9 @@ def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
     found = refusal("serve", "test-bed", "--folder", finished)
     assert "adapters.safetensors is truncated" in found
     assert "resume from round-000001 with --resume round-000001" in found
-    resumed = CliRunner().invoke(
-        app,
-        ["serve", "test-bed", "--folder", str(finished), "--resume", "round-000001",
-         "--rounds", "1", "--address", "127.0.0.1:0"],
+    resumed = run(
+        "serve", "test-bed", "--folder", finished, "--resume", "round-000001",
+        "--rounds", "1", "--address", "127.0.0.1:0",
     )  # fmt: skip
     assert resumed.exit_code == 0, resumed.output
     assert "going on after round 1" in resumed.stderr
@@ -101,20 +90,18 @@ def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
 
 
 def test_device_out_of_reach_of_its_server_says_so():
-    result = CliRunner().invoke(
-        app,
-        ["join", "test-bed", "--device", "device-1", "--data", TEXT,
-         "--address", "127.0.0.1:9", "--patience", "0"],
+    result = run(
+        "join", "test-bed", "--device", "device-1", "--data", TEXT,
+        "--address", "127.0.0.1:9", "--patience", "0",
     )  # fmt: skip
     assert result.exit_code == 1
     assert "Error: 127.0.0.1:9 was out of reach for 0 s" in " ".join(result.stderr.split())
 
 
 def test_server_without_devices_says_so(tmp_path):
-    result = CliRunner().invoke(
-        app,
-        ["serve", "test-bed", "--folder", str(tmp_path), "--address", "127.0.0.1:0",
-         "--patience", "0.1"],
+    result = run(
+        "serve", "test-bed", "--folder", tmp_path, "--address", "127.0.0.1:0",
+        "--patience", "0.1",
     )  # fmt: skip
     assert result.exit_code == 1
     assert "no device connected for 0.1 s; start one with card join" in result.stderr

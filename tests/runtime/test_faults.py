@@ -63,7 +63,7 @@ def test_server_killed(phase, run, undisturbed):
 
 
 def test_stalled_device_loses_its_round_while_others_go_on_and_comes_back(run):
-    server = run.server(rounds=6, wait_for=2, cuts=[2], timeout=3)
+    server = run.server(rounds=6, wait_for=2, cuts=[2], timeout_s=3)
     stalled, other = run.device("device-1"), run.device("device-2")
     stalled.until("iteration", count=3)
     os.kill(stalled.process.pid, signal.SIGSTOP)

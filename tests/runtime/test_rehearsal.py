@@ -1,13 +1,17 @@
 """Rehearsals: real processes that end together, fail in words and leave nothing behind."""
 
+import itertools
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import card
+from card.base.processes import STANDSTILL_S
 from card.training.in_process import count_traffic, recovered_tokens, rehearse, train_unsplit
 from card.training.rehearsal import TEXTS, Rehearsal, RehearsalError
 
@@ -56,10 +60,14 @@ def test_a_scenario_that_does_not_exist_is_told_at_once():
 
 
 @pytest.mark.slow
-def test_patience_ends():
-    with Rehearsal.open("test-bed", patience_s=25) as run:
+def test_patience_ends(monkeypatch):
+    with Rehearsal.open("test-bed") as run:
         run.serve(rounds=1)
-        with pytest.raises(RehearsalError, match=r"no .*'round'.* for 25 s; server is at"):
+        run.until("listening")
+        leaps = itertools.count(step=STANDSTILL_S)
+        clock = SimpleNamespace(monotonic=lambda: next(leaps), sleep=time.sleep)
+        monkeypatch.setattr("card.training.rehearsal.time", clock)
+        with pytest.raises(RehearsalError, match=r"no .*'round'.* for 600 s; server is at"):
             run.until("round")
 
 

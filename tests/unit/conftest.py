@@ -6,8 +6,18 @@ import threading
 import time
 
 import pytest
+import xarray as xr
+
+import card
 
 _PATIENCE_S = 10.0
+
+
+@pytest.fixture(scope="session")
+def simulated() -> xr.Dataset:
+    """Some rounds of CARD and of benchmarks."""
+    names = ["card", "device_only", "server_only", "static_cut"]
+    return card.simulate(card.load_scenario("nominal"), names, rounds=20, seed=3)
 
 
 @pytest.fixture

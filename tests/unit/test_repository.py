@@ -157,6 +157,11 @@ class TestContinuousIntegration:
         assert script.stat().st_mode & 0o111
         assert "set -euo pipefail" in script.read_text().splitlines()
 
+    def test_processes_keep_what_they_compile(self):
+        assert "unexport PYTHONDONTWRITEBYTECODE" in (ROOT / "Makefile").read_text().splitlines()
+        commands = (ROOT / ".ci/commands").read_text()
+        assert commands.index("unset PYTHONDONTWRITEBYTECODE") < commands.index("\ncard ")
+
     def test_script_ends_with_the_tests(self):
         assert script_lines("run")[-1] == "make test"
 

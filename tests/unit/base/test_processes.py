@@ -64,8 +64,11 @@ def survivors(found: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("then", [WAIT, DEAF], ids=["waits", "swallows what is raised"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [("SIGINT", WAIT), ("SIGTERM", WAIT), ("SIGHUP", WAIT), ("SIGINT", DEAF)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP", "what is raised is swallowed"],
+)
 def test_one_signal_ends_the_whole_tree_with_one_line(name: str, then: str) -> None:
     root, found = tree(then)
     root.send_signal(getattr(signal, name))

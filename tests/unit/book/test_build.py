@@ -77,12 +77,22 @@ def tiny(tmp_path: Path) -> Place:
     return Place.of(tmp_path, "tiny")
 
 
+REPOSITORY = {
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "someone/card",
+    "GITHUB_SHA": "0123abc",
+}
+
+
 def build(place: Place, parameters: dict[str, object] = GIVEN, **options: object) -> Path:
     def conclude() -> dict[str, dict[str, object]]:
         saved = json.loads((place.results / "first.json").read_text())
         return {"parse": {"myst_substitutions": {"number": saved["seed"] * 6}}}
 
-    return make(place, parameters, conclude=conclude, **options)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in REPOSITORY.items():
+            patch.setenv(name, value)
+        return make(place, parameters, conclude=conclude, **options)  # type: ignore[arg-type]
 
 
 def differing(left: Path, right: Path) -> list[str]:
@@ -92,48 +102,46 @@ def differing(left: Path, right: Path) -> list[str]:
     return mismatch + missing
 
 
-@pytest.mark.slow
-def test_a_book_is_executed_rendered_and_repeatable(place: Place, tmp_path: Path) -> None:
-    lines: list[str] = []
-    index = build(place, echo=lines.append)
-
-    assert index == tmp_path / "_build/tiny/html/index.html"
-    assert "The number is 42." in index.read_text()
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A book that is only looked at."""
+    place, lines = tiny(tmp_path_factory.mktemp("built")), []
+    assert build(place, echo=lines.append) == place.root / "_build/tiny/html/index.html"
     assert {"first executed", "second executed", "Rendering the pages"} == set(lines)
-    assert "full" in (place.html / "notebooks/second.html").read_text()
-    saved = json.loads((place.html / "results/first.json").read_text())
+    return place
+
+
+@pytest.mark.slow
+def test_a_book_is_executed_and_rendered(built: Place) -> None:
+    assert "The number is 42." in (built.html / "index.html").read_text()
+    assert "full" in (built.html / "notebooks/second.html").read_text()
+    saved = json.loads((built.html / "results/first.json").read_text())
     assert saved == {"seed": 7, "threads": "1"}
 
-    executed = (place.source / "notebooks/first.ipynb").read_text()
+    executed = (built.source / "notebooks/first.ipynb").read_text()
     assert "seed = 7" in executed, "a changed parameter is injected"
     assert 'scenario = "nominal"' not in executed, "an unchanged one is not"
-    assert str(tmp_path) not in executed, "no machine path in what readers download"
+    assert str(built.root) not in executed, "no machine path in what readers download"
     assert "papermill" not in json.loads(executed)["metadata"]
-
-    kept = tmp_path / "kept"
-    place.html.rename(kept)
-    shutil.rmtree(place.chapters)
-    build(place, jobs=1)
-    assert differing(kept, place.html) == []
 
 
 @pytest.mark.slow
-def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
-    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/card")
-    monkeypatch.setenv("GITHUB_SHA", "0123abc")
+def test_the_same_book_elsewhere_is_the_same_to_the_last_byte(built: Place, place: Place) -> None:
     build(place, jobs=1)
+    assert differing(built.html, place.html) == []
+
+
+@pytest.mark.slow
+def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(built: Place) -> None:
     for name in ("first", "second"):
-        page = (place.html / f"notebooks/{name}.html").read_text()
+        page = (built.html / f"notebooks/{name}.html").read_text()
         file = f"notebooks/{name}.ipynb"
         colab = f"https://colab.research.google.com/github/someone/card/blob/0123abc/{file}"
         binder = f"https://mybinder.org/v2/gh/someone/card/0123abc?urlpath=lab/tree/{file}"
         assert f'href="{colab}"' in page
         assert f'href="{binder}"' in page
         assert 'href="https://github.com/someone/card"' in page
-        assert (place.root / file).is_file(), "what the buttons open"
+        assert (built.root / file).is_file(), "what the buttons open"
 
 
 @pytest.mark.parametrize(
@@ -245,9 +253,11 @@ def test_a_warning_of_a_page_is_an_error_that_names_the_line(place: Place) -> No
     place.html.mkdir(parents=True)
     (place.html / "index.html").write_text("the book of before")
     place.pdf.write_text("its print")
+    shutil.rmtree(place.root / "notebooks")
+    (place.root / "_toc.yml").write_text("{format: jb-book, root: index}")
     (place.root / "book/index.md").write_text("# Tiny\n\nSee {ref}`nowhere`.\n")
     with pytest.raises(BookError, match=r"index\.md:3: WARNING: undefined label: 'nowhere'"):
-        build(place)
+        make(place, GIVEN)
     assert (place.html / "index.html").read_text() == "the book of before"
     assert place.pdf.read_text() == "its print"
 

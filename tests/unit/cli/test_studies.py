@@ -5,11 +5,10 @@ import json
 
 import pytest
 import xarray as xr
-from typer.testing import CliRunner
+from commands import refusal, run
 
 import card
 from card.base.data_files import DATA, study_names
-from card.cli import app
 from card.studies.bootstrap import mean_intervals
 from card.studies.comparison import compare
 
@@ -20,10 +19,6 @@ WEIGHTS = "objective.delay_weight=[0.2, 0.8]"
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def done(*arguments):
@@ -174,11 +169,7 @@ def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
     ],
 )
 def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert message in refusal(*arguments)
 
 
 def test_a_cluster_that_does_not_answer_leaves_nothing_behind():
@@ -201,7 +192,7 @@ def test_a_new_study_elsewhere_names_its_base_from_there(folder):
 )
 def test_a_new_study_has_a_name_that_can_be_printed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["new", name])
+    result = run("new", name)
     assert result.exit_code == 2
     assert "is not allowed; give letters that can be printed" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -97,12 +97,6 @@ def test_results_survive_a_file(tmp_path, results):
 
 
 @pytest.fixture(scope="module")
-def simulated() -> xr.Dataset:
-    names = ["card", "device_only", "server_only", "static_cut"]
-    return card.simulate(card.load_scenario("nominal"), names, rounds=20, seed=3)
-
-
-@pytest.fixture(scope="module")
 def table(simulated: xr.Dataset) -> xr.Dataset:
     return mean_intervals(simulated)
 
