@@ -196,20 +196,23 @@ def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
     }
 
 
-def energy_parts(results: xr.Dataset, static_power_w: float, device_power_w: Any) -> xr.Dataset:
+def energy_parts(results: xr.Dataset, system: System) -> xr.Dataset:
     """Mean energy per policy [J], split by what spends it.
+
+    What a server draws at any clock and while it waits is static, and what a device draws while it
+    waits is counted with its sending.
 
     Parameters
     ----------
     results
         Dataset of `card.simulate`.
-    static_power_w
-        Server power at any clock [W].
-    device_power_w
-        Power of each device while it computes [W], shape `(devices,)`.
+    system
+        The arrays of the scenario.
     """
-    static = results.server_compute_s * static_power_w
-    power = results.delay_s.isel(policy=0, state=0, round=0, drop=True).copy(data=device_power_w)
+    working_s, waiting_s = results.server_compute_s, results.delay_s - results.server_compute_s
+    static = working_s * system.static_power_w + waiting_s * system.waiting_power_w
+    each = results.delay_s.isel(policy=0, state=0, round=0, drop=True)
+    power = each.copy(data=system.device_power_w)
     computing = results.device_compute_s * power
     parts = {
         "dynamic_j": results.energy_j - static,

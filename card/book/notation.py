@@ -25,8 +25,10 @@ _GREEK = {
     "gamma": "γ",
     "kappa": "κ",
     "mu": "μ",
+    "nu": "ν",
     "rho": "ρ",
     "sigma": "σ",
+    "tau": "τ",
     "xi": "ξ",
 }
 _STYLE = re.compile(r"\\(?:mathrm|mathcal)(?=\{)")

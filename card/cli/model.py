@@ -79,7 +79,7 @@ _COLUMNS = {
 def costs(
     scenario: Name,
     device: Annotated[
-        str | None, typer.Option(help="Device whose overhead to print; the first if not given.")
+        str | None, option(Text, help="Device whose overhead to print; the first if not given.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -368,7 +368,7 @@ def _every_cut(
         "cut": cuts,
         "frequency_hz": clocks,
         "delay_s": spent.delay_s,
-        "busy_s": spent.server_compute_s,
+        "busy_s": spent.busy_s,
         "energy_j": spent.energy_j,
         "objective": values,
     }

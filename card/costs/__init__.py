@@ -13,5 +13,6 @@ from card.costs.rounds import (
     round_costs,
     server_cycles,
     server_power_w,
+    trips_s,
     waited_s,
 )

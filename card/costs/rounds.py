@@ -36,12 +36,12 @@ class Costs:
     """Adapters down [s]."""
     adapter_up_s: FloatArray
     """Adapters up [s]."""
-    round_trip_s: FloatArray
-    """Messages on their way, beyond their bits [s]."""
-    server_launch_s: FloatArray
-    """Server waiting for its own launches [s]."""
     server_compute_s: FloatArray
-    """Server computing [s] (τ)."""
+    """Server computing, its launches included [s]."""
+    server_launch_s: FloatArray
+    """Part of it in which the server waits for launches [s]."""
+    sending_s: FloatArray
+    """Device's radio sending, which is the bits alone [s]."""
     server_power_w: FloatArray
     """Server power while it computes [W]."""
     device_power_w: FloatArray
@@ -59,23 +59,21 @@ class Costs:
         return self.adapter_down_s + self.adapter_up_s
 
     @property
-    def waited_s(self) -> FloatArray:
-        """Time in which the server waits: all of the round but its computing [s]."""
-        sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
-        own_s = self.device_compute_s + self.round_trip_s + self.server_launch_s
-        return waited_s(own_s, sent_s)
-
-    @property
     def delay_s(self) -> FloatArray:
         """Delay of the round [s] (D), :eq:`eq-delay` and :eq:`eq-real-delay` of the book."""
-        return delay_s(self.waited_s, self.server_compute_s)
+        sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
+        return delay_s(waited_s(self.device_compute_s, sent_s), self.server_compute_s)
+
+    @property
+    def busy_s(self) -> FloatArray:
+        """Time in which the server is busy [s] (τ): computing, but not waiting for launches."""
+        return self.server_compute_s - self.server_launch_s
 
     @property
     def energy_j(self) -> FloatArray:
         """Server energy [J] (E), :eq:`eq-energy` of the book."""
-        return energy_j(
-            self.server_compute_s, self.server_power_w, self.waited_s, self.waiting_power_w
-        )
+        waiting_s = self.delay_s - self.busy_s
+        return energy_j(self.busy_s, self.server_power_w, waiting_s, self.waiting_power_w)
 
     @property
     def device_energy_j(self) -> FloatArray:
@@ -83,11 +81,10 @@ class Costs:
 
         Equation :eq:`eq-device-energy` of the book.
         """
-        sending_s = self.uplink_s + self.adapter_up_s
-        waiting_s = self.delay_s - self.device_compute_s - sending_s
+        waiting_s = self.delay_s - self.device_compute_s - self.sending_s
         return (
             self.device_compute_s * self.device_power_w
-            + sending_s * self.uplink_power_w
+            + self.sending_s * self.uplink_power_w
             + waiting_s * self.device_waiting_power_w
         )
 
@@ -169,11 +166,21 @@ def round_costs(
     arrays: System, device: Any, cut: Any, frequency: FloatArray, up: FloatArray, down: FloatArray
 ) -> Costs:
     """`evaluate` without its checks, for loops that have made them."""
+    compute_s, up_s, down_s, adapter_down_s, adapter_up_s = fixed_parts(
+        arrays, device, cut, up, down
+    )
+    up_trips_s, down_trips_s, adapter_trip_s = trips_s(arrays, cut)
+    launch_s = arrays.local_iterations * arrays.server_launch_s[cut]
+    busy = busy_s(busy_overhead_s(arrays, cut), server_cycles(arrays, cut), frequency)
     return Costs(
-        *fixed_parts(arrays, device, cut, up, down),
-        server_compute_s=busy_s(
-            busy_overhead_s(arrays, cut), server_cycles(arrays, cut), frequency
-        ),
+        device_compute_s=compute_s,
+        uplink_s=up_s + up_trips_s,
+        downlink_s=down_s + down_trips_s,
+        adapter_down_s=adapter_down_s + adapter_trip_s,
+        adapter_up_s=adapter_up_s + adapter_trip_s,
+        server_compute_s=busy + launch_s,
+        server_launch_s=launch_s,
+        sending_s=up_s + adapter_up_s,
         server_power_w=server_power_w(arrays, frequency),
         device_power_w=arrays.device_power_w[device],
         uplink_power_w=arrays.uplink_power_w,
@@ -184,11 +191,13 @@ def round_costs(
 
 def fixed_parts(
     arrays: System, device: Any, cut: Any, up: Any, down: Any
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """The parts of delay in which the server waits [s]: the first seven fields of `Costs`."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """What no server clock changes [s]: device computing, bits up and down, adapters down and up.
+
+    Without what messages take beyond their bits, which `trips_s` gives.
+    """
     profile, rounds = arrays.profile, float(arrays.local_iterations)  # whole products overflow
     adapter_bit = profile.adapter_bit[cut]
-    messages = rounds * profile.messages[cut] + 2 * (adapter_bit > 0)
     return (
         rounds * profile.device_flop[cut] / arrays.throughput_flops[device]
         + rounds * arrays.device_overhead_s[device, cut],
@@ -196,9 +205,17 @@ def fixed_parts(
         rounds * profile.downlink_bit[cut] / down,
         adapter_bit / down,
         adapter_bit / up,
-        messages * arrays.round_trip_s,
-        rounds * arrays.server_launch_s[cut],
     )
+
+
+def trips_s(arrays: System, cut: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """What a round's messages take beyond their bits [s]: up, down, and adapters each way."""
+    profile, each_s = arrays.profile, arrays.round_trip_s
+    messages = profile.messages[cut]
+    down = messages // 2  # the first of an iteration goes up, then they take turns
+    rounds = float(arrays.local_iterations)
+    moved = profile.adapter_bit[cut] > 0
+    return rounds * (messages - down) * each_s, rounds * down * each_s, moved * each_s
 
 
 def busy_overhead_s(arrays: System, cut: Any) -> FloatArray:

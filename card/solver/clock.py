@@ -113,11 +113,14 @@ def best_clock(
     exchange = delay_price / xp.where(paid, energy_price, 1.0)
     cube = (exchange + arrays.static_power_w) / (2.0 * arrays.power_coefficient)
     # kept only so far beyond both limits that the root's slope is neither infinite nor lost
-    within = xp.minimum(xp.maximum(cube, (bottom / 2) ** 3), (2 * top) ** 3)
-    cube = xp.where(paid, within, (2 * top) ** 3)
+    most = (2 * top) ** 3
+    if ratio is not None:
+        most = most + _overhead_term(arrays, xp.max(ratio), 2 * top)
+    within = xp.minimum(xp.maximum(cube, (bottom / 2) ** 3), most)
+    cube = xp.where(paid, within, most)
     root = _cube_root(xp, cube)
     if ratio is not None:
-        root = _quartic_root(xp, cube, root, ratio, arrays)
+        root = _quartic_root(xp, root, ratio, arrays)
     clock = xp.minimum(xp.maximum(root, lowest), top)
     if arrays.clocks_hz is None:
         return clock
@@ -137,11 +140,18 @@ def _cube_root(xp: Any, cube: Any) -> Any:
     return root - (root - cube / (root * root)) / 3
 
 
-def _quartic_root(xp: Any, cube: Any, root: Any, ratio: Any, arrays: System) -> Any:
-    """Positive root of 3 (o/Q) f⁴ + 2 f³ + (P₁/ξ) (o/Q) f² = 2 `cube`, in units of `root`.
+def _overhead_term(arrays: System, ratio: Any, clock: Any) -> Any:
+    """What overhead adds to f³ where the slope is zero: 3/2 (o/Q) f⁴ + P₁/(2ξ) (o/Q) f² [Hz³]."""
+    square = clock * clock
+    linear = arrays.linear_power_w_per_hz / arrays.power_coefficient
+    return ratio * square * (1.5 * square + 0.5 * linear)
 
-    The left side grows and is convex, so Newton's steps come down from above without crossing the
-    root. Each term alone bounds it from above, and the least bound is where they start.
+
+def _quartic_root(xp: Any, root: Any, ratio: Any, arrays: System) -> Any:
+    """Clock at which f³ and `_overhead_term` together are the cube of `root` [Hz].
+
+    Both grow and are convex, so that Newton's steps come down from above without crossing the
+    solution. Each term alone bounds it from above, and the least bound is where they start.
     """
     quartic = 1.5 * ratio * root
     square = 0.5 * ratio * arrays.linear_power_w_per_hz / (arrays.power_coefficient * root)

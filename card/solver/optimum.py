@@ -80,9 +80,11 @@ class Lines:
         lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, cut)
         overhead_s = rounds.busy_overhead_s(arrays, cut)
         ratio = overhead_ratio(xp, overhead_s, cycles) if has_overhead(system) else None
-        compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit, trips_s, launch_s = (
-            rounds.fixed_parts(arrays, xp.arange(system.num_devices), cut, up=1.0, down=1.0)
+        compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit = rounds.fixed_parts(
+            arrays, xp.arange(system.num_devices), cut, up=1.0, down=1.0
         )
+        up_s, down_s, adapter_s = rounds.trips_s(arrays, cut)
+        launch_s = arrays.local_iterations * arrays.server_launch_s[cut]
 
         def energy_j(clock: Any) -> Any:
             # as many seconds as cycles, at the power that one cycle in a second would take
@@ -100,7 +102,7 @@ class Lines:
             xp=xp,
             arrays=arrays,
             cut=cut,
-            own_s=compute_s + trips_s + launch_s,
+            own_s=compute_s + (up_s + down_s + 2.0 * adapter_s + launch_s),
             uplink_bit=up_bit + adapter_up_bit,
             downlink_bit=down_bit + adapter_down_bit,
             overhead_s=overhead_s,

@@ -167,7 +167,7 @@ def explore(
     found: dict[str, list[FloatArray]] = {name: [] for name in UNITS}
     for entry in named(POLICIES).items():
         cut, frequency, costs = decided(weighted, draws, *entry, scenario.simulation.seed)
-        sending_j = (costs.uplink_s + costs.adapter_up_s) * costs.uplink_power_w
+        sending_j = costs.sending_s * costs.uplink_power_w
         known = {"cut": cut, "frequency_hz": frequency, "sending_j": sending_j}
         for name, values in found.items():
             value = known[name] if name in known else getattr(costs, name)

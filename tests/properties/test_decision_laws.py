@@ -41,8 +41,14 @@ def test_clock_is_stationary_or_at_the_bound_that_blocks_it(data):
     decision = solve(system, device, up, down)
     delay_price, energy_price = prices(decision.extremes, system.delay_weight)
     # dU/df is proportional to pull - push, both in W
+    clock, cut = decision.frequency_hz, decision.cut
+    busy_s = system.server_overhead_s[cut] - system.server_launch_s[cut]
+    ratio = busy_s * system.flops_per_hz / np.maximum(system.profile.server_flop[cut], 1)
+    linear, cubic = system.linear_power_w_per_hz, system.power_coefficient
     push = delay_price + energy_price * system.static_power_w
-    pull = energy_price * 2 * system.power_coefficient * decision.frequency_hz**3
+    pull = energy_price * (
+        2 * cubic * clock**3 + ratio * clock**2 * (3 * cubic * clock**2 + linear)
+    )
     inner, high, low = (decision.bound == side for side in (0, 1, -1))
     np.testing.assert_allclose(pull[inner], push[inner], rtol=1e-12)
     pinned = decision.frequency_min_hz == system.frequency_max_hz
@@ -170,11 +176,16 @@ def test_clock_list_gives_the_best_clock_on_it(data):
     delay_price, energy_price = data.draw(weights), data.draw(weights)
     offered = clocks_of(system, position)
 
-    def price_per_cycle(clock):
-        power = system.static_power_w + system.power_coefficient * clock**3
-        return (delay_price + energy_price * power) / clock
+    cut = data.draw(st.sampled_from(np.flatnonzero(system.profile.server_flop).tolist()))
+    busy_s = system.server_overhead_s[cut] - system.server_launch_s[cut]
+    ratio = busy_s * system.flops_per_hz / system.profile.server_flop[cut]
 
-    found = best_frequency(system, np.array([position]), delay_price, energy_price)[0]
+    def price_per_cycle(clock):
+        linear, cubic = system.linear_power_w_per_hz, system.power_coefficient
+        power = system.static_power_w + linear * clock + cubic * clock**3
+        return (delay_price + energy_price * power) * (1 / clock + ratio)
+
+    found = best_frequency(system, np.array([position]), delay_price, energy_price, cut)[0]
     assert found in offered
     assert price_per_cycle(found) <= price_per_cycle(offered).min() * (1 + 1e-13)
 
@@ -226,7 +237,9 @@ def test_unit_of_energy_changes_no_decision(data):
     in_milli = replace(
         system,
         static_power_w=1024 * system.static_power_w,
+        linear_power_w_per_hz=1024 * system.linear_power_w_per_hz,
         power_coefficient=1024 * system.power_coefficient,
+        waiting_power_w=1024 * system.waiting_power_w,
     )
     before, after = solve(system, device, up, down), solve(in_milli, device, up, down)
     np.testing.assert_array_equal(after.cut, before.cut)
@@ -247,6 +260,11 @@ def test_unit_of_time_changes_no_decision(data):
         throughput_flops=system.throughput_flops / unit,
         static_power_w=system.static_power_w / unit,
         power_coefficient=system.power_coefficient * unit**2,
+        waiting_power_w=system.waiting_power_w / unit,
+        server_overhead_s=system.server_overhead_s * unit,
+        server_launch_s=system.server_launch_s * unit,
+        device_overhead_s=system.device_overhead_s * unit,
+        round_trip_s=system.round_trip_s * unit,
         frequency_min_hz=system.frequency_min_hz / unit,
         frequency_max_hz=system.frequency_max_hz / unit,
         clocks_hz=None if system.clocks_hz is None else system.clocks_hz / unit,

@@ -192,7 +192,7 @@ def test_threads_and_chunks_change_no_bit(monkeypatch):
 def test_bad_tensors_are_refused_in_the_same_words():
     system, *_ = case("shipped")
     rate = torch.tensor([1e6, -2.0])
-    with pytest.raises(ScenarioError, match=r"uplink_bps = -2 is not allowed; give finite"):
+    with pytest.raises(ScenarioError, match=r"uplink_bps = -2 is not allowed; give numbers from"):
         card.solve(system, 0, rate, 1e6)
     with pytest.raises(ScenarioError, match=r"device = 5 is out of range; give 0 to 4"):
         card.solve(system, torch.tensor([0, 5]), 1e6, 1e6)

@@ -177,7 +177,8 @@ VALUES = [
         "devices.device-1.color",
         "red",
         "devices.device-1.color is not a key of a scenario; choose one of name, hardware, "
-        "utilisation, distance_m, memory_share.",
+        "utilisation, distance_m, memory_share, waiting_power_w, block_overhead_s, "
+        "head_overhead_s.",
     ),
     # devices and states
     ("devices", [], f"devices = [] is not allowed; {DEVICES}"),
@@ -372,8 +373,8 @@ def test_combination(values, message):
 
 
 NO_FILE = (
-    "give a file or one of calibrated, nominal, test-bed, bigger-llm, congested-campus, "
-    "datacentre-server."
+    "give a file or one of calibrated, measured-server, nominal, test-bed, bigger-llm, "
+    "congested-campus, datacentre-server."
 )
 FILES = [
     (

@@ -27,7 +27,7 @@ In 3 s at **2.5** GHz, 4 % of 7 samples, 5 square metres, ``6 s``.
 
    E = 1
 
-.. py:module:: card.costs
+.. py:module:: card.costs.rounds
 .. py:class:: Costs
 
    .. py:attribute:: delay_s
@@ -74,7 +74,7 @@ def test_a_number_stays_with_its_unit_and_with_nothing_else(built):
 
 def test_an_equation_links_to_what_computes_it(built):
     (note,) = re.findall(r'<p class="in-code">.*?</p>', built["notebooks/03_x"])
-    assert 'href="#card.costs.Costs.delay_s"' in note
+    assert 'href="#card.costs.rounds.Costs.delay_s"' in note
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ UNITS = {
     "_db": "dB",
     "_dbm": "dBm",
     "_dbm_per_hz": "dBm/Hz",
+    "_w_per_hz": "W/Hz",
     "_flop_per_byte": "FLOP/byte",
     "_byte_per_s": "byte/s",
     "flops_per_hz": "FLOP",

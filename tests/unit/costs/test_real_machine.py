@@ -33,10 +33,11 @@ def test_parts_of_one_round_by_hand():
     """T = 2 mini-batches; cut 1 on the fast device, 10 Hz, 8 bit/s up, 4 bit/s down."""
     costs = card.evaluate(real_machine(), 0, 1, 10.0, 8.0, 4.0)
     assert costs.device_compute_s == pytest.approx(2 * (100 / 100 + 0.5))
-    assert costs.round_trip_s == pytest.approx((2 * 2 + 2) * 0.125)
+    assert (costs.uplink_s, costs.downlink_s) == pytest.approx((20 + 2 / 8, 20 + 2 / 8))
+    assert (costs.adapter_down_s, costs.adapter_up_s) == pytest.approx((1.5 + 1 / 8, 0.75 + 1 / 8))
     assert costs.server_launch_s == pytest.approx(2 * 1.0)
-    assert costs.server_compute_s == pytest.approx(2 * (3.0 + 200 / (10 * 10)))
-    assert costs.waited_s == pytest.approx(3 + 20 + 20 + 2.25 + 0.75 + 2)
+    assert costs.server_compute_s == pytest.approx(2 * (4.0 + 200 / (10 * 10)))
+    assert costs.busy_s == pytest.approx(10)
     assert costs.delay_s == pytest.approx(48 + 10)
     assert costs.server_power_w == pytest.approx(1 + 0.2 * 10 + 10**3 / 1000)
     assert costs.energy_j == pytest.approx(10 * 4 + 48 * 3)
@@ -47,7 +48,7 @@ def test_parts_of_one_round_by_hand():
 def test_a_server_without_work_still_waits():
     costs = card.evaluate(real_machine(), 1, 2, 5.0, 8.0, 4.0)
     assert (costs.server_compute_s, costs.server_launch_s) == (0, 0)
-    assert costs.round_trip_s == pytest.approx(2 * 0.125)
+    assert costs.adapter_s == pytest.approx(12 / 8 + 12 / 4 + 2 * 0.125)
     assert costs.energy_j == pytest.approx(costs.delay_s * 3)
 
 

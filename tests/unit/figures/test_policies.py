@@ -60,7 +60,7 @@ def test_by_state_draws_every_mean(simulated: xr.Dataset) -> None:
 def test_parts_stack_up_to_the_mean_delay(simulated: xr.Dataset) -> None:
     parts = simulated[list(PARTS)].mean(("state", "device", "round"))
     system = card.system(card.load_scenario("nominal"))
-    figure = figures.where_it_goes(parts, energy_parts(simulated, 0.0, system.device_power_w))
+    figure = figures.where_it_goes(parts, energy_parts(simulated, system))
     seconds, joules = figure.axes
     tops = [bar.get_x() + bar.get_width() for bar in seconds.containers[-1]]
     np.testing.assert_allclose(tops, simulated.delay_s.mean(("state", "device", "round")))

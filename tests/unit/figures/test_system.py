@@ -55,7 +55,7 @@ class TestParts:
         ends = [max(p.get_x() + p.get_width() for p in time.patches[i::2]) for i in range(2)]
         assert ends == pytest.approx(list(costs.delay_s))
         widths = [patch.get_width() for patch in energy.patches]
-        assert widths == pytest.approx([*[costs.energy_j] * 2, *costs.device_energy_j])
+        assert widths == pytest.approx([*costs.energy_j, *costs.device_energy_j])
         assert time.get_xlabel().endswith("[s]")
         assert energy.get_xlabel().endswith("[J]")
 

@@ -34,7 +34,7 @@ def test_bad_entry_spoils_no_other(tmp_path):
     [
         (
             {**SOUND, "cores": "010"},
-            "cores = '010' is not allowed; give a whole number of at least",
+            "cores = '010' is not allowed; give a whole number from 1 to",
         ),
         ({**SOUND, "colour": 1}, "colour is not a key of an entry; choose one of title, role"),
         ({**SOUND, "clock_hz": None}, "clock_hz = null is not allowed; give a number above 0."),

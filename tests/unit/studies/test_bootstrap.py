@@ -1,5 +1,7 @@
 """`card.studies.bootstrap`: reductions are ratios of means, with a paired interval over rounds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -133,7 +135,7 @@ def test_intervals_are_repeatable(simulated: xr.Dataset, table: xr.Dataset) -> N
 
 def test_energy_parts_add_up(simulated: xr.Dataset) -> None:
     system = card.system(card.load_scenario("nominal"))
-    parts = energy_parts(simulated, 5.0, system.device_power_w)
+    parts = energy_parts(simulated, replace(system, static_power_w=5.0))
     whole = means(simulated)
     for policy in parts.policy.values.tolist():
         here = parts.sel(policy=policy)

@@ -137,15 +137,17 @@ STEPWISE = {
     "lora.rank",
     "lora.adapter_bits",
     "devices.memory_share",
+    "devices.waiting_power_w",
     "link.fading_draws",
     "simulation.rounds",
     "simulation.seed",
 }
-"""Numbers without a slope: counts, bit widths, and a share that lets cuts in or out."""
+"""Numbers without a slope: counts, bit widths, what lets cuts in or out, or is not optimised."""
 
 
 def test_every_number_either_has_a_slope_or_goes_in_steps(scenario: card.Scenario) -> None:
-    limited = scenario.updated({"link.spectral_efficiency_max": 7.4})  # null is no number
+    # null is no number
+    limited = scenario.updated({"link.spectral_efficiency_max": 7.4, "server.power_cap_w": 150})
     assert {generic for generic, *_ in numbers(limited)} == STEPWISE | set(CONTINUOUS)
 
 
