@@ -203,6 +203,43 @@ def whole_step(profile: Profile, num_blocks: int) -> Figure:
     return figure
 
 
+def server_side(
+    cuts: Sequence[int],
+    measured: Mapping[str, FloatArray],
+    predicted: Mapping[str, Mapping[str, FloatArray]],
+) -> Figure:
+    """Time and energy of a local iteration on the server's side, over the cut.
+
+    Parameters
+    ----------
+    cuts
+        Cuts that were measured.
+    measured
+        `time_s` and `energy_j` at these cuts.
+    predicted
+        The same over all cuts with work on the server, for each way to predict them.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.4), layout="constrained")
+    for axes, key, scale, label in zip(
+        figure.subplots(1, 2),
+        ("time_s", "energy_j"),
+        (1e3, 1.0),
+        ("time [ms]", "server energy [J]"),
+        strict=True,
+    ):
+        for (name, values), colour, line in zip(
+            predicted.items(), (COLOURS["blue"], COLOURS["vermillion"]), ("-", "--"), strict=False
+        ):
+            axes.plot(
+                np.arange(len(values[key])), scale * values[key], line, color=colour, label=name
+            )
+        axes.plot(cuts, scale * measured[key], "o", color=_INK, label="measured", zorder=5)
+        axes.set(xlabel="cut", ylabel=label, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
 def clock_tradeoff(
     time_s: FloatArray, energy_j: Mapping[str, FloatArray], clocks_hz: FloatArray
 ) -> Figure:
