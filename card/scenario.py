@@ -124,6 +124,11 @@ class Server(Equipped):
                 f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
                 f"below {gpu.max_power_w:g} W, which {gpu.title} draws at most."
             )
+        if self.waiting_power_w > gpu.max_power_w:
+            raise ValueError(
+                f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
+                f"{gpu.max_power_w:g} W, which {gpu.title} draws at most."
+            )
         rest_w = gpu.max_power_w - self.static_power_w
         if self.linear_power_w_per_hz * top >= rest_w:
             raise ValueError(
@@ -189,6 +194,12 @@ class Device(Equipped):
     def _check(self, info: ValidationInfo) -> Self:
         self._board = _board(f"devices.{self.name}.hardware", self.hardware, info)
         _check_utilisation(f"devices.{self.name}", self.hardware, self.utilisation)
+        most_w = self._board.max_power_w
+        if most_w is not None and self.waiting_power_w > most_w:
+            raise ValueError(
+                f"devices.{self.name}.waiting_power_w = {self.waiting_power_w:g} is not allowed; "
+                f"give at most {most_w:g} W, which {self._board.title} draws at most."
+            )
         return self
 
 

@@ -82,7 +82,9 @@ def _check_scalar(node: ScalarNode) -> None:
     """Refuse numbers without end, halves of letters, and what would command a terminal."""
     if str(node.tag).endswith(":int") and len(node.value) > MOST_DIGITS:
         raise _problem(f"a number has {len(node.value):,} digits, more than {MOST_DIGITS:,}", node)
-    odd = re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", node.value)
+    odd = re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", node.value
+    )
     if odd:
         what = "no whole letter" if odd[0] >= "\ud800" else "no letter that can be printed"
         raise _problem(f"{odd[0]!a} is {what}", node)

@@ -140,6 +140,7 @@ def execute(
     if not work:
         return {}
     failures: dict[str, Failure] = {}
+    unfinished: list[Chapter] = []
     console = Console(stderr=True)
     scratch = place.build / "scratch"
     scratch.mkdir()
@@ -161,13 +162,19 @@ def execute(
                 try:
                     failure = future.result()
                 except BrokenExecutor:
-                    failure = Failure("its process", _KILLED)
+                    unfinished.append(futures[future])
+                    continue
                 if failure:
                     failures[name] = failure
                 progress.advance(bar)
                 echo(f"{name} {'failed' if failure else 'executed'}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if len(work) == 1 and unfinished:
+        echo(f"{work[0].notebook.stem} failed")
+        return {work[0].notebook.stem: Failure("its process", _KILLED)}
+    for chapter in unfinished:  # one process took all others with it, so each now has its own
+        failures |= execute(place, [chapter], jobs=1, echo=echo, limit_s=limit_s)
     return failures
 
 

@@ -81,10 +81,14 @@ class Commands(TyperGroup):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run a command; what a stream's encoding lacks is replaced."""
+        # a stream that was closed takes all and keeps nothing
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
-        return super().main(*arguments, **options)
+        with _output_may_end():
+            return super().main(*arguments, **options)
 
     def make_context(self, info_name: Any, args: list[str], *more: Any, **options: Any) -> Any:
         """Read what comes before the command's name; without anything, help is asked for."""
@@ -96,7 +100,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Read the rest, and run the command."""
-        with _reader_may_leave(), _one_line(f"card {next(iter(ctx.obj), '')}", ctx.obj):
+        with _output_may_end(), _one_line(f"card {next(iter(ctx.obj), '')}", ctx.obj):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -113,18 +117,27 @@ class Commands(TyperGroup):
 
 
 @contextmanager
-def _reader_may_leave() -> Iterator[None]:
-    """End silently, as a program does on SIGPIPE, when who reads the output has left, as `head`."""
+def _output_may_end() -> Iterator[None]:
+    """End silently, as on SIGPIPE, when who reads the output has left; if it is full, say so."""
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            for stream in (sys.stdout, sys.stderr):
-                os.dup2(nowhere.fileno(), stream.fileno())  # or else Python complains at its end
+        _drop(sys.stdout, sys.stderr)
         raise SystemExit(_PIPE_CLOSED) from None
+    except OSError as error:
+        _drop(sys.stdout)
+        typer.echo(f"Error: the standard output: {error.strerror}; free it, or redirect.", err=True)
+        raise SystemExit(2) from None
+
+
+def _drop(*streams: Any) -> None:
+    """Send what is left in streams nowhere, or else Python complains at its end."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        for stream in streams:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager

@@ -218,12 +218,15 @@ def _overheads(
     backend = backend_of(end.block_overhead_s, end.head_overhead_s)
     _, first, other, head = backend.floats(parts).T
     busy_s = (first + other) * end.block_overhead_s + head * end.head_overhead_s
-    launch_s = np.zeros(len(parts))
+    launch_s: FloatArray = np.zeros(len(parts))
     if isinstance(board, Measured) and board.overhead_s_per_token:
         busy_s = busy_s + backend.floats(tokens * _summed(board.overhead_s_per_token, parts))
     if isinstance(board, Measured) and board.launch_s:
-        launch_s = np.maximum(_summed(board.launch_s, parts) - flop / rate, 0.0)
-    return busy_s + backend.floats(launch_s), launch_s
+        own = backend_of(rate)
+        work_s = own.floats(flop) / rate
+        launch_s = own.xp.maximum(own.floats(_summed(board.launch_s, parts)) - work_s, 0.0)
+    both = backend_of(busy_s, launch_s)
+    return both.floats(busy_s) + both.floats(launch_s), launch_s
 
 
 def _summed(times_s: Mapping[PartName, float], parts: IntArray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from card.base.arrays import backend_of
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.llm import CutProfile
@@ -86,7 +87,7 @@ def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]
     """
     names = ("device_flop", "server_flop", "uplink_bit", "downlink_bit", "adapter_bit", "messages")
     columns = [getattr(profile, name) for name in names]
-    launches = [(np.asarray(times) > 0).astype(np.int64) for times in launch_s]
+    launches = [(backend_of(times).numpy(times) > 0).astype(np.int64) for times in launch_s]
     table: list[list[int]] = np.column_stack([*columns, profile.device_parts, *launches]).tolist()
     return table
 

@@ -222,6 +222,13 @@ def test_only_the_ratio_of_signal_and_noise_matters() -> None:
     np.testing.assert_allclose(up + down, -loss, rtol=1e-9)
 
 
+def test_a_measured_gpu_has_slopes() -> None:
+    found = gradients(card.load_scenario("measured-server"), ROUNDS, SEED)
+    assert np.isfinite(found.derivative).all()
+    slope = found.derivative.sel(parameter="server.waiting_power_w", quantity="energy_j")
+    assert slope > 0
+
+
 def test_a_quantity_that_is_nothing_has_no_elasticity() -> None:
     """All for energy: every device trains alone, and the server spends nothing."""
     found = case("all for energy").slopes

@@ -163,6 +163,7 @@ MONSTERS = {
     "number without end": ("a: " + "1" * 6000, "a number has 6,000 digits, more than 1,000."),
     "hexadecimal": ("a: 0x" + "f" * 6000, "a number has 6,002 digits, more than 1,000."),
     "half a letter": ('a: "\\ud800"', "line 1 is not valid YAML: '\\ud800' is no whole letter."),
+    "turns the line around": ('a: "x \\u202e y"', "'\\u202e' is no letter that can be printed."),
     "escape": ('a: "\\e[31m"', "'\\x1b' is no letter that can be printed."),
     "escape in a key": ('"\\x9b": 1', "'\\x9b' is no letter that can be printed."),
     "half a letter in a key": ('"\\udfff": 1', "'\\udfff' is no whole letter."),

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,20 @@ def test_a_command_whose_reader_has_left_ends_silently_as_on_sigpipe():
     finally:
         os.close(theirs)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [("show", "nominal"), ("--version",)])
+def test_a_full_output_is_one_line(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*CARD, *arguments], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().count("\n") == 1
+    assert b"No space left" in done.stderr
+
+
+def test_a_closed_output_is_no_error():
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *CARD, "--version"], stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

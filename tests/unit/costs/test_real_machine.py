@@ -117,6 +117,8 @@ def test_power_cap_lowers_the_highest_clock(linear):
         ({"server.static_power_w": 20, "server.power_cap_w": 20}, "above 20 W"),
         ({"server.power_cap_w": 1, "server.minimum_frequency_hz": 2e9}, "at least 78.5"),
         ({"server.power_cap_w": 1, "server.clocks_hz": [2e9]}, "leaves none"),
+        ({"server.waiting_power_w": 1e6}, "at most 160 W"),
+        ({"devices.device-1.waiting_power_w": 1e6}, "at most 60 W"),
         ({"link.round_trip_s": -1}, "link.round_trip_s = -1"),
         ({"devices.device-1.block_overhead_s": "fast"}, "devices"),
     ],
