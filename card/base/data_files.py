@@ -22,7 +22,7 @@ DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir
 
 def read_json(name: str) -> dict[str, Any]:
     """Mapping in a shipped JSON file, such as `runs/speed`."""
-    return read_json_object(DATA / f"{name}.json", "restore the file as it was shipped")
+    return read_json_object(DATA / f"{name}.json", "mend it, or restore it if it was shipped")
 
 
 @lru_cache

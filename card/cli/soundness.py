@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from card.base.data_files import DATA, llm_names, scenario_names, study_names
+from card.base.data_files import DATA, llm_names, scenario_file, scenario_names, study_names
 from card.base.errors import ScenarioError, argument
 from card.base.text_files import read_json_object, read_text
 from card.book.notation import notation
@@ -55,7 +55,9 @@ def check(studies: Sequence[str] | None = None) -> tuple[int, list[str]]:
 
 def _study(name: str) -> _Work:
     called = name if name.isprintable() else argument(name)
-    return _Work(called, Path(name).absolute(), partial(load_study, name))
+    shipped = name in (*scenario_names(), *study_names())
+    path = scenario_file(name) if shipped else Path(name).absolute()
+    return _Work(str(path) if shipped else called, path, partial(load_study, name))
 
 
 def _shipped() -> Iterator[_Work]:

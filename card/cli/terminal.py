@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, repeated
 from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
@@ -153,8 +153,11 @@ MEANS = (
 
 
 def names(option: str | None) -> list[str] | None:
-    """Names between commas."""
-    return None if option is None else [name.strip() for name in option.split(",")]
+    """Names between commas, each given once."""
+    found = None if option is None else [name.strip() for name in option.split(",")]
+    if found and (twice := repeated(found)):
+        raise ScenarioError(f"--policies: {twice} is given twice; give it once.")
+    return found
 
 
 def quantity(value: Any, unit: str) -> str:

@@ -105,6 +105,8 @@ class Store:
             )
         if not self.output.parent.is_dir():
             raise ScenarioError(f"output = {name!r}: there is no folder for it; make one.")
+        if self.output.exists() and not (self.output.is_file() or self.output.is_dir()):
+            raise ScenarioError(f"output = {name!r} is a pipe or a device; name a file.")
         netcdf = self.output.suffix == ".nc"
         if netcdf and (self.output.is_dir() or name.endswith("/")):
             raise ScenarioError(

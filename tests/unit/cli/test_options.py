@@ -80,6 +80,10 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
             "starts with a dash, put --.",
         ),
         (("solv", "nominal"), "command = 'solv' is unknown; did you mean 'solve'?"),
+        (
+            ("simulate", "nominal", "--policies", "card, card"),
+            "--policies: card is given twice; give it once.",
+        ),
         (("--nosuch",), "option = '--nosuch' is unknown; choose one of --version."),
         (
             ("simulate", "nominal", "--rounds", "5", "--rounds=6"),

@@ -85,6 +85,12 @@ def test_a_path_is_not_said_twice(tmp_path):
     assert line.startswith(f"{bad}, line ")
 
 
+def test_a_shipped_study_is_named_by_its_file(data):
+    bad = data / "scenarios/studies/zz.yml"
+    bad.write_text("base: nominal\nlora: {rank: 0}\n", "utf-8")
+    assert [line.partition(" is ")[0] for line in check()[1]] == [f"{bad}: lora.rank = 0"]
+
+
 def test_a_bad_entry_that_no_scenario_uses_is_found(data):
     entries = yaml.safe_load((data / "hardware.yml").read_text("utf-8"))
     entries["a100-sxm-80gb"]["cores"] = 0

@@ -35,6 +35,14 @@ def axis(path, values, unit=""):
             "server.static_power_w", [0.0, 1500.0], "W",
             "server static power [kW]", ["0", "1.5"], "server static power = 0 kW",
         ),
+        (
+            "link.round_trip_s", [0.001, 0.05], "s",
+            "link round trip [ms]", ["1", "50"], "link round trip = 1 ms",
+        ),
+        (
+            "server.linear_power_w_per_hz", [1e-8], "W/Hz",
+            "server linear power [W/Hz]", ["1e−08"], "server linear power = 1e−08 W/Hz",
+        ),
         ("llm", ["gpt2", "llama"], "", "llm", ["gpt2", "llama"], "llm = gpt2"),
         ("a.b_c", ["true", "false"], "", "a b c", ["yes", "no"], "a b c = yes"),
         ("a.b", ["[1", "{x: 1}"], "", "a b", ["[1", "{x: 1}"], "a b = [1"),

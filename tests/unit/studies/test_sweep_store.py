@@ -129,6 +129,13 @@ def test_an_output_that_cannot_be_is_refused_before_anything_runs(
         swept(output=tmp_path / output)
 
 
+@pytest.mark.parametrize("name", ["sweep.nc", "sweep.zarr"])
+def test_a_pipe_as_output_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ScenarioError, match=r"is a pipe or a device; name a file\."):
+        swept(output=tmp_path / name)
+
+
 NO_SWEEP = "no sweep; name another output|is a file, and a .zarr is|is a folder, and a .nc is"
 
 
