@@ -218,6 +218,8 @@ class Link(Record):
     """Path loss at 1 m [dB] (g_0)."""
     shadowing_db: Loss
     """Standard deviation of log-normal shadowing [dB] (σ_X)."""
+    shadowing_coherence_rounds: Annotated[Number, Field(ge=0, le=10**6)] = 0
+    """Rounds after which shadowing is correlated by 1/e; 0 for independent rounds (n_X)."""
     fading: Literal["ergodic", "none", "block"]
     """How fast fading enters a round's rate."""
     fading_draws: Count = 1

@@ -167,6 +167,7 @@ def simulate(
         for name in results[0]
     }
     rates = {"uplink_bps": draws.uplink_bps, "downlink_bps": draws.downlink_bps}
+    coherence = scenario.link.shadowing_coherence_rounds
     return xr.Dataset(
         {
             **variables,
@@ -181,7 +182,12 @@ def simulate(
             "device": list(arrays.device_names),
             "round": np.arange(draws.device.shape[-1]),
         },
-        attrs={"title": scenario.title, "seed": seed, "delay_weight": arrays.delay_weight},
+        attrs={
+            "title": scenario.title,
+            "seed": seed,
+            "delay_weight": arrays.delay_weight,
+            **({"shadowing_coherence_rounds": coherence} if coherence else {}),
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -62,11 +63,13 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
 
     Notes
     -----
-    Equation :eq:`eq-gain` of the book, its shadowing X drawn once per round.
+    Equation :eq:`eq-gain` of the book, its shadowing X drawn once per round; where it is correlated
+    over rounds, by :eq:`eq-drift`.
     """
     backend = backend_of(gain, link.shadowing_db)
     mean = backend.floats(gain)[..., None]
-    normal = backend.floats(rng.standard_normal((*mean.shape[:-1], rounds)))
+    drawn = rng.standard_normal((*mean.shape[:-1], rounds))
+    normal = backend.floats(_drifting(drawn, link.shadowing_coherence_rounds))
     shadowing = db_to_linear(link.shadowing_db * normal)
     shadowed: FloatArray = (mean * shadowing)[..., None]
     if link.fading != "block":
@@ -80,6 +83,19 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
     rayleigh = backend.floats(rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws)))
     gains: FloatArray = shadowed * rayleigh
     return gains
+
+
+def _drifting(normal: FloatArray, coherence_rounds: float) -> FloatArray:
+    """Standard normals of which each remembers the one before, along the last axis."""
+    if not coherence_rounds:
+        return normal
+    from scipy.signal import lfilter  # slow to load
+
+    kept = math.exp(-1.0 / coherence_rounds)
+    fresh = math.sqrt(1.0 - kept * kept) * normal
+    fresh[..., 0] = normal[..., 0]
+    drifting: FloatArray = lfilter([1.0], [1.0, -kept], fresh)
+    return drifting
 
 
 def scenario_gain(scenario: Scenario) -> FloatArray:

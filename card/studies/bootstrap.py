@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
+_COHERENCES = 10
+"""Length of the runs of rounds that are resampled together, in coherences of the shadowing."""
 
 
 def mean_intervals(
@@ -41,7 +44,8 @@ def mean_intervals(
     chosen = results[["delay_s", "energy_j", "device_energy_j"]]
     averaged = [dim for dim in chosen.dims if dim not in (*by, "round")]
     rounds = chosen.mean(averaged).to_dataarray().transpose("variable", *by, "round")
-    ends = interval_of_means(int(results.attrs["seed"]), rounds.values, resamples)
+    run = _run(results)
+    ends = interval_of_means(int(results.attrs["seed"]), rounds.values, resamples, run)
     parts = [rounds.mean("round"), *(rounds.isel(round=0, drop=True).copy(data=e) for e in ends)]
     joined = xr.concat(parts, dim="statistic").transpose("variable", *by, "statistic")
     table = joined.to_dataset("variable").assign_coords(statistic=["mean", "low", "high"])
@@ -50,7 +54,9 @@ def mean_intervals(
     return table
 
 
-def interval_of_means(seed: int, table: FloatArray, resamples: int = RESAMPLES) -> FloatArray:
+def interval_of_means(
+    seed: int, table: FloatArray, resamples: int = RESAMPLES, run: int = 1
+) -> FloatArray:
     """Bootstrap 95 % intervals of means over rounds.
 
     Parameters
@@ -61,6 +67,8 @@ def interval_of_means(seed: int, table: FloatArray, resamples: int = RESAMPLES) 
         Values per round, rounds last.
     resamples
         Bootstrap resamples; all means share them.
+    run
+        Rounds that are resampled together, by `run_of`.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def interval_of_means(seed: int, table: FloatArray, resamples: int = RESAMPLES) 
     """
     if table.shape[-1] < 2:
         return np.full((2, *table.shape[:-1]), np.nan)
-    drawn = resampled_means(np.random.default_rng([seed, 3]), table, resamples)
+    drawn = resampled_means(np.random.default_rng([seed, 3]), table, resamples, run)
     ends: FloatArray = np.quantile(drawn, [0.025, 0.975], axis=0)
     return ends
 
@@ -94,7 +102,7 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
     table = per_round.to_dataarray().transpose("variable", "policy", "round").values
     rng = np.random.default_rng([int(results.attrs["seed"]), 2])
-    resampled = resampled_means(rng, table, resamples)
+    resampled = resampled_means(rng, table, resamples, _run(results))
     policies = results.policy.values.tolist()
     ours = policies.index("card")
 
@@ -115,11 +123,29 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     }
 
 
-def resampled_means(rng: np.random.Generator, table: FloatArray, resamples: int) -> FloatArray:
-    """Means over resampled rounds (last axis), the same rounds in every row; resamples first."""
+def resampled_means(
+    rng: np.random.Generator, table: FloatArray, resamples: int, run: int = 1
+) -> FloatArray:
+    """Means over resampled rounds (last axis), the same rounds in every row; resamples first.
+
+    Runs of rounds that follow one another, around the end, stay together: a circular block
+    bootstrap (Politis and Romano 1992), for rounds that are correlated.
+    """
     count = table.shape[-1]
+    runs, within = -(-count // run), np.arange(run)
     means = np.empty((resamples, *table.shape[:-1]))
     for resample in means:
-        resample[...] = table @ np.bincount(rng.integers(count, size=count), minlength=count)
+        starts = rng.integers(count, size=runs)
+        rounds = ((starts[:, None] + within).ravel()[:count] % count) if run > 1 else starts
+        resample[...] = table @ np.bincount(rounds, minlength=count)
     averaged: FloatArray = means / count
     return averaged
+
+
+def run_of(coherence_rounds: float, rounds: int) -> int:
+    """Rounds to resample together: one, or ten coherences, and at most all."""
+    return max(1, min(rounds, math.ceil(_COHERENCES * coherence_rounds)))
+
+
+def _run(results: xr.Dataset) -> int:
+    return run_of(results.attrs.get("shadowing_coherence_rounds", 0), results.sizes["round"])

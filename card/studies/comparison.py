@@ -10,7 +10,7 @@ import numpy as np
 from card.policies import POLICIES
 from card.scenario import Scenario
 from card.simulation import rounds_and_seed, simulate
-from card.studies.bootstrap import RESAMPLES, reductions, resampled_means
+from card.studies.bootstrap import RESAMPLES, reductions, resampled_means, run_of
 from card.studies.scenario_values import Difference, differences
 
 QUANTITIES = ("delay_s", "energy_j", "device_energy_j")
@@ -97,7 +97,10 @@ def compare(
         for run in runs
     ]
     means = np.stack([table.mean(axis=-1) for table in tables])
-    drawn = resampled_means(np.random.default_rng([seed, 4]), np.stack(tables), RESAMPLES)
+    coherence = max(one.link.shadowing_coherence_rounds for one in (first, second))
+    together = run_of(coherence, rounds)
+    rng = np.random.default_rng([seed, 4])
+    drawn = resampled_means(rng, np.stack(tables), RESAMPLES, together)
     low, high = np.quantile(drawn[:, 1] - drawn[:, 0], [0.025, 0.975], axis=0)
     known = rounds > 1
     changes = [

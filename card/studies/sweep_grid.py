@@ -24,7 +24,7 @@ from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Scenario
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
-from card.studies.bootstrap import interval_of_means
+from card.studies.bootstrap import interval_of_means, run_of
 from card.studies.scenario_values import parameters
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def round_means(
         [backend.numpy(result[name]).mean(axis=(0, 1)) for name in COSTS] for result in results
     ]
     table = np.array(per_round)
-    ends = interval_of_means(number, table)  # low and high, policy, quantity
+    run = run_of(scenario.link.shadowing_coherence_rounds, table.shape[-1])
+    ends = interval_of_means(number, table, run=run)  # low and high, policy, quantity
     if table.shape[-1] == 1:
         ends = np.full_like(ends, np.nan)
     return {

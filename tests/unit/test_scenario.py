@@ -196,6 +196,7 @@ class TestNominal:
             "noise_dbm_per_hz": -174,
             "reference_loss_db": 30,
             "shadowing_db": 6,
+            "shadowing_coherence_rounds": 0,
             "fading": "ergodic",
             "fading_draws": 1,
             "noise_figure_db": 0,

@@ -80,3 +80,21 @@ class TestDraws:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             draw_gains(np.random.default_rng(0), 1.0, link(fading="block", fading_draws=2), 2)
+
+
+class TestDrift:
+    @staticmethod
+    def drawn(coherence, rounds=200_000):
+        drifting = link(shadowing_db=6.0, shadowing_coherence_rounds=coherence)
+        gains = draw_gains(np.random.default_rng(3), np.ones(2), drifting, rounds)
+        return 10 * np.log10(gains[..., 0])
+
+    def test_correlation_falls_to_1_by_e_and_the_spread_stays(self):
+        one, other = self.drawn(20.0)
+        assert one.std() == pytest.approx(6.0, rel=0.05)
+        assert np.corrcoef(one[:-20], one[20:])[0, 1] == pytest.approx(np.exp(-1), abs=0.05)
+        assert np.corrcoef(one[:-1], one[1:])[0, 1] == pytest.approx(np.exp(-1 / 20), abs=0.01)
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
+
+    def test_the_first_round_is_drawn_as_any_other(self):
+        assert self.drawn(20.0, rounds=5)[:, 0] == pytest.approx(self.drawn(0, rounds=5)[:, 0])

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from outcomes import dataset
+from scipy.signal import lfilter
 from scipy.stats import bootstrap
 
 import card
 from card.simulation import energy_parts, means
-from card.studies.bootstrap import mean_intervals, reductions
+from card.studies.bootstrap import interval_of_means, mean_intervals, reductions, run_of
 
 NOMINAL = card.load_scenario("nominal")
 
@@ -150,3 +151,24 @@ def test_what_the_table_of_reductions_says_is_what_the_means_say(simulated: xr.D
     whole = means(simulated)
     value = reductions(simulated)["static_cut"]["delay"]["value"]
     assert value == pytest.approx(1 - whole["card"]["delay_s"] / whole["static_cut"]["delay_s"])
+
+
+def test_intervals_of_correlated_rounds_hold_the_mean_as_often_as_they_say() -> None:
+    """AR(1) rounds of mean 0; single rounds, resampled alone, would hold it half as often."""
+    coherence, rounds, held = 8.0, 4_000, {"runs": 0, "alone": 0}
+    kept = np.exp(-1 / coherence)
+    for seed in range(200):
+        fresh = np.random.default_rng([7, seed]).standard_normal(rounds)
+        fresh[1:] *= np.sqrt(1 - kept**2)
+        table = lfilter([1.0], [1.0, -kept], fresh)[None]
+        for name, run in (("runs", run_of(coherence, rounds)), ("alone", 1)):
+            low, high = interval_of_means(seed, table, 200, run)
+            held[name] += bool(low[0] <= 0 <= high[0])
+    assert held["runs"] > 0.88 * 200
+    assert held["alone"] < 0.6 * 200
+
+
+def test_rounds_that_are_independent_are_resampled_one_by_one() -> None:
+    assert run_of(0, 100) == 1
+    assert run_of(3, 100) == 30
+    assert run_of(1e6, 100) == 100

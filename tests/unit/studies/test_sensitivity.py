@@ -139,6 +139,7 @@ STEPWISE = {
     "devices.memory_share",
     "devices.waiting_power_w",
     "link.fading_draws",
+    "link.shadowing_coherence_rounds",
     "simulation.rounds",
     "simulation.seed",
 }
