@@ -10,7 +10,7 @@ from card.base.arrays import NUMPY, Backend
 from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, ScenarioError, argument
 
 SMALLEST, LARGEST = 1e-100, 1e100
-"""Rates and clocks at least and at most, in any unit: what follows from them is finite."""
+"""Rates and clocks at least and at most, in any unit, so that what follows is finite."""
 GREATEST_COST = 1e30
 """Seconds or joules of a round at most."""
 

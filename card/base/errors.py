@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 LARGEST_WHOLE = 2**63 - 1
 """Largest whole number that nothing is counted with, such as a seed."""
 LARGEST_COUNT = 10**9
-"""Largest number of things, such as rounds: as many as a large machine can hold."""
+"""Largest number of things, such as rounds, which a large machine can hold."""
 
 
 class ScenarioError(ValueError):

@@ -19,7 +19,7 @@ _SERIES_TERMS = 20
 _FRACTION_TERMS = 80
 
 SLOWEST_BPS, FASTEST_BPS = 1e-12, 1e30
-"""Rates of a channel state at least and at most [bit/s]: shadowing leaves them in range."""
+"""Rates of a channel state at least and at most [bit/s]; shadowing leaves them in range."""
 
 
 def snr(

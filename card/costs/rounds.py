@@ -66,7 +66,7 @@ class Costs:
 
     @property
     def busy_s(self) -> FloatArray:
-        """Time in which the server is busy [s] (τ): computing, but not waiting for launches."""
+        """Time in which the server is busy [s] (τ), computing and not waiting for launches."""
         return self.server_compute_s - self.server_launch_s
 
     @property
