@@ -94,7 +94,7 @@ def overhead_ratio(xp: Any, overhead_s: Any, cycles: Any) -> Any:
 def cycle_price(
     arrays: System, frequency_hz: Any, delay_price: Any, energy_price: Any, ratio: Any = 0.0
 ) -> Any:
-    """What one server cycle with its overhead adds to the objective, (λ + μ P(f)) (1/f + o/Q)."""
+    """What one server cycle with its overhead adds to the objective, (α + β P(f)) (1/f + o/Q)."""
     second = delay_price + energy_price * server_power_w(arrays, frequency_hz)
     return second / frequency_hz + second * ratio
 
