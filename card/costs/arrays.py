@@ -126,10 +126,10 @@ def _arrays_of(scenario: Scenario) -> System:
     profile = cut_profile(scenario)  # also says so if it is none
     server, gpu, link = scenario.server, scenario.server.board, scenario.link
     boards = [device.board for device in scenario.devices]
-    kappa = server.utilisation * gpu.cores * gpu.flop_per_core_cycle
+    kappa = server.flop_per_cycle
     throughput = stacked(
         [
-            device.utilisation * board.cores * board.flop_per_core_cycle * board.clock_hz
+            device.flop_per_cycle * board.clock_hz
             for device, board in zip(scenario.devices, boards, strict=True)
         ]
     )

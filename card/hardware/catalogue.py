@@ -8,12 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, shortened, unknown, validated
 from card.base.provenance import Source
 from card.base.schema import Count, Name, NotNegative, Positive, Record
 from card.base.yaml_files import read_yaml
 from card.hardware.profile import PartName, Profile, read_profile
+
+NumberFormat = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
+"""Number formats of matrix products, whose sums are kept in 32 bits."""
 
 
 class Hardware(Record):
@@ -26,7 +31,10 @@ class Hardware(Record):
     cores: Count
     """CUDA cores (σ)."""
     flop_per_core_cycle: Positive
-    """Work per core and clock cycle [FLOP] (δ); a fused multiply-add counts 2."""
+    """Work per core and clock cycle in FP32 [FLOP] (δ); a fused multiply-add counts 2."""
+    formats: dict[NumberFormat, Positive] = Field(default_factory=dict)
+    """The same on its tensor cores by number format, without sparsity [FLOP]; what it lacks is not
+    listed."""
     clock_hz: Positive
     """Highest GPU clock [Hz] (f_D)."""
     memory_gb: Positive
@@ -41,9 +49,15 @@ class Hardware(Record):
     """Origin of each number."""
 
     @property
-    def peak_flops(self) -> float:
-        """Rate if every core did all it can in every cycle of the highest clock [FLOP/s]."""
-        return self.cores * self.flop_per_core_cycle * self.clock_hz
+    def flop_per_cycle(self) -> dict[NumberFormat, float]:
+        """Work in one clock cycle if every core does all it can, by number format [FLOP] (σ δ)."""
+        per_core = {"fp32": self.flop_per_core_cycle, **self.formats}
+        return {name: self.cores * work for name, work in per_core.items()}
+
+    @property
+    def peak_flops(self) -> dict[NumberFormat, float]:
+        """Rate at the highest clock if every core does all it can, by number format [FLOP/s]."""
+        return {name: work * self.clock_hz for name, work in self.flop_per_cycle.items()}
 
 
 class Measured(Hardware):
@@ -93,16 +107,11 @@ def is_file(name: str) -> bool:
     return name.endswith(".json")
 
 
-def is_profile(name: str) -> bool:
-    """Whether a name is that of a measured profile, shipped or a file."""
-    return name in profile_names() or is_file(name)
-
-
 def hardware(key: str, name: str) -> Hardware:
     """Catalogue entry or measured profile that the scenario's `key` names."""
     if name in catalogue():
         return catalogue()[name]
-    if not is_profile(name):
+    if not (name in profile_names() or is_file(name)):
         raise unknown(key, name, [*catalogue(), *profile_names()])
     return measured(load_profile(key, name))
 
@@ -172,15 +181,17 @@ def against_datasheet(profile: Profile) -> dict[str, float | None]:
     Returns
     -------
     dict[str, float | None]
-        Datasheet peak, measured rates of the parts [FLOP/s], utilisation [1], and the whole step's
-        measured and predicted time [s]; None for what is not known.
+        Datasheet peak in the number format of the profile, measured rates of the parts [FLOP/s],
+        utilisation [1], and the whole step's measured and predicted time [s]; None for what is not
+        known.
 
     Notes
     -----
     Equation :eq:`eq-utilisation` of the book.
     """
     base = catalogue().get(profile.hardware or "")
-    peak = base.peak_flops if base else None
+    peaks: dict[NumberFormat, float] = base.peak_flops if base else {}
+    peak = peaks.get("bf16" if profile.settings.activation_bits == 16 else "fp32")
     parts, step = profile.parts, profile.whole_step
     return {
         "datasheet_flops": peak,

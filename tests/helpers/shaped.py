@@ -75,7 +75,7 @@ def measured_shares(folder):
     measured, scenario = read_profile(path), card.load_scenario("test-bed")
     used = {"server": scenario.server.hardware, "device": scenario.devices[0].hardware}
     return measured, {
-        end: measured.throughput_flops / hardware(end, name).peak_flops
+        end: measured.throughput_flops / hardware(end, name).peak_flops["fp32"]
         for end, name in used.items()
     }
 

@@ -176,9 +176,21 @@ VALUES = [
     (
         "devices.device-1.color",
         "red",
-        "devices.device-1.color is not a key of a scenario; choose one of name, hardware, "
-        "utilisation, distance_m, memory_share, waiting_power_w, block_overhead_s, "
-        "head_overhead_s.",
+        "devices.device-1.color is not a key of a scenario; choose one of hardware, "
+        "number_format, utilisation, block_overhead_s, head_overhead_s, name, distance_m, "
+        "memory_share, waiting_power_w.",
+    ),
+    (
+        "devices.device-5.number_format",
+        "bf16",
+        "devices.device-5.number_format = 'bf16' is not allowed; give null or one of fp32, fp16, "
+        "int8, which NVIDIA Jetson Xavier NX 16 GB has.",
+    ),
+    (
+        "server",
+        {"hardware": "cpu-epyc-2-cores", "number_format": "bf16"},
+        "server.number_format = bf16 is not allowed with a measured profile, whose rate is the "
+        "one reached; give null.",
     ),
     # devices and states
     ("devices", [], f"devices = [] is not allowed; {DEVICES}"),
@@ -210,7 +222,7 @@ VALUES = [
         "devices.device-1.utilisation",
         1.2,
         "devices.device-1.utilisation = 1.2 is not allowed; give a number above 0 and at most 1. "
-        "Share of the peak rate that training reaches (u).",
+        "Share of the peak rate in that format that training reaches (u).",
     ),
     (
         "channel_states",
@@ -373,8 +385,8 @@ def test_combination(values, message):
 
 
 NO_FILE = (
-    "give a file or one of calibrated, measured-server, nominal, test-bed, bigger-llm, "
-    "congested-campus, datacentre-server."
+    "give a file or one of calibrated, measured-server, nominal, realistic, realistic-8b, "
+    "test-bed, bigger-llm, congested-campus, datacentre-server."
 )
 FILES = [
     (

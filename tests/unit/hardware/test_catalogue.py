@@ -20,7 +20,33 @@ def stored(tmp_path, **entries):
 
 
 def test_shipped_entries_are_sound():
-    assert all(entry.peak_flops > 0 for entry in catalogue().values())
+    assert all(min(entry.peak_flops.values()) > 0 for entry in catalogue().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "number_format", "tflops"),
+    [  # as the vendor prints them, without sparsity
+        ("jetson-agx-orin-64gb", "bf16", 42.5),
+        ("jetson-agx-orin-64gb", "int8", 85),
+        ("jetson-orin-nano-8gb", "int8", 20),
+        ("jetson-agx-xavier", "fp16", 11),
+        ("jetson-tx2", "fp16", 1.33),
+        ("jetson-nano", "fp16", 0.47),
+        ("rtx-4060-ti", "fp32", 22),
+        ("rtx-4090", "bf16", 165.2),
+        ("rtx-4090", "int8", 660.6),
+        ("a100-sxm-80gb", "tf32", 156),
+        ("a100-sxm-80gb", "bf16", 312),
+    ],
+)
+def test_peaks_are_those_of_the_data_sheets(name, number_format, tflops):
+    assert catalogue()[name].peak_flops[number_format] / 1e12 == pytest.approx(tflops, rel=0.03)
+
+
+def test_no_volta_board_has_bfloat16():
+    boards = {name: set(entry.formats) for name, entry in catalogue().items() if "xavier" in name}
+    assert boards
+    assert not any({"bf16", "tf32"} & formats for formats in boards.values())
 
 
 def test_bad_entry_spoils_no_other(tmp_path):

@@ -91,7 +91,7 @@ def test_shipped_profiles_lie_below_their_ceilings_and_predict_their_step():
 
 def test_peak_is_cores_times_work_per_cycle_times_clock():
     # NVIDIA prints 22 TFLOP/s for the RTX 4060 Ti
-    assert catalogue()["rtx-4060-ti"].peak_flops == 4352 * 2 * 2.535e9
+    assert catalogue()["rtx-4060-ti"].peak_flops["fp32"] == 4352 * 2 * 2.535e9
 
 
 def test_a_device_with_a_profile_computes_at_the_measured_rate(tmp_path):

@@ -1,0 +1,162 @@
+"""The two ends of a scenario that compute: the server, and each device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+
+from card.base.schema import Name, NotNegative, Number, Positive, Record, Share
+from card.hardware import Hardware, hardware
+from card.hardware.catalogue import Measured, NumberFormat
+
+MOST_CLOCKS = 10_000
+"""Clocks that a step may make at most."""
+
+
+class Equipped(Record):
+    """What has hardware: the server, and each device."""
+
+    hardware: Name
+    """Entry of the hardware catalogue, or a measured profile by name or file."""
+    number_format: NumberFormat | None = None
+    """Number format of its matrix products; null for FP32, or for a profile's own."""
+    utilisation: Share
+    """Share of the peak rate in that format that training reaches (u)."""
+    block_overhead_s: NotNegative = 0
+    """Time of a local iteration in each block that no clock changes [s]."""
+    head_overhead_s: NotNegative = 0
+    """The same in the head [s]."""
+    _board: Hardware = PrivateAttr()
+
+    @property
+    def board(self) -> Hardware:
+        """What `hardware` names, as it was when the scenario was loaded."""
+        return self._board
+
+    @property
+    def flop_per_cycle(self) -> Any:
+        """Work in one clock cycle while it trains [FLOP] (u σ δ)."""
+        return self.utilisation * self.board.flop_per_cycle[self.number_format or "fp32"]
+
+    def _equip(self, key: str, info: ValidationInfo) -> Hardware:
+        """Look the hardware up, or take it as known already, and check what is said of its rate."""
+        known: Mapping[str, Hardware] = info.context or {}
+        name = self.hardware
+        self._board = known[name] if name in known else hardware(f"{key}.hardware", name)
+        measured = isinstance(self._board, Measured)
+        rate = {"utilisation": self.utilisation != 1, "number_format": self.number_format}
+        for given in (given for given, changed in rate.items() if changed and measured):
+            raise ValueError(
+                f"{key}.{given} = {getattr(self, given)} is not allowed with a measured profile, "
+                f"whose rate is the one reached; give {'1' if given == 'utilisation' else 'null'}."
+            )
+        offered = self._board.flop_per_cycle
+        if self.number_format not in {None, *offered}:
+            raise ValueError(
+                f"{key}.number_format = {self.number_format!r} is not allowed; give "
+                f"null or one of {', '.join(offered)}, which {self._board.title} has."
+            )
+        return self._board
+
+
+class Server(Equipped):
+    """The edge server."""
+
+    static_power_w: NotNegative
+    """Power drawn whenever the server works, whatever its clock [W] (P_0)."""
+    linear_power_w_per_hz: NotNegative = 0
+    """Power per clock while the server works [W/Hz] (P_1)."""
+    waiting_power_w: NotNegative = 0
+    """Power drawn while the server waits for a device, the link or its own launches [W] (P_w)."""
+    power_cap_w: Positive | None = None
+    """Limit that the driver holds the power to [W]; null for none."""
+    minimum_frequency_hz: NotNegative
+    """Lowest GPU clock the server runs at [Hz] (F_hw)."""
+    clocks_hz: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """The clocks the GPU really offers [Hz]; null for a continuous clock."""
+    clock_step_hz: Positive | None = None
+    """Step of a regular clock list below the highest clock [Hz]; null for a continuous clock."""
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        gpu = self._equip("server", info)
+        top = gpu.clock_hz
+        if gpu.max_power_w is None:
+            raise ValueError(
+                f"server.hardware = {self.hardware!r} has no power, which the server's energy "
+                f"needs; record it with --hardware and a catalogue entry."
+            )
+        if self.static_power_w >= gpu.max_power_w:
+            raise ValueError(
+                f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
+                f"below {gpu.max_power_w:g} W, which {gpu.title} draws at most."
+            )
+        if self.waiting_power_w > gpu.max_power_w:
+            raise ValueError(
+                f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
+                f"{gpu.max_power_w:g} W, which {gpu.title} draws at most."
+            )
+        rest_w = gpu.max_power_w - self.static_power_w
+        if self.linear_power_w_per_hz * top >= rest_w:
+            raise ValueError(
+                f"server.linear_power_w_per_hz = {self.linear_power_w_per_hz:g} is not allowed; "
+                f"give a number below {rest_w / top:g} W/Hz, which leaves {gpu.title} some power "
+                f"for its cubed clock."
+            )
+        if self.power_cap_w is not None and self.power_cap_w <= self.static_power_w:
+            raise ValueError(
+                f"server.power_cap_w = {self.power_cap_w:g} is not allowed; give a number above "
+                f"{self.static_power_w:g} W, the power at any clock."
+            )
+        if self.minimum_frequency_hz > top:
+            raise ValueError(
+                f"server.minimum_frequency_hz = {self.minimum_frequency_hz:g} is not allowed; give "
+                f"at most {top:g} Hz, the highest clock of {gpu.title}."
+            )
+        if self.clocks_hz and self.clock_step_hz:
+            raise ValueError(
+                "server.clocks_hz and server.clock_step_hz exclude each other; "
+                "set one of them to null."
+            )
+        if self.clock_step_hz and self.clock_step_hz > top:
+            raise ValueError(
+                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at most "
+                f"{top:g} Hz, the highest clock of {gpu.title}."
+            )
+        if self.clock_step_hz and top > MOST_CLOCKS * self.clock_step_hz:
+            raise ValueError(
+                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at least "
+                f"{top / MOST_CLOCKS:g} Hz, which makes {MOST_CLOCKS:,} clocks."
+            )
+        if self.clocks_hz and not self.minimum_frequency_hz <= max(self.clocks_hz) <= top:
+            raise ValueError(
+                f"server.clocks_hz ends at {max(self.clocks_hz):g}, which is not allowed; give a "
+                f"highest clock from {self.minimum_frequency_hz:g} to {top:g} Hz, the range of "
+                f"{gpu.title}."
+            )
+        return self
+
+
+class Device(Equipped):
+    """One mobile device."""
+
+    name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
+    """Unique name of the device, without dots or blanks."""
+    distance_m: Annotated[Number, Field(ge=1, le=1e6)]
+    """Distance to the base station [m]; the path-loss law starts at 1 m."""
+    memory_share: Share = 0.75
+    """Share of the memory that training may use (μ); the rest is the system's."""
+    waiting_power_w: NotNegative = 0
+    """Power drawn while the device waits for the server or the link [W] (P_w,D)."""
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        most_w = self._equip(f"devices.{self.name}", info).max_power_w
+        if most_w is not None and self.waiting_power_w > most_w:
+            raise ValueError(
+                f"devices.{self.name}.waiting_power_w = {self.waiting_power_w:g} is not allowed; "
+                f"give at most {most_w:g} W, which {self._board.title} draws at most."
+            )
+        return self

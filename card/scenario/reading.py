@@ -1,0 +1,89 @@
+"""Reading a scenario: a file of the shape of `data/scenarios/nominal.yml`, or one with a `base`.
+
+A file with a `base` key overrides another one, as `card.base.overrides` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from card.base.data_files import scenario_file
+from card.base.errors import ScenarioError, validated
+from card.base.overrides import merge_recorded, origins
+from card.base.provenance import Origins, check_origins
+from card.base.schema import check_sweep
+from card.base.yaml_files import read_yaml
+from card.hardware.catalogue import is_file
+from card.scenario.whole import Scenario
+
+
+def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
+    """Read a scenario or study with its bases; `card.load_scenario` also asks whether it works.
+
+    Raises
+    ------
+    ScenarioError
+        If a file is missing or malformed, a key unknown, or a value out of range.
+    """
+    raw, layers = _read_merged(name_or_path, ())
+    if overrides:
+        layers.append(_Layer("", overrides, raw, merge_recorded(raw, overrides, "set by the user")))
+    scenario = validated(Scenario, layers[-1].after)
+    whole = scenario.model_dump()
+    for where, given, *found in layers:
+        check_origins(origins(given), *found, whole, where=where)
+    return scenario
+
+
+class _Layer(NamedTuple):
+    """What one file, or the user, changes."""
+
+    where: str
+    """The file, if the user has not named it."""
+    given: Mapping[str, Any]
+    """The changes."""
+    before: dict[str, Any]
+    """Raw scenario below; the changes themselves where there is none."""
+    after: dict[str, Any]
+    """Raw scenario with them."""
+
+
+def _read_merged(
+    name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
+) -> tuple[dict[str, Any], list[_Layer]]:
+    path = scenario_file(name_or_path, beside)
+    if path in seen:
+        raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
+    where, raw = str(path) if seen else "", read_study(path)
+    check_sweep(raw.pop("sweep", None))  # is none of this one's values
+    base = raw.pop("base", None)
+    layers: list[_Layer] = []
+    if base is None:
+        below, merged = raw, raw
+    elif isinstance(base, str):
+        below, layers = _read_merged(base, (*seen, path), path.parent)
+        merged = merge_recorded(below, raw, f"set by {path.name}")
+    else:
+        raise ScenarioError(
+            f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."
+        )
+    if where:  # what changes it later hides what is wrong here
+        validated(Origins, {"sources": merged.get("sources", {})}, where)
+    return merged, [*layers, _Layer(where, raw, below, merged)]
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """What a scenario or study file says, with profile files named from the folder it lies in."""
+    raw: dict[str, Any] = _anchored(read_yaml(path), path.parent)
+    return raw
+
+
+def _anchored(node: Any, folder: Path, key: str = "") -> Any:
+    if isinstance(node, dict):
+        return {name: _anchored(value, folder, str(name)) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_anchored(item, folder, key) for item in node]
+    file = key.rpartition(".")[2] == "hardware" and isinstance(node, str) and is_file(node)
+    return str(folder / node) if file else node
