@@ -29,6 +29,7 @@ from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
 from card.studies.calibration import reached
 from card.studies.claims import applied
 from card.studies.explorer import explore
+from card.studies.scenario_values import taken
 from card.studies.timeline import busy, mini_batch_frames, round_steps
 
 with extra("book", "card.book.notebook"):

@@ -49,6 +49,7 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
         ("Nominal", [percent(claim["nominal"]) for claim in claims]),
         ("Calibrated", [percent(claim["calibrated"]) for claim in claims]),
         ("its 95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
+        ("Realistic", [percent(claim["realistic"]) for claim in claims]),
         ("Status", [claim["status"] for claim in claims]),
     ]
     grey = [False] * len(claims)
@@ -115,6 +116,7 @@ def settings(
 ) -> dict[str, Any]:
     """What a book's configuration adds: numbers that pages quote; a study's title and banner."""
     numbers = {claim["id"]: percent(claim["published"]) for claim in claims}
+    numbers |= {f"{claim['id']}_realistic": percent(claim["realistic"]) for claim in claims}
     numbers |= {"rounds": show(scenario.simulation.rounds), "title": plain(scenario.title)}
     text = f"Study: {plain(scenario.title)}." if study else ""
     text += " Quick build with few Monte Carlo rounds: to look at, not to report." if quick else ""

@@ -232,11 +232,12 @@ def claims(as_json: AsJson = False) -> None:
                 percent(claim.published),
                 percent(claim.nominal),
                 interval(claim.calibrated, claim.low, claim.high),
+                percent(claim.realistic),
                 claim.status,
             )
             for claim in found
         ]
-        head = ("id", "claim", "published", "nominal", "calibrated", "status")
+        head = ("id", "claim", "published", "nominal", "calibrated", "realistic", "status")
         print_table("Published claims", head, rows)
     for claim in found:
         if claim.drift:

@@ -78,6 +78,12 @@ def leaves(
             yield here, common, value, field
 
 
+def taken(scenario: Scenario, keys: Iterable[str]) -> dict[str, Any]:
+    """Values of these keys by path, wherever the scenario has them, to update another one with."""
+    wanted = set(keys)
+    return {i.path: i.value for i in parameters(scenario) if i.path.split(".")[-1] in wanted}
+
+
 def joined(items: Iterable[Parameter]) -> Iterator[Parameter]:
     """One entry for the values of all list items, where they have one source."""
     groups: dict[str, list[Parameter]] = {}

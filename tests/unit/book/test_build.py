@@ -307,7 +307,7 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
     shown = f"from IPython.display import HTML\nHTML(open({str(tmp_path / 'panel.html')!r}).read())"
     notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
     notebook(tmp_path / "notebooks/second.ipynb", shown)
-    claim = {"id": "C1", "published": 0.7}
+    claim = {"id": "C1", "published": 0.7, "realistic": 0.1}
 
     def conclude() -> dict[str, object]:
         page = provenance.provenance_page({asked.name: asked.scenario})

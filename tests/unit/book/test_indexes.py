@@ -21,6 +21,7 @@ CLAIM = {
     "benchmark": "device_only",
     "nominal": 0.5,
     "calibrated": 0.708,
+    "realistic": 0.07,
     "status": "holds when calibrated",
 }
 FIGURE = """# Page
@@ -83,7 +84,7 @@ def test_figures_are_listed_with_number_caption_and_page():
 def test_claims_are_listed_with_what_was_found():
     (row,) = rows(claims_index([CLAIM]))
     assert row[0] == "**C1**"
-    assert row[2:] == ["`device_only`", "50.0 %", "70.8 %", CLAIM["status"]]
+    assert row[2:] == ["`device_only`", "50.0 %", "70.8 %", "7.0 %", CLAIM["status"]]
 
 
 def test_every_symbol_has_a_row_and_an_anchor():

@@ -232,12 +232,13 @@ def test_claims_exit_0_while_they_match_the_record():
     assert found[0]["scenarios"]["nominal"] == card.load_scenario("nominal").title
     assert [claim["id"] for claim in found] == ["C1", "C2"]
     assert all(
-        {"published", "nominal", "calibrated", "low", "high", "status"} <= set(c) for c in found
+        {"published", "nominal", "calibrated", "low", "high", "realistic", "status"} <= set(c)
+        for c in found
     )
 
 
 def test_claims_exit_1_when_one_drifts(monkeypatch):
-    numbers = dict.fromkeys(("published", "nominal", "calibrated", "low", "high"), 0.5)
+    numbers = dict.fromkeys(("published", "nominal", "calibrated", "low", "high", "realistic"), 0.5)
     words = {"id": "C1", "text": "t", "quantity": "delay_s", "benchmark": "device_only"}
     drifted = card.Claim(
         **words, **numbers, status="drifted", drift="moved", scenarios={}, rounds=1, seed=0
