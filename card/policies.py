@@ -198,6 +198,26 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     return np.full(shape, cut), np.full(shape, clocks[cut])
 
 
+def clock_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """The cut of `server_only`; the server's clock is CARD's."""
+    cut, _ = server_only(system, draws, rng)
+    return cut, _card_frequency(system, draws, cut)
+
+
+def cut_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """The best cut of each device-round at the clock of `server_only`, which is full."""
+    _, top = server_only(system, draws, rng)
+    rates, weight = (draws.uplink_bps, draws.downlink_bps), system.delay_weight
+
+    def score(cut: int) -> FloatArray:
+        costs = evaluate(system, draws.device, cut, top, *rates)
+        value = objective(draws.extremes, weight, costs.delay_s, costs.energy_j)
+        return np.where(system.feasible[draws.device, cut], backend_of(value).numpy(value), np.inf)
+
+    scores = np.array([score(cut) for cut in range(system.num_blocks + 1)])
+    return scores.argmin(axis=0), top
+
+
 POLICIES: dict[str, Policy] = {
     "card": card,
     "device_only": device_only,
@@ -208,14 +228,19 @@ POLICIES: dict[str, Policy] = {
     "energy_optimal": energy_optimal,
     "exhaustive": exhaustive,
 }
+"""CARD and its benchmarks: what is compared where nobody names policies."""
+
+HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
+"""What is left of CARD without one of its two decisions."""
 
 
 def named(names: list[str] | tuple[str, ...]) -> dict[str, Policy]:
     """Policies by name, in the order given."""
+    known = POLICIES | HALVES
     for name in names:
-        if not isinstance(name, str) or name not in POLICIES:
-            raise unknown("policies", name, POLICIES)
-    return {name: POLICIES[name] for name in names}
+        if not isinstance(name, str) or name not in known:
+            raise unknown("policies", name, known)
+    return {name: known[name] for name in names}
 
 
 def _choice(decision: Decision) -> Choice:

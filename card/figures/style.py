@@ -30,6 +30,8 @@ POLICY_LABELS = {
     "delay_optimal": "delay-optimal",
     "energy_optimal": "energy-optimal",
     "exhaustive": "exhaustive",
+    "clock_only": "clock only",
+    "cut_only": "cut only",
 }
 
 DEVICE_COLOURS = tuple(

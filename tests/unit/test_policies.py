@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 
 import card
 from card.base.errors import ScenarioError
-from card.policies import POLICIES, Draws, check_decision, named
+from card.policies import HALVES, POLICIES, Draws, check_decision, named
 from card.simulation import draw
 from card.solver import best_frequency, objective, prices
 
@@ -46,7 +46,44 @@ def test_names_and_order_are_stable():
         "energy_optimal",
         "exhaustive",
     ]
-    assert list(named(["server_only", "card"])) == ["server_only", "card"]
+    assert list(named(["server_only", "card", "cut_only"])) == ["server_only", "card", "cut_only"]
+
+
+@pytest.mark.parametrize("name", ["nominal", "realistic-8b"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_each_half_of_card_is_the_best_of_what_it_decides(name, library):
+    """By counting out: every cut at full clock, and many clocks at the cut of `server_only`."""
+    pytest.importorskip(library)
+    scenario = card.load_scenario(name)
+    found = card.simulate(
+        scenario, ["card", "server_only", *HALVES], rounds=20, seed=3, library=library
+    )
+    system = card.system(scenario)
+    place = np.arange(system.num_devices)[:, None]
+    rates = found.uplink_bps.values, found.downlink_bps.values
+    bounds = Draws.of(system, np.broadcast_to(place, rates[0].shape), *rates).extremes
+
+    def spent(cut, clock):
+        costs = card.evaluate(system, place, cut, clock, *rates)
+        return objective(bounds, system.delay_weight, costs.delay_s, costs.energy_j)
+
+    one = {half: found.sel(policy=half) for half in found.policy.values}
+    top = system.frequency_max_hz
+    cuts = [
+        np.where(system.feasible[place, cut], spent(cut, top), np.inf)
+        for cut in range(system.num_blocks + 1)
+    ]
+    assert one["cut_only"].frequency_hz.values == pytest.approx(top)
+    assert one["cut_only"].objective.values == pytest.approx(np.min(cuts, axis=0), rel=1e-9)
+    lowest = system.frequency_min_hz[:, None]
+    clocks = [
+        spent(one["server_only"].cut.values, lowest + share * (top - lowest))
+        for share in np.linspace(0, 1, 201)
+    ]
+    assert (one["clock_only"].cut == one["server_only"].cut).all()
+    assert (one["clock_only"].objective.values <= np.min(clocks, axis=0) + 1e-12).all()
+    for half in HALVES:
+        assert (one["card"].objective <= one[half].objective + 1e-12).all()
 
 
 def test_unknown_policy_is_refused():
