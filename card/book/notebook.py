@@ -20,7 +20,16 @@ from card.book.explorer_controls import controls
 from card.book.explorer_panel import document, element
 from card.book.markdown import interval, percent, scientific, table, to_json, write
 from card.book.pages import claims_page
-from card.book.tables import digits, duration, moves, operation_table, rates_table, settled
+from card.book.tables import (
+    digits,
+    duration,
+    machines_table,
+    moves,
+    operation_table,
+    peaks_table,
+    rates_table,
+    settled,
+)
 from card.figures.image_files import png, svg
 from card.llm import closed_forms
 from card.solver import scipy_search

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from card.book.markdown import percent, scientific, table
+from card.hardware import Hardware, Profile
+from card.llm import architecture
 from card.simulation import means
 from card.studies.speed import BASELINE
 
@@ -54,6 +56,39 @@ def moves(reduction: Mapping[str, float | None]) -> str:
     if value is None:
         return "has nothing to be compared with"
     return f"{'rises' if value < 0 else 'falls'} by {settled(reduction).lstrip('−')}"
+
+
+def peaks_table(items: Iterable[Hardware]) -> str:
+    """Peak rate of each processor by number format, without sparsity [TFLOP/s]."""
+    formats = {"FP32": "fp32", "TF32": "tf32", "bfloat16": "bf16", "FP16": "fp16", "INT8": "int8"}
+    rows = []
+    for item in items:
+        peaks = [item.peak_flops.get(one) for one in formats.values()]
+        cells = [f"{flops / 1e12:.2f}" if flops else "–" for flops in peaks]
+        rows.append((item.title, f"{item.cores:,}", f"{item.clock_hz / 1e9:.3f}", *cells))
+    return table(("Datasheet", "cores", "clock [GHz]", *formats), rows)
+
+
+def machines_table(profiles: Mapping[str, Profile]) -> str:
+    """What was measured, with what and how, a column for each profile by its heading."""
+
+    def facts(item: Profile) -> dict[str, str]:
+        where, how = item.machine, item.settings
+        units = "multiprocessors" if where.accelerator else "virtual cores"
+        return {
+            "Processor": f"{where.processor}, {where.cores} {units}",
+            "Memory": f"{where.memory_gb:.1f} GB",
+            "Software": ", ".join(f"{name} {text}" for name, text in item.software.items()),
+            "Date": item.date,
+            "LLM": architecture(how.llm).title,
+            "Adapters": f"LoRA of rank {how.rank} on {', '.join(how.targets)}",
+            "Mini-batch": f"{how.batch_size} x {how.sequence_length} tokens",
+            "Number format": "bfloat16" if how.activation_bits == 16 else "float32",
+        }
+
+    columns = [facts(profile) for profile in profiles.values()]
+    rows = [(key, *(column[key] for column in columns)) for key in columns[0]]
+    return table(("Measured", *profiles), rows)
 
 
 def rates_table(rates: Mapping[str, float], gaps: Mapping[str, float | None]) -> str:

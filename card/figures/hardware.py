@@ -34,6 +34,12 @@ _LINE_COLOURS = ("green", "blue", "purple", "orange", "vermillion", "black")
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
+def _rate_unit(profile: Profile) -> tuple[str, float]:
+    """Unit in which a machine's rates have few digits, and its size [FLOP/s]."""
+    fast = profile.fastest_flops > 1e13
+    return ("TFLOP/s", 1e12) if fast else ("GFLOP/s", 1e9)
+
+
 def part_times(profile: Profile) -> Figure:
     """Time of forward and backward pass of each part, and the rate it reaches.
 
@@ -45,6 +51,7 @@ def part_times(profile: Profile) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
     times, rates = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
     rows = np.arange(len(NAMES))
+    unit, size = _rate_unit(profile)
     for key, shift, colour, hatch in (
         ("forward", -0.18, COLOURS["blue"], ""),
         ("backward", 0.18, COLOURS["orange"], "////"),
@@ -64,7 +71,7 @@ def part_times(profile: Profile) -> Figure:
         times.barh(at, middle, xerr=error, error_kw=whiskers, label=key, **style)
         for y, value, end in zip(at, middle, high, strict=True):
             _beside(times, end, y, f"{value:.0f}" if value >= 9.5 else f"{value:.1f}")
-        rate, slow, fast = (worked / row / 1e6 for row in (middle, high, low))
+        rate, slow, fast = (1e3 * worked / row / size for row in (middle, high, low))
         some = worked > 0
         error = [(rate - slow)[some], (fast - rate)[some]]
         rates.barh(at[some], rate[some], xerr=error, error_kw=whiskers, **style)
@@ -73,7 +80,7 @@ def part_times(profile: Profile) -> Figure:
     times.set_ylim(len(NAMES) - 0.5, -0.5)
     times.set_xlim(0, 1.12 * times.get_xlim()[1])
     times.set(title="Time", xlabel="time per mini-batch [ms]")
-    rates.set(title="Rate", xlabel="rate reached [GFLOP/s]")
+    rates.set(title="Rate", xlabel=f"rate reached [{unit}]")
     times.legend(loc="upper right")
     for axes in (times, rates):
         axes.grid(axis="y", visible=False)
@@ -96,66 +103,59 @@ def rate_flops(part: Part) -> tuple[float, float, float]:
     return part.flop / middle, part.flop / high, part.flop / low
 
 
-def roofline(profile: Profile, ceilings: Ceilings) -> Figure:
-    """Rate of each part against its intensity, below the machine's measured ceilings.
+def roofline(profiles: Sequence[Profile]) -> Figure:
+    """Rate of each part against its intensity, below each machine's measured ceilings.
 
     Parameters
     ----------
-    profile
-        A measured profile; parts without counted traffic are left out.
-    ceilings
-        The same machine's limits.
+    profiles
+        Measured profiles with ceilings, a panel each; parts without counted traffic are left out.
 
     Notes
     -----
     The roof is :eq:`eq-roofline` of the book.
     """
-    figure = Figure(figsize=(WIDTH_IN, 4.0), layout="constrained")
-    whole, near = figure.subplots(1, 2, width_ratios=(1.45, 1))
-    peak, ridge = ceilings.peak_flops / 1e9, ceilings.ridge_flop_per_byte
+    figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
+    panels = figure.subplots(1, len(profiles), squeeze=False).flat
+    for axes, profile in zip(panels, profiles, strict=True):
+        if profile.ceilings is None:
+            raise ValueError(f"the profile {profile.title!r} has no ceilings; give one that has.")
+        _roof(axes, profile, profile.ceilings)
+    return figure
+
+
+def _roof(axes: Axes, profile: Profile, ceilings: Ceilings) -> None:
+    """One machine's roof and the parts below it, with their shares of its peak in a legend."""
+    unit, size = _rate_unit(profile)
+    peak, ridge = ceilings.peak_flops / size, ceilings.ridge_flop_per_byte
     at = {
         name: part.intensity_flop_per_byte
         for name, part in profile.parts.items()
         if part.intensity_flop_per_byte
     }
     reach = np.geomspace(ridge / 30, max([*at.values(), ridge]) * 8, 200)
-    roof = np.minimum(peak, reach * ceilings.memory_byte_per_s / 1e9)
-    whole.loglog(reach, roof, color=_INK, linewidth=2.2)
-    whole.axvline(ridge, color=COLOURS["grey"], linewidth=1.0, linestyle=":")
-    near.axhline(peak, color=_INK, linewidth=2.2)
-    for name, x in at.items():
+    roof = np.minimum(peak, reach * ceilings.memory_byte_per_s / size)
+    axes.loglog(reach, roof, color=_INK, linewidth=2.2)
+    axes.axvline(ridge, color=COLOURS["grey"], linewidth=1.0, linestyle=":")
+    rates = {name: [value / size for value in rate_flops(profile.parts[name])] for name in at}
+    for name, (rate, slow, fast) in rates.items():
         colour, marker = _PART_STYLES[name]
-        rate, slow, fast = (value / 1e9 for value in rate_flops(profile.parts[name]))
-        whole.plot([x], [rate], marker, color=colour, markersize=6, markeredgecolor="white")
-        error = np.array([[rate - slow], [fast - rate]])
-        near.errorbar([x], [rate], error, fmt=marker, color=colour, markersize=7, capsize=3)
-        label = f"{NAMES[name]}\n{100 * rate / peak:.0f} % of peak"
-        above = name != "head"
-        near.annotate(
-            label, (x, fast if above else slow), (0, 7 if above else -7),
-            textcoords="offset points", ha="center", va="bottom" if above else "top",
-            color=_INK, fontsize=8.5,
+        axes.errorbar(
+            [at[name]], [rate], [[rate - slow], [fast - rate]], fmt=marker, color=colour,
+            markersize=7, capsize=3, label=f"{NAMES[name]}: {100 * rate / peak:.0f} % of peak",
         )  # fmt: skip
-    low, memory = roof[0], ceilings.memory_byte_per_s / 1e9
-    whole.text(reach[-1], 1.08 * peak, f"peak {peak:.0f} GFLOP/s", ha="right", fontsize=9)
-    whole.text(1.15 * ridge, low, f"ridge: {ridge:.1f} FLOP/byte", fontsize=9)
-    whole.annotate(
-        f"memory\n{memory:.0f} GB/s", (4 * reach[0], 4 * low), (9, 2), textcoords="offset points",
-        fontsize=9, va="top",
+    low = min([roof[0], *(slow for _, slow, _ in rates.values())])
+    axes.text(reach[-1], 1.1 * peak, f"peak {peak:.0f} {unit}", ha="right", fontsize=9)
+    axes.annotate(
+        f"memory\n{ceilings.memory_byte_per_s / 1e9:,.0f} GB/s", (2 * reach[0], 2 * roof[0]),
+        (12, 2), textcoords="offset points", fontsize=9, va="top",
     )  # fmt: skip
-    across = near.get_yaxis_transform()
-    near.text(0.98, 1.01 * peak, "peak", transform=across, ha="right", va="bottom")
-    whole.set_ylim(0.8 * low, 2.2 * peak)
-    near.set_ylim(0, 1.12 * peak)
-    near.margins(x=0.45)
-    near.xaxis.set_major_locator(MaxNLocator(4))
-    whole.set(title="Roofline", ylabel="rate [GFLOP/s]")
-    near.set(title="The parts, enlarged", ylabel="rate [GFLOP/s]")
-    for axes in (whole, near):
-        axes.set_xlabel("intensity [FLOP/byte]")
-    for axis in (whole.xaxis, whole.yaxis):
+    axes.set_ylim(0.08 * low, 2.2 * peak)
+    if at:
+        axes.legend(loc="lower right", fontsize=8.5)
+    axes.set(title=profile.title, xlabel="intensity [FLOP/byte]", ylabel=f"rate [{unit}]")
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    return figure
 
 
 def whole_step(profile: Profile, num_blocks: int) -> Figure:

@@ -17,6 +17,10 @@ def profile():
     return load_profile("profile", "cpu-epyc-2-cores")
 
 
+def under(profile, ceilings):
+    return profile.model_copy(update={"ceilings": ceilings})
+
+
 def widths(axes):
     return [patch.get_width() for patch in axes.patches]
 
@@ -49,18 +53,23 @@ class TestPartTimes:
 
 class TestRoofline:
     def test_roof_is_the_lower_of_both_ceilings_and_bends_at_the_ridge(self, profile):
-        whole = pictures.roofline(profile, CEILINGS).axes[0]
-        intensity, roof = drawn(whole)[0].T
+        (axes,) = pictures.roofline([under(profile, CEILINGS)]).axes
+        intensity, roof = drawn(axes)[0].T
         assert roof == pytest.approx(np.minimum(200, 20 * intensity))
         assert intensity[0] < 10 < intensity[-1]
 
-    def test_parts_stand_at_their_intensity_and_rate(self, profile):
-        whole, near = pictures.roofline(profile, CEILINGS).axes
-        for name in ("first_block", "block", "head"):
-            part = profile.parts[name]
-            point = [part.intensity_flop_per_byte], [part.flop / part.time_s / 1e9]
-            assert contains(drawn(whole), *point)
-            assert contains(drawn(near), *point)
+    def test_parts_stand_at_their_intensity_and_rate_of_each_machine(self, profile):
+        gpu = load_profile("profile", "h200-llama-3.2-1b")
+        figure = pictures.roofline([profile, gpu])
+        for axes, one, size in zip(figure.axes, (profile, gpu), (1e9, 1e12), strict=True):
+            for name in ("first_block", "block", "head"):
+                part = one.parts[name]
+                point = [part.intensity_flop_per_byte], [part.flop / part.time_s / size]
+                assert contains(drawn(axes), *point)
+
+    def test_a_profile_without_ceilings_is_refused(self, profile):
+        with pytest.raises(ValueError, match="has no ceilings"):
+            pictures.roofline([under(profile, None)])
 
     def test_faster_quartiles_are_higher_rates(self, profile):
         middle, slow, fast = pictures.rate_flops(profile.parts["head"])
@@ -68,8 +77,9 @@ class TestRoofline:
 
     def test_parts_without_counted_traffic_are_left_out(self, profile):
         bare = {n: p.model_copy(update={"moved_bit": None}) for n, p in profile.parts.items()}
-        whole = pictures.roofline(profile.model_copy(update={"parts": bare}), CEILINGS).axes[0]
-        assert [len(points) for points in drawn(whole)] == [200, 2]
+        bare_profile = under(profile, CEILINGS).model_copy(update={"parts": bare})
+        (axes,) = pictures.roofline([bare_profile]).axes
+        assert [len(points) for points in drawn(axes)] == [200, 2]
 
 
 class TestWholeStep:
