@@ -28,6 +28,7 @@ from card.book.tables import (
     operation_table,
     peaks_table,
     rates_table,
+    scenario_table,
     settled,
 )
 from card.figures.image_files import png, svg

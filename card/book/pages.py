@@ -73,7 +73,7 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
 def study_note(study: Study) -> str:
     """Box that says on every page of a study's book what differs from its base."""
     rows = [
-        (code_path(d.path), *(plain(with_unit(_brief(v), d.unit)) for v in (d.first, d.second)))
+        (code_path(d.path), *(plain(with_unit(brief(v), d.unit)) for v in (d.first, d.second)))
         for d in differences(study.base, study.scenario)
     ]
     base, name = (f"<code>{plain(name)}</code>" for name in (study.base_name, study.name))
@@ -86,7 +86,7 @@ def study_note(study: Study) -> str:
     return "\n\n".join([f":::{{admonition}} Study {name}\n:class: study", *parts, ":::"])
 
 
-def _brief(value: Any) -> Any:
+def brief(value: Any) -> Any:
     """A value, or what a long list begins and ends with."""
     if not isinstance(value, list) or len(set(value)) <= _LONG:
         return value

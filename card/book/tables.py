@@ -6,10 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from card.book.markdown import percent, scientific, table
+from card.base.provenance import Source
+from card.book.markdown import percent, plain, scientific, table
+from card.book.notation import notation
+from card.book.pages import brief
 from card.hardware import Hardware, Profile
+from card.hardware.catalogue import NumberFormat
 from card.llm import architecture
+from card.scenario import Scenario
 from card.simulation import means
+from card.studies.scenario_values import Parameter, parameters, show, with_unit
 from card.studies.speed import BASELINE
 
 if TYPE_CHECKING:
@@ -58,9 +64,47 @@ def moves(reduction: Mapping[str, float | None]) -> str:
     return f"{'rises' if value < 0 else 'falls'} by {settled(reduction).lstrip('−')}"
 
 
+def scenario_table(scenario: Scenario) -> str:
+    """What a scenario's symbols stand for, and its LLM and processors, with the kind of origin.
+
+    Terms that are zero or absent are left out.
+    """
+    by_name = {symbol.code: symbol for symbol in notation().listed if symbol.chapter in ("", "01")}
+    boards = [device.board.title for device in scenario.devices]
+    parts = {"llm": ("LLM", architecture(scenario.llm).title)}
+    parts |= {"server.hardware": ("server", scenario.server.board.title)}
+    parts |= {"devices.hardware": ("devices", show(brief(boards)))}
+    rows = [
+        (what, "", plain(title), kind_of(scenario.source_of(path)))
+        for path, (what, title) in parts.items()
+    ]
+    groups: dict[str, list[Parameter]] = {}
+    for item in parameters(scenario):
+        groups.setdefault(item.shared, []).append(item)
+    for shared, items in groups.items():
+        *_, section, key = ("", *shared.split("."))
+        of_devices = by_name.get(f"device_{key}") if section == "devices" else None
+        symbol, values = of_devices or by_name.get(key), [item.value for item in items]
+        if symbol is None or set(values) <= {0, None}:
+            continue
+        one = values[0] if len(set(values)) == 1 else brief(values)
+        whose = f" ({section})" if section in ("server", "devices") else ""
+        text = plain(with_unit(one, symbol.unit.removeprefix("1")))
+        kinds = dict.fromkeys(kind_of(item.source) for item in items)
+        rows.append((symbol.meaning + whose, f"${symbol.latex}$", text, ", ".join(kinds)))
+    return table(("Quantity", "Symbol", "Value", "Origin"), rows)
+
+
+def kind_of(source: Source | None) -> str:
+    """Kind of an origin; a dash where nothing is said."""
+    return source.kind if source else "–"
+
+
 def peaks_table(items: Iterable[Hardware]) -> str:
     """Peak rate of each processor by number format, without sparsity [TFLOP/s]."""
-    formats = {"FP32": "fp32", "TF32": "tf32", "bfloat16": "bf16", "FP16": "fp16", "INT8": "int8"}
+    formats: dict[str, NumberFormat] = {
+        "FP32": "fp32", "TF32": "tf32", "bfloat16": "bf16", "FP16": "fp16", "INT8": "int8",
+    }  # fmt: skip
     rows = []
     for item in items:
         peaks = [item.peak_flops.get(one) for one in formats.values()]

@@ -5,6 +5,8 @@ import pytest
 import card
 from card.book import tables
 from card.book.markdown import scientific
+from card.hardware import catalogue, load_profile
+from card.hardware.catalogue import profile_names
 from card.simulation import means
 from card.studies.speed import BASELINE
 
@@ -82,3 +84,39 @@ class TestOperation:
         text = tables.operation_table({"alone": card.simulate(alone, rounds=2, seed=0)}, 16)
         assert "| device-rounds with all blocks on the device | 100.0 % |" in text
         assert "| mean server clock while it works | – |" in text
+
+
+def cells(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_a_scenario_s_symbols_have_values_units_and_origins_and_zeros_are_left_out():
+    rows = {row[0]: row[1:] for row in cells(tables.scenario_table(card.load_scenario("nominal")))}
+    assert rows["server"] == ["", "NVIDIA GeForce RTX 4060 Ti 8 GB", "assumed"]
+    assert rows["size of one activation"] == ["$a$", "16 bit", "assumed"]
+    assert rows["distance (devices)"] == ["$x$", "200, 60, 140, 100, 180 m", "assumed"]
+    assert rows["share of the memory that training may use (devices)"][1] == "0.75"
+    assert not any("P_0" in row[0] or "N_F" in row[0] for row in rows.values())
+    real = [row[1] for row in cells(tables.scenario_table(card.load_scenario("realistic")))]
+    assert {"$P_0$", "$P_w$", "$P_{w,D}$", "$N_F$", r"$\Gamma$", r"$t_\mathrm{rt}$"} <= set(real)
+
+
+def test_states_that_a_study_adds_share_a_row():
+    rows = cells(tables.scenario_table(card.load_scenario("congested-campus")))
+    assert [row[2] for row in rows if row[1] == r"$\gamma$"] == ["2.8, 3.1, 3.4"]
+
+
+def test_a_peak_is_shown_for_each_format_that_a_processor_has():
+    orin, xavier = (catalogue()[n] for n in ("jetson-orin-nano-8gb", "jetson-xavier-nx-16gb"))
+    head, _, *rows = cells(tables.peaks_table([orin, xavier]))
+    assert head[3:] == ["FP32", "TF32", "bfloat16", "FP16", "INT8"]
+    assert rows[0][3:] == ["1.28", "5.12", "10.24", "10.24", "20.48"]
+    assert rows[1][3:] == ["0.84", "–", "–", "6.76", "13.52"]
+
+
+def test_measured_machines_stand_side_by_side():
+    both = {name: load_profile("profile", name) for name in profile_names()}
+    rows = {row[0]: row[1:] for row in cells(tables.machines_table(both))}
+    assert rows["Measured"] == list(both)
+    assert rows["Number format"] == ["float32", "bfloat16"]
+    assert rows["Mini-batch"][1] == "1 x 512 tokens"
