@@ -95,9 +95,18 @@ def end_with_parent(parent: int) -> None:
         Process number of the parent, as it was when it started this one.
     """
 
-    def watch() -> None:
+    def gone() -> None:
         while os.getppid() == parent:
             time.sleep(_LOOK_S)
+
+    end_after(gone)
+
+
+def end_after(wait: Callable[[], object]) -> None:
+    """Let this process, with all that it starts, end as soon as `wait` returns."""
+
+    def watch() -> None:
+        wait()
         _end_now(1)
 
     threading.Thread(target=watch, daemon=True).start()

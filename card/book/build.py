@@ -45,6 +45,9 @@ _LIBRARIES = (
 """What the build and its notebooks import of the `book` extra."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
+QUOTED = ("nominal", "calibrated", "realistic", "realistic-8b", "measured-server")
+"""Scenarios that the default book's chapters compute with; chapter 7 has one of its own."""
+
 
 def build_book(
     study: str | Path = "nominal",
@@ -112,8 +115,8 @@ def build_book(
         found_claims = place.results / "claims.json"
         computed = found_claims.is_file()  # or else the chapter that does has failed
         claims = json.loads(found_claims.read_text(encoding="utf-8")) if computed else []
-        scenarios = {key: load_scenario(key) for key in ("nominal", "calibrated")}
-        own = applied(scenario) if computed and name not in scenarios else None
+        scenarios = {key: load_scenario(key) for key in QUOTED}
+        own = applied(scenario) if computed and name not in ("nominal", "calibrated") else None
         scenarios.setdefault(name, scenario)
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))

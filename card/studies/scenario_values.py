@@ -156,6 +156,8 @@ def show(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {show(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         words = [show(item) for item in value]
         if len(words) <= 2:  # a pair, such as of bounds

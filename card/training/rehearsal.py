@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from card.base.data_files import DATA
-from card.base.processes import STANDSTILL_S, python_child
+from card.base.processes import STANDSTILL_S, end_after
 from card.training.journal import read_journal
 
 Event = dict[str, Any]
@@ -33,6 +36,12 @@ TEXTS = {
 
 :meta hide-value:
 """
+
+PROCESSES: ForkServerContext | SpawnContext = (
+    get_context("forkserver") if "forkserver" in get_all_start_methods() else get_context("spawn")
+)
+"""How processes start: where the system can, each as a fork of one that has imported torch."""
+PROCESSES.set_forkserver_preload(["card.training.device", "card.training.server"])
 
 _SERVER = "server"
 _LAST_WORDS = 12
@@ -64,7 +73,7 @@ class Rehearsal:
         self.folder = folder
         """Where certificates, logs and the run lie while the rehearsal lasts."""
         self._chosen, self._learning_rate, self._patience_s = chosen, learning_rate, patience_s
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, BaseProcess] = {}
         self._seen = 0
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -161,7 +170,7 @@ class Rehearsal:
         """Kill a device, or the `server`, as a power cut would."""
         process = self._running.pop(name)
         process.kill()
-        process.wait()
+        process.join()
 
     def events(self) -> list[Event]:
         """Everything that the server has noted so far, oldest first."""
@@ -212,22 +221,17 @@ class Rehearsal:
         self._start(name, command, *self._chosen, *flags, *more)
 
     def _start(self, name: str, *arguments: object) -> None:
-        # Jupyter asks programs for colours, which would be noise in a file
-        environment = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"}
-        with self._log(name).open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                python_child("from card.__main__ import main; main()", *map(str, arguments)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-            )
+        words = list(map(str, arguments))
+        told = (self._log(name), Path.cwd(), dict(os.environ), words)
+        process = PROCESSES.Process(target=_command, args=told, daemon=True)
+        process.start()
+        self._running[name] = process
 
     def _wait(self, names: Sequence[str]) -> None:
         """Wait until processes have ended well."""
 
         def ended() -> bool:
-            return all(self._running[name].poll() == 0 for name in names)
+            return all(self._running[name].exitcode == 0 for name in names)
 
         self._look(ended, f"{', '.join(names)} did not end")
         for name in names:
@@ -240,9 +244,10 @@ class Rehearsal:
             if (now := self._said()) != said:
                 said, since_s = now, time.monotonic()
             for name, process in self._running.items():
-                if process.poll():
-                    code = process.returncode
-                    raise RehearsalError(f"{name} ended with exit code {code}{self._words(name)}")
+                if process.exitcode:
+                    raise RehearsalError(
+                        f"{name} ended with exit code {process.exitcode}{self._words(name)}"
+                    )
             if time.monotonic() - since_s > self._patience_s:
                 last = _SERVER if _SERVER in self._running else next(iter(self._running))
                 raise RehearsalError(
@@ -262,3 +267,20 @@ class Rehearsal:
     def _words(self, name: str) -> str:
         lines = self.log(name).splitlines()[-_LAST_WORDS:]
         return "; its last words:\n  " + "\n  ".join(lines) if lines else " without a word"
+
+
+def _command(log: Path, folder: Path, environment: Mapping[str, str], words: list[str]) -> None:
+    """Be the command `card` with these arguments, in a process of its own."""
+    from card.__main__ import main
+
+    if parent := parent_process():
+        end_after(parent.join)
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.chdir(folder)
+    # Jupyter asks programs for colours, which would be noise in a file
+    os.environ.clear()
+    os.environ.update((key, value) for key, value in environment.items() if key != "FORCE_COLOR")
+    sys.argv = ["card", *words]
+    main()

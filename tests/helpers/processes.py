@@ -4,17 +4,11 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
 
 import ends as run_ends
 import psutil
 
-from card.training.rehearsal import TEXTS
-
-# each is forked from a process that has imported torch for all of them
-PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["card.training.device", "card.training.server"])
-
+from card.training.rehearsal import PROCESSES, TEXTS
 
 _LOOK_S = 0.5
 

@@ -1,13 +1,15 @@
 """Rehearsals: real processes that end together, fail in words and leave nothing behind."""
 
 import itertools
-import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 import card
@@ -19,11 +21,11 @@ ONE = {"device-1": TEXTS["device-1"]}
 
 
 def running(folder):
-    """Processes whose command line names a folder."""
+    """Processes that have a file of a folder open."""
     found = []
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it may have ended meanwhile
-            found += [line] if os.fsencode(folder) in line.read_bytes() else []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it may have ended meanwhile
+            found += [one for one in process.open_files() if Path(one.path).parent == folder]
     return found
 
 
@@ -40,7 +42,6 @@ def test_processes_train_as_one_process_does_and_a_longer_run_goes_on():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc to look for processes in")
 def test_a_failing_device_is_told_in_its_own_words_and_no_process_is_left(tmp_path):
     short = tmp_path / "short.txt"
     short.write_text("Too short.", encoding="utf-8")
@@ -91,3 +92,23 @@ def test_counted_traffic_stands_beside_the_models():
     assert [row["cut"] for row in rows] == [0, 1, 2, 3, 4]
     assert all(row["up_bit"] == row["smashed_bit"] + row["adapter_bit"] for row in rows)
     assert all(row["down_bit"] == row["gradients_bit"] + row["adapter_bit"] for row in rows)
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_rehearsal_that_is_killed():
+    program = """
+from card.training.rehearsal import Rehearsal, TEXTS
+with Rehearsal.open() as run:
+    run.serve(rounds=50)
+    run.join("device-1", TEXTS["device-1"])
+    run.until("iteration")
+    print("trains", flush=True)
+    run.until("never")
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b"trains\n"
+    started = psutil.Process(parent.pid).children(recursive=True)
+    parent.kill()
+    parent.communicate()
+    assert len(started) >= 3, "a server, a device and what they are forked from"
+    assert psutil.wait_procs(started, timeout=60)[1] == []
