@@ -62,7 +62,7 @@ def _dimensions(llm: str) -> Iterator[Parameter]:
 
 def _facts(hardware: Hardware) -> Iterator[Parameter]:
     for key, source in hardware.sources.items():
-        unit = unit_in(Hardware.model_fields[key].description)
+        unit = unit_in(type(hardware).model_fields[key].description)
         yield Parameter(key, key, getattr(hardware, key), unit, source)
 
 

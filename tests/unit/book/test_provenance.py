@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from card.book import provenance
+from card.book.build import QUOTED
 from card.costs import load_scenario
 
 
@@ -18,6 +19,17 @@ def test_the_provenance_page_shows_another_scenario_by_its_differences() -> None
         "0.25",
     ]
     assert "### NVIDIA Jetson AGX Orin 64 GB" in text
+
+
+def test_every_scenario_that_chapters_compute_with_has_its_hardware_on_the_page() -> None:
+    scenarios = {name: load_scenario(name) for name in QUOTED}
+    text = provenance.provenance_page(scenarios).replace("&#95;<wbr>", "_")
+    boards = {b.title: b for one in scenarios.values() for b in one.boards.values()}
+    for board in boards.values():
+        facts = text.partition(f"### {board.title}\n")[2].partition("### ")[0]
+        assert all(f"<code>{key}</code>" in facts for key in board.sources)
+    assert "<code>launch_s</code> | first_block 0.00" in text.replace("&#95;", "_")
+    assert "tf32 8, bf16 16, fp16 16, int8 32 FLOP" in text
 
 
 def test_the_record_of_a_book_is_repeatable(tmp_path: Path) -> None:
