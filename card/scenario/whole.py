@@ -14,8 +14,7 @@ from card.base.provenance import Source, check_origins
 from card.base.schema import Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import by_content
-from card.scenario.ends import Device, Server
-from card.scenario.parts import ChannelState, Link, Lora, Objective, Simulation, Training
+from card.scenario import ends, parts
 
 
 class Scenario(Record):
@@ -25,21 +24,21 @@ class Scenario(Record):
     """One line that says what is studied."""
     llm: Name
     """Entry of `data/llms`."""
-    training: Training
+    training: parts.Training
     """Mini-batches, number formats, topology and the cuts allowed."""
-    lora: Lora
+    lora: parts.Lora
     """The adapters that are trained."""
-    server: Server
+    server: ends.Server
     """The edge server."""
-    devices: Annotated[tuple[Device, ...], Field(min_length=1)]
+    devices: Annotated[tuple[ends.Device, ...], Field(min_length=1)]
     """The mobile devices, in the order they take turns."""
-    link: Link
+    link: parts.Link
     """The radio link of every device."""
-    channel_states: Annotated[dict[Name, ChannelState], Field(min_length=1)]
+    channel_states: Annotated[dict[Name, parts.ChannelState], Field(min_length=1)]
     """Named propagation conditions; every device meets each."""
-    objective: Objective
+    objective: parts.Objective
     """What counts how much."""
-    simulation: Simulation
+    simulation: parts.Simulation
     """Rounds and seed of the Monte Carlo."""
     sources: dict[str, Source]
     """Provenance per key; `devices.distance_m` covers every device."""
