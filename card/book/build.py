@@ -155,13 +155,15 @@ def contents_of(values: Mapping[str, Any], *, quick: bool = False) -> dict[str, 
 
 
 def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Values of a scenario with its profile files under names that follow from their content."""
+    """Values of a scenario with its hardware files, named after their content."""
     values = scenario.model_dump(mode="json")
     files: dict[str, bytes] = {}
     for part in (values["server"], *values["devices"]):
         if is_file(part["hardware"]):
-            content = Path(part["hardware"]).read_bytes()
-            part["hardware"] = f"profile-{hashlib.sha256(content).hexdigest()[:16]}.json"
+            file = Path(part["hardware"])
+            content = file.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            part["hardware"] = f"hardware-{digest}{file.suffix}"
             files[part["hardware"]] = content
     return values, files
 

@@ -6,12 +6,12 @@ from collections import UserDict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError, shortened, unknown, validated
+from card.base.errors import ScenarioError, nearest, shortened, unknown, validated
 from card.base.provenance import Source
 from card.base.schema import Count, Name, NotNegative, Positive, Record
 from card.base.yaml_files import read_yaml
@@ -19,6 +19,9 @@ from card.hardware.profile import PartName, Profile, read_profile
 
 NumberFormat = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 """Number formats of matrix products, whose sums are kept in 32 bits."""
+
+
+_NO_VALUES = ("title", "role", "sources")
 
 
 class Hardware(Record):
@@ -48,6 +51,14 @@ class Hardware(Record):
     sources: dict[str, Source]
     """Origin of each number."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        values = [key for key in type(self).model_fields if key not in _NO_VALUES]
+        for key in self.sources:
+            if key not in values:
+                raise ValueError(f"sources.{key} is the origin of no value; {nearest(key, values)}")
+        return self
+
     @property
     def flop_per_cycle(self) -> dict[NumberFormat, float]:
         """Work in one clock cycle if every core does all it can, by number format [FLOP] (σ δ)."""
@@ -58,6 +69,23 @@ class Hardware(Record):
     def peak_flops(self) -> dict[NumberFormat, float]:
         """Rate at the highest clock if every core does all it can, by number format [FLOP/s]."""
         return {name: work * self.clock_hz for name, work in self.flop_per_cycle.items()}
+
+
+class Own(Hardware):
+    """A processor as a user describes it in a file of its own, beside a study."""
+
+    role: Literal["device", "server"] = "device"
+    """Where a catalogue would list it."""
+    flop_per_core_cycle: Positive = 2
+    """Work per core and clock cycle in FP32 [FLOP] (δ); a fused multiply-add counts 2."""
+    memory_bandwidth_gb_per_s: Positive | None = None
+    """Memory bandwidth [GB/s]."""
+    min_power_w: Positive | None = None
+    """Lowest power mode [W]."""
+    max_power_w: Positive | None = None
+    """Highest power mode, or thermal design power [W] (P_max)."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+    """Origin of each number."""
 
 
 class Measured(Hardware):
@@ -102,18 +130,31 @@ def profile_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (DATA / "profiles").glob("*.json")))
 
 
+_ENTRIES = (".yml", ".yaml")
+
+
 def is_file(name: str) -> bool:
-    """Whether a name is that of a file with a measured profile."""
-    return name.endswith(".json")
+    """Whether a name is that of a file: a measured profile, or a processor as a user has it."""
+    return name.endswith((".json", *_ENTRIES))
 
 
 def hardware(key: str, name: str) -> Hardware:
-    """Catalogue entry or measured profile that the scenario's `key` names."""
+    """Processor that the scenario's `key` names: of the catalogue, or in a file."""
     if name in catalogue():
         return catalogue()[name]
+    if name.endswith(_ENTRIES):
+        return _own(Path(name))
     if not (name in profile_names() or is_file(name)):
         raise unknown(key, name, [*catalogue(), *profile_names()])
     return measured(load_profile(key, name))
+
+
+def _own(path: Path) -> Own:
+    """The processor that a file describes; what has no source is recorded as the file's."""
+    own = validated(Own, read_yaml(path), str(path))
+    here = Source(kind="assumed", source=f"set by {path.name}")
+    told = own.model_fields_set.difference(_NO_VALUES)
+    return own.model_copy(update={"sources": {**dict.fromkeys(sorted(told), here), **own.sources}})
 
 
 def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
@@ -123,7 +164,7 @@ def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
     if isinstance(node, (list, tuple)):
         return [by_content(item, boards) for item in node]
     if isinstance(node, str) and node in boards:
-        return boards[node].model_dump(mode="json", exclude={"title", "role", "sources"})
+        return boards[node].model_dump(mode="json", exclude=set(_NO_VALUES))
     return node
 
 

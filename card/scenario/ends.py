@@ -19,7 +19,7 @@ class Equipped(Record):
     """What has hardware: the server, and each device."""
 
     hardware: Name
-    """Entry of the hardware catalogue, or a measured profile by name or file."""
+    """Entry of the hardware catalogue, a measured profile, or a file that has one of them."""
     number_format: NumberFormat | None = None
     """Number format of its matrix products; null for FP32, or for a profile's own."""
     utilisation: Share

@@ -1,0 +1,94 @@
+"""A processor of one's own: a file beside the study, checked as the catalogue is."""
+
+import json
+
+import pytest
+
+import card
+from card.base.errors import ScenarioError
+from card.base.yaml_files import label
+from card.book.build import portable
+from card.hardware import catalogue
+
+ENTRY = {"title": "My NPU", "cores": 100, "clock_hz": 1e9, "memory_gb": 16, "max_power_w": 12}
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "npu.yml").write_text(label(ENTRY | {"formats": {"fp16": 40}}), "utf-8")
+    file = tmp_path / "mine.yml"
+    file.write_text(
+        "base: nominal\n"
+        "devices: {device-2: {hardware: npu.yml, number_format: fp16}}\n"
+        "server: {hardware: npu.yml}\n",
+        "utf-8",
+    )
+    return file
+
+
+def test_it_lies_beside_the_study_and_computes_with_what_it_says(study):
+    system = card.system(card.load_scenario(study))
+    assert system.throughput_flops[1] == 100 * 40 * 1e9
+    assert system.flops_per_hz == 100 * 2
+    assert system.power_coefficient * 1e27 == pytest.approx(12)
+    assert system.device_power_w[1] == 12
+
+
+def test_an_entry_of_the_catalogue_in_a_file_is_that_entry(tmp_path):
+    whole = catalogue()["jetson-nano"].model_dump(mode="json")
+    (tmp_path / "nano.yml").write_text(label(whole), "utf-8")
+    path = "devices.device-1.hardware"
+    listed = card.load_scenario("nominal", **{path: "jetson-nano"})
+    own = card.load_scenario("nominal", **{path: str(tmp_path / "nano.yml")})
+    assert own.content == listed.content
+    assert own.devices[0].board.sources == listed.devices[0].board.sources
+
+
+def test_what_has_no_source_is_recorded_as_the_file_s(study):
+    sources = card.load_scenario(study).server.board.sources
+    assert {key: source.source for key, source in sources.items()} == dict.fromkeys(
+        ["cores", "clock_hz", "memory_gb", "max_power_w", "formats"], "set by npu.yml"
+    )
+
+
+def test_it_is_known_by_its_content(study):
+    before = card.load_scenario(study).content
+    (study.parent / "npu.yml").write_text(label(ENTRY | {"cores": 101}), "utf-8")
+    with pytest.raises(ScenarioError, match=r"number_format = 'fp16' .* My NPU has"):
+        card.load_scenario(study)
+    (study.parent / "npu.yml").write_text(
+        label(ENTRY | {"formats": {"fp16": 40}, "max_power_w": 13}), "utf-8"
+    )
+    assert card.load_scenario(study).content != before
+
+
+def test_a_book_takes_it_along(study):
+    values, files = portable(card.load_scenario(study))
+    (name,) = files
+    assert values["server"]["hardware"] == values["devices"][1]["hardware"] == name
+    assert name.endswith(".yml")
+    assert json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({**ENTRY, "cores": 0}, "cores = 0 is not allowed; give a whole number from 1 to"),
+        ({**ENTRY, "colour": 1}, "colour is not a key of"),
+        ({"title": "x"}, "cores, clock_hz, memory_gb are missing; add them."),
+        (
+            {**ENTRY, "sources": {"core": {"kind": "assumed", "source": "x"}}},
+            "sources.core is the origin of no value; did you mean 'cores'?",
+        ),
+    ],
+)
+def test_what_is_wrong_names_the_file(study, entry, message):
+    (study.parent / "npu.yml").write_text(label(entry), "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario(study)
+    assert str(refusal.value).startswith(f"{study.parent / 'npu.yml'}: {message}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ScenarioError, match=r"none\.yml cannot be read"):
+        card.load_scenario("nominal", **{"server.hardware": str(tmp_path / "none.yml")})
