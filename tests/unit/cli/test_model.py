@@ -253,6 +253,7 @@ def test_a_shipped_profile_is_compared_and_stands_in_for_hardware():
     assert found["datasheet_flops"] is None
     assert abs(found["whole_step_error"]) < 0.15
     setting = ["--set", "devices.device-5.hardware=cpu-epyc-2-cores"]
+    setting += ["--set", "training.sequence_length=128"]  # as it was measured
     decision = document("solve", "nominal", "--device", "device-5", *RATES, *setting)
     rates = (found[f"{part}_flops"] for part in ("first_block", "block", "head"))
     assert decision["throughput_flops"] == pytest.approx(max(rates))
