@@ -21,6 +21,7 @@ from card.cli.terminal import (
     interval,
     load,
     names,
+    note,
     percent,
     print_json,
     print_table,
@@ -135,15 +136,15 @@ def solve(
         arrays, index = model.system(chosen), chosen.device_index(device)
         up, down, taken = _rates(chosen, index, uplink_bps, downlink_bps, state)
         decision = run_solver(arrays, index, up, down)
+        odd_rates = [*_absurd("uplink_bps", up), *_absurd("downlink_bps", down)]
         document = {
             "scenario": chosen.title,
             **_decision(arrays, index, decision, up, down),
             "state": taken,
             "unfit": _unfit(chosen, arrays, index),
-            "notes": [*_absurd("uplink_bps", up), *_absurd("downlink_bps", down)],
+            "notes": [*model.notes(chosen), *odd_rates],
         }
-    for note in document["notes"]:
-        typer.echo(f"Note: {note}", err=True)
+    note(odd_rates)
     if as_json:
         print_json(document)
         return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
-from card.base.errors import ScenarioError, extra, unknown
+from card.base.errors import ScenarioError, extra, repeated, shortened, unknown
 from card.cli.options import AsJson, Name, Settings, Text, option
 from card.cli.terminal import (
     check_place,
@@ -34,6 +35,14 @@ def profile(
     listed_as: Annotated[
         str | None, option(Text, "--hardware", help="Catalogue entry that this machine is.")
     ] = None,
+    grid: Annotated[
+        str | None,
+        option(
+            Text,
+            metavar="BxL,…",
+            help="Mini-batches to measure, sequences x tokens; the scenario's own if not given.",
+        ),
+    ] = None,
     clocks: Annotated[bool, typer.Option("--clocks", help="Also sweep the GPU's clocks.")] = False,
     output: Annotated[str | None, option(Text, metavar="FILE", help="File to write.")] = None,
     compare: Annotated[
@@ -50,7 +59,7 @@ def profile(
             found = load_profile("compare", compare)
         else:
             chosen = load(scenario, settings)
-            found = _measured(chosen, accelerator, quick, listed_as, clocks)
+            found = _measured(chosen, accelerator, quick, listed_as, clocks, shapes(grid))
         if output:
             save("--output", output, found.model_dump_json(indent=1) + "\n")
         summary = against_datasheet(found)
@@ -61,8 +70,35 @@ def profile(
     print_table(f"{found.title}, {found.settings.llm}", ("quantity", "value"), rows)
 
 
+def shapes(grid: str | None) -> list[tuple[int, int]]:
+    """Sequences and tokens of each mini-batch that `--grid` names, e.g. `1x512,8x512`.
+
+    Raises
+    ------
+    ScenarioError
+        If the text is something else, or names a mini-batch twice.
+    """
+    found: list[tuple[int, int]] = []
+    for item in [] if grid is None else grid.split(","):
+        parts = re.fullmatch(r"\s*([1-9]\d{0,8})x([1-9]\d{0,8})\s*", item, re.ASCII)
+        if not parts:
+            raise ScenarioError(
+                f"--grid {shortened(grid)}: {shortened(item)} is not allowed; write sequences x "
+                f"tokens, each from 1 to 999999999, e.g. --grid 1x512,8x512."
+            )
+        found.append((int(parts[1]), int(parts[2])))
+    if twice := repeated(found):
+        raise ScenarioError("--grid names {}x{} twice; name it once.".format(*twice))
+    return found
+
+
 def _measured(
-    scenario: Scenario, accelerator: Accelerator, quick: bool, listed_as: str | None, clocks: bool
+    scenario: Scenario,
+    accelerator: Accelerator,
+    quick: bool,
+    listed_as: str | None,
+    clocks: bool,
+    grid: list[tuple[int, int]],
 ) -> Profile:
     if clocks and accelerator == "cpu":
         raise ScenarioError("--clocks sweeps a GPU's clocks; add --accelerator cuda.")
@@ -71,7 +107,11 @@ def _measured(
     with extra("lab", "card profile"):
         from card.profiling import energy
         from card.profiling import measure as lab
-    run = lab.suited(scenario.training, scenario.lora, accelerator=accelerator, quick=quick)
+    keys = ("training.batch_size", "training.sequence_length")
+    named = [scenario.updated(dict(zip(keys, shape, strict=True))) for shape in grid]
+    fit = partial(lab.suited, accelerator=accelerator, quick=quick and not grid)
+    runs = [fit(one.training, one.lora) for one in named or [scenario]]
+    run, further = runs[0], [training for training, _ in runs[1:]]
     work = partial(lab.block_work, scenario.llm, *run, accelerator=accelerator)
     law = energy.sweep_clocks(work()) if clocks else None
     found = lab.measure(
@@ -80,6 +120,7 @@ def _measured(
         accelerator=accelerator,
         quick=quick,
         hardware=listed_as,
+        further=further,
         echo=progress,
     )
     return found.model_copy(update={"power_law": law})

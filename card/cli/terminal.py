@@ -21,7 +21,7 @@ from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
-from card.costs import load_scenario
+from card.costs import load_scenario, notes
 from card.scenario import Scenario
 from card.studies.scenario_values import show
 
@@ -51,7 +51,15 @@ def load(
     """
     values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
     check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
-    return load_scenario(name, **values)
+    chosen = load_scenario(name, **values)
+    note(notes(chosen))
+    return chosen
+
+
+def note(lines: Iterable[str]) -> None:
+    """Say beside the results what to know of them."""
+    for line in lines:
+        typer.echo(f"Note: {line}", err=True)
 
 
 def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a decision costs: a scenario as arrays, and delay and energy of one round on them."""
 
 from card.costs.arrays import System, system
-from card.costs.loading import checked, load_scenario
+from card.costs.loading import checked, load_scenario, notes
 from card.costs.rounds import (
     Costs,
     busy_overhead_s,

@@ -13,7 +13,7 @@ from card.base.arguments import GREATEST_COST
 from card.base.arrays import Backend, backend_of, is_foreign, locked, stacked
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, IntArray, dbm_to_w
-from card.hardware.catalogue import Measured
+from card.hardware.catalogue import Hardware, Measured
 from card.hardware.power import clock_at, coefficient_at, power_w
 from card.hardware.profile import PARTS, PartName
 from card.llm import CutProfile, cut_profile, feasible_cuts
@@ -124,16 +124,18 @@ def system(scenario: Scenario | System) -> System:
 
 def _arrays_of(scenario: Scenario) -> System:
     profile = cut_profile(scenario)  # also says so if it is none
-    server, gpu, link = scenario.server, scenario.server.board, scenario.link
-    boards = [device.board for device in scenario.devices]
-    kappa = server.flop_per_cycle
+    server, link, run = scenario.server, scenario.link, scenario.training
+    gpu, *boards = (
+        end.board.at(run.batch_size, run.sequence_length) for end in (server, *scenario.devices)
+    )
+    kappa = server.flop_per_cycle(gpu)
     throughput = stacked(
         [
-            device.flop_per_cycle * board.clock_hz
+            device.flop_per_cycle(board) * board.clock_hz
             for device, board in zip(scenario.devices, boards, strict=True)
         ]
     )
-    law = _power_law(server)
+    law = _power_law(server, gpu)
     backend = backend_of(throughput, kappa, server.minimum_frequency_hz)
     xp, floats = backend.xp, backend.floats
     floor = floats(server.minimum_frequency_hz)
@@ -146,14 +148,14 @@ def _arrays_of(scenario: Scenario) -> System:
     if clocks is not None:
         lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
     held = profile.device_parts
-    above = held[-1] - held
-    tokens = scenario.training.batch_size * scenario.training.sequence_length
+    above, inside = held[-1] - held, (profile.cut > 0) & (profile.server_flop > 0)
+    tokens = run.batch_size * run.sequence_length
     overhead_s, launch_s = _overheads(
-        server, above, tokens, profile.server_flop, kappa * gpu.clock_hz
+        server, gpu, above, inside, tokens, profile.server_flop, kappa * gpu.clock_hz
     )
     on_devices = [
-        _overheads(device, held, tokens, profile.device_flop, rate)
-        for device, rate in zip(scenario.devices, throughput, strict=True)
+        _overheads(device, board, held, np.zeros_like(inside), tokens, profile.device_flop, rate)
+        for device, board, rate in zip(scenario.devices, boards, throughput, strict=True)
     ]
     arrays = System(
         device_names=tuple(device.name for device in scenario.devices),
@@ -207,24 +209,32 @@ def _check_extent(arrays: System) -> None:
 
 
 def _overheads(
-    end: Server | Device, parts: IntArray, tokens: int, flop: IntArray, rate: Any
+    end: Server | Device,
+    board: Hardware,
+    parts: IntArray,
+    arrivals: NDArray[np.bool_],
+    tokens: int,
+    flop: IntArray,
+    rate: Any,
 ) -> tuple[FloatArray, FloatArray]:
     """Time of a local iteration that no clock changes, and its part in launches [s].
 
-    Both for each row of parts held. Launches go on while earlier ones are worked off, so that the
-    longer of the two counts.
+    Both for each row of parts held, and of `arrivals`, where this end begins inside the LLM.
+    Launches go on while earlier ones are worked off, so that the longer of the two counts.
     """
-    board = end.board
     backend = backend_of(end.block_overhead_s, end.head_overhead_s)
     _, first, other, head = backend.floats(parts).T
     busy_s = (first + other) * end.block_overhead_s + head * end.head_overhead_s
     launch_s: FloatArray = np.zeros(len(parts))
-    if isinstance(board, Measured) and board.overhead_s_per_token:
-        busy_s = busy_s + backend.floats(tokens * _summed(board.overhead_s_per_token, parts))
-    if isinstance(board, Measured) and board.launch_s:
+    if isinstance(board, Measured):
         own = backend_of(rate)
-        work_s = own.floats(flop) / rate
-        launch_s = own.xp.maximum(own.floats(_summed(board.launch_s, parts)) - work_s, 0.0)
+        arrived_s = board.arrival_s * arrivals  # of a GPU, all launches
+        beyond_s = tokens * _summed(board.overhead_s_per_token, parts)
+        beyond_s = beyond_s + (not board.accelerator) * arrived_s
+        asked_s = _summed(board.launch_s, parts) + board.accelerator * arrived_s
+        busy_s = busy_s + backend.floats(beyond_s)
+        work_s = own.floats(flop) / rate + own.floats(beyond_s)
+        launch_s = own.xp.maximum(own.floats(asked_s) - work_s, 0.0)
     both = backend_of(busy_s, launch_s)
     return both.floats(busy_s) + both.floats(launch_s), launch_s
 
@@ -234,10 +244,21 @@ def _summed(times_s: Mapping[PartName, float], parts: IntArray) -> FloatArray:
     return total
 
 
-def _power_law(server: Server) -> dict[str, Any]:
-    """P(f) of a server, which reaches the board's highest power at its highest clock."""
-    board, static_w, linear = server.board, server.static_power_w, server.linear_power_w_per_hz
+def _power_law(server: Server, board: Hardware) -> dict[str, Any]:
+    """P(f) of a server, which reaches the board's highest power at its highest clock.
+
+    Where the scenario has no P₁, it is that of the board's swept law, if there is one.
+    """
+    static_w, linear = server.static_power_w, server.linear_power_w_per_hz
     top_w = board.max_power_w or np.nan
+    if isinstance(board, Measured):
+        linear = linear or board.linear_power_w_per_hz
+        if static_w + linear * board.clock_hz >= top_w:
+            raise ScenarioError(
+                f"server.static_power_w = {static_w:g} and {linear:g} W/Hz are not allowed with "
+                f"{board.title}, which draws {top_w:g} W at {board.clock_hz:g} Hz; give less, and "
+                f"server.linear_power_w_per_hz where the profile's own is too much."
+            )
     return {
         "static_power_w": static_w,
         "linear_power_w_per_hz": linear,

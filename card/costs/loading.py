@@ -7,6 +7,7 @@ from typing import Any
 
 from card.channel.rates import check_state_rates
 from card.costs.arrays import System
+from card.hardware.catalogue import Measured
 from card.scenario import Scenario, read_scenario
 
 
@@ -27,6 +28,36 @@ def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
         not go together: with the LLM, with memory, or on the link.
     """
     return checked(read_scenario(name_or_path, **overrides))
+
+
+def notes(scenario: Scenario) -> list[str]:
+    """What to know of the profiles that a scenario names; a line each.
+
+    Times of one that was measured with another mini-batch or LLM are scaled per token from its
+    nearest mini-batch; the P₁ of its law stands in where the scenario has none.
+    """
+    run = scenario.training
+    shape, lines = (run.batch_size, run.sequence_length), []
+    for name, board in scenario.boards.items():
+        used = board.at(*shape)
+        if isinstance(used, Measured):
+            taken = used.llm, used.batch_size, used.sequence_length
+            if taken != (scenario.llm, *shape):
+                lines.append(
+                    f"{name} was not measured with {_shown(scenario.llm, *shape)}; its times with "
+                    f"{_shown(*taken)} are used, per token."
+                )
+    server = scenario.server
+    law = server.board.linear_power_w_per_hz if isinstance(server.board, Measured) else 0.0
+    if law and not server.linear_power_w_per_hz:
+        lines.append(
+            f"server.linear_power_w_per_hz is {law:g} W/Hz, by the law of {server.hardware}."
+        )
+    return lines
+
+
+def _shown(llm: str, batch_size: int, sequence_length: int) -> str:
+    return f"{llm} and mini-batches of {batch_size} x {sequence_length} tokens"
 
 
 def checked(scenario: Scenario) -> Scenario:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Mapping
 from functools import lru_cache
+from math import log
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,9 +14,9 @@ from pydantic import Field, model_validator
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, nearest, shortened, unknown, validated
 from card.base.provenance import Source
-from card.base.schema import Count, Name, NotNegative, Positive, Record
+from card.base.schema import Count, Flag, Name, NotNegative, Positive, Record
 from card.base.yaml_files import read_yaml
-from card.hardware.profile import PartName, Profile, read_profile
+from card.hardware.profile import PartName, Profile, read_profile, read_value
 
 NumberFormat = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 """Number formats of matrix products, whose sums are kept in 32 bits."""
@@ -70,6 +71,10 @@ class Hardware(Record):
         """Rate at the highest clock if every core does all it can, by number format [FLOP/s]."""
         return {name: work * self.clock_hz for name, work in self.flop_per_cycle.items()}
 
+    def at(self, batch_size: int, sequence_length: int) -> Self:
+        """The processor with mini-batches of a shape; the same with any, unless it is measured."""
+        return self
+
 
 class Own(Hardware):
     """A processor as a user describes it in a file of its own, beside a study."""
@@ -91,10 +96,37 @@ class Own(Hardware):
 class Measured(Hardware):
     """A processor as a profile measured it: with what each part of an LLM takes beyond its work."""
 
-    overhead_s_per_token: dict[PartName, NotNegative] | None
-    """Time beyond the work at the fastest part's rate, per token [s]; none on a GPU."""
-    launch_s: dict[PartName, NotNegative] | None
-    """Time that a GPU's launches take, whatever the mini-batch [s]; none on a processor."""
+    accelerator: Flag
+    """Whether it is a GPU."""
+    llm: Name
+    """The LLM that was measured."""
+    batch_size: Count
+    """Sequences of the mini-batch that was measured."""
+    sequence_length: Count
+    """Its tokens per sequence."""
+    overhead_s_per_token: dict[PartName, NotNegative]
+    """Time beyond the work at the fastest part's rate, per token [s]."""
+    launch_s: dict[PartName, NotNegative]
+    """Time that a GPU's launches take, whatever the mini-batch [s]; 0 on a processor."""
+    arrival_s: NotNegative
+    """What a side takes that begins inside the LLM, whatever the mini-batch [s]."""
+    linear_power_w_per_hz: NotNegative
+    """Power per clock of a swept law [W/Hz] (P_1); 0 without one."""
+    points: tuple[Measured, ...] = ()
+    """The processor with mini-batches of the other shapes that were measured."""
+
+    def at(self, batch_size: int, sequence_length: int) -> Measured:
+        """The processor as measured with the nearest shape of mini-batch: by tokens, then length.
+
+        Nearness is that of logarithms, so that half is as far as double.
+        """
+
+        def distance(one: Measured) -> tuple[float, float]:
+            tokens = one.batch_size * one.sequence_length
+            length = log(one.sequence_length / sequence_length)
+            return abs(log(tokens / (batch_size * sequence_length))), abs(length)
+
+        return min((self, *self.points), key=distance)
 
 
 class Catalogue(UserDict[str, Hardware]):
@@ -164,7 +196,9 @@ def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
     if isinstance(node, (list, tuple)):
         return [by_content(item, boards) for item in node]
     if isinstance(node, str) and node in boards:
-        return boards[node].model_dump(mode="json", exclude=set(_NO_VALUES))
+        names: dict[str, Any] = dict.fromkeys(_NO_VALUES, True)
+        names["points"] = {"__all__": dict(names)}
+        return boards[node].model_dump(mode="json", exclude=names)
     return node
 
 
@@ -186,6 +220,13 @@ def measured(profile: Profile) -> Measured:
     Cores, memory and power are the catalogue's where the profile names an entry; a measured power
     replaces the datasheet's. What neither has stays None.
     """
+    first, *others = map(_measured_at_one, profile.at_points)
+    most_w = {"max_power_w": first.max_power_w}
+    points = [one if one.max_power_w else one.model_copy(update=most_w) for one in others]
+    return first.model_copy(update={"points": tuple(points)})
+
+
+def _measured_at_one(profile: Profile) -> Measured:
     base = catalogue().get(profile.hardware or "")
     clock = profile.clock_hz.value or (base.clock_hz if base else None)
     if clock is None:
@@ -194,25 +235,33 @@ def measured(profile: Profile) -> Measured:
             f"with --hardware and a catalogue entry."
         )
     cores = base.cores if base else profile.machine.cores
+    most_w, run, law = profile.working_power_w, profile.settings, profile.power_law
     here = Source(
         kind="measured",
-        source=f"card profile of {profile.settings.llm} on {profile.title}, {profile.date}",
+        source=f"card profile of {run.llm} on {profile.title}, {profile.date}",
     )
     read = {
         "cores": cores,
         "flop_per_core_cycle": profile.fastest_flops / (cores * clock),
         "clock_hz": clock,
-        "max_power_w": profile.working_power_w or (base.max_power_w if base else None),
+        "max_power_w": most_w or (base.max_power_w if base else None),
         "memory_gb": base.memory_gb if base else profile.machine.memory_gb,
         "overhead_s_per_token": profile.overhead_s_per_token,
         "launch_s": profile.launch_s,
+        "arrival_s": read_value(profile.arrival_s) or 0.0,
+        "linear_power_w_per_hz": law.linear_power_w_per_hz if law else 0.0,
     }
     absent = {"role": "device", "memory_bandwidth_gb_per_s": None, "min_power_w": None}
     listed = base.model_dump() if base else absent
-    of_entry = {"cores", "memory_gb"} | (set() if profile.working_power_w else {"max_power_w"})
+    of_entry = {"cores", "memory_gb"} | (set() if most_w else {"max_power_w"})
     taken = [name for name in read if not (base and name in of_entry)]
     sources = {**(base.sources if base else {}), **dict.fromkeys(taken, here)}
-    raw = {**listed, **read, "title": profile.title, "sources": sources}
+    shown = {
+        "title": profile.title,
+        "accelerator": profile.machine.accelerator,
+        **run.model_dump(include={"llm", "batch_size", "sequence_length"}),
+    }
+    raw = {**listed, **read, **shown, "sources": sources}
     return validated(Measured, raw, f"the profile {profile.title!r}")
 
 

@@ -1,9 +1,10 @@
-"""Energy and power by the optional package zeus, and the law P(f) = P₀ + ξ f³ over clocks."""
+"""Energy and power by the optional package zeus, and the law of power over clocks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -23,7 +24,7 @@ WINDOW_S = 2.0
 def fit_power_law(
     clocks_hz: Sequence[float], powers_w: Sequence[float], times_s: Sequence[float]
 ) -> PowerLaw:
-    """Non-negative least-squares fit of P(f) = P₀ + ξ f³, and where it holds.
+    """Non-negative least-squares fit of P(f) = P₀ + P₁ f + ξ f³, and where it holds.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def fit_power_law(
     order = np.argsort(clocks_hz)
     clocks, powers, times = (np.asarray(v, float)[order] for v in (clocks_hz, powers_w, times_s))
     top = clocks[-1]  # f / f_max keeps the columns of one size
-    design = np.column_stack([np.ones_like(clocks), (clocks / top) ** 3])
+    design = np.column_stack([(clocks / top) ** power for power in (0, 1, 3)])
     coefficients, _ = nnls(design, powers)
     residuals = powers - design @ coefficients
     misses = np.flatnonzero(np.abs(residuals) > TOLERANCE * powers)
@@ -57,7 +58,8 @@ def fit_power_law(
         powers_w=tuple(powers.tolist()),
         times_s=tuple(times.tolist()),
         static_power_w=float(coefficients[0]),
-        power_coefficient=float(coefficients[1] / top**3),
+        linear_power_w_per_hz=float(coefficients[1] / top),
+        power_coefficient=float(coefficients[2] / top**3),
         residuals_w=tuple(residuals.tolist()),
         holds_from_hz=float(clocks[start]) if start < len(clocks) else None,
     )
@@ -79,13 +81,23 @@ def energy_and_power(accelerator: str, work: Callable[[], object]) -> tuple[Read
     return Reading(value=energy_j, reason=how), Reading(value=energy_j / time_s, reason=how)
 
 
+def idle_power_w(accelerator: str) -> Reading:
+    """Power while the machine waits, ready to work [W], where it offers that.
+
+    On a GPU with the context of this process alive. The first pause lets it come to rest.
+    """
+    torch.zeros(1, device=accelerator)
+    return energy_and_power(accelerator, partial(time.sleep, WINDOW_S))[1]
+
+
 def _read_energy(accelerator: str, work: Callable[[], object]) -> tuple[float, float, str]:
-    """Energy [J] and time [s] of one `work`, and which counter gave it."""
+    """Energy [J] and time [s] of one `work` after the first, and which counter gave it."""
     on_gpu = accelerator == "cuda"
     gpus = [torch.cuda.current_device()] if on_gpu else []
     monitor: Any = import_module("zeus.monitor").ZeusMonitor(
         gpu_indices=gpus, cpu_indices=[] if on_gpu else None
     )
+    work()
     monitor.begin_window("work", sync_execution=on_gpu)
     start, repeats = time.perf_counter(), 0
     while time.perf_counter() - start < WINDOW_S:
@@ -134,7 +146,6 @@ def sweep_clocks(work: Callable[[], object], *, points: int = 8) -> PowerLaw:
         picked = np.linspace(0, len(offered) - 1, min(points, len(offered))).round().astype(int)
         for clock_mhz in (offered[i] for i in picked):
             gpus.set_gpu_locked_clocks(index, clock_mhz, clock_mhz)
-            work()
             energy_j, time_s, _ = _read_energy("cuda", work)
             rows.append((1e6 * clock_mhz, energy_j / time_s, time_s))
     except Exception as error:  # zeus raises its drivers' kinds, most often: no permission

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from card.hardware.profile import PartName
 from card.scenario import Lora, Training
-from card.training.llm.adapters import AdaptedLlm
+from card.training.llm.adapters import AdaptedLlm, Context
 from card.training.llm.models import DTYPES, plain_model
 
 
@@ -53,16 +53,39 @@ class Parts:
 
     def embed(self) -> tuple[Tensor, dict[str, Any]]:
         """Input of block 1, and the other arguments (mask, rotary tables) of a block."""
-        context = self._llm.context(*self._shape)
+        context = self.context()
         return self._llm.embed(self.ids, context), context.arguments(self._llm.layer_types[0])
+
+    def context(self) -> Context:
+        """What blocks need beside their input."""
+        return self._llm.context(*self._shape)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Loss, from the output of the last block."""
         return self._llm.loss(hidden, self.ids)
 
+    def chain(
+        self,
+        hidden: Tensor,
+        first: int,
+        last: int,
+        context: Context | None = None,
+        *,
+        head: bool = False,
+    ) -> None:
+        """Forward and backward of blocks `first` + 1 to `last`, and of the head if said so.
+
+        Without a context it is made, as by a side that gets `hidden` (B, L, H) from another one.
+        """
+        context = context or self.context()
+        arrived = hidden.detach().clone().requires_grad_(first > 0)
+        output = self._llm.run(arrived, first, last, context)
+        if head:
+            output = self.head(output)
+        torch.autograd.backward(output, torch.ones_like(output))
+
     def step(self) -> None:
         """Forward and backward of the whole LLM as built, by transformers' own forward pass."""
-        self.forget()
         self.model(input_ids=self.ids, labels=self.ids).loss.backward()
 
     def forget(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -17,22 +17,37 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.errors import ScenarioError
 from card.hardware import Profile
-from card.hardware.profile import Part, PartName, Settings, Spread, WholeStep
+from card.hardware.profile import (
+    FORMATS,
+    Part,
+    PartName,
+    Point,
+    Settings,
+    Timed,
+    WholeStep,
+)
 from card.llm import public_config
 from card.llm.architectures import architecture_of, check_length
 from card.llm.cuts import profile_of
-from card.profiling import machine
+from card.profiling import energy, machine
 from card.profiling.ceilings import ceilings
+from card.profiling.chains import MARGIN, added, chains, longest
 from card.profiling.counters import Task, count, moved_bit, tensors_in
-from card.profiling.energy import energy_and_power
 from card.profiling.llm_under_test import Parts
-from card.profiling.timing import FULL, QUICK, Times, clocked, now, repeat
+from card.profiling.timing import (
+    FULL,
+    QUICK,
+    Limits,
+    Times,
+    clocked,
+    now,
+    queued,
+    repeat,
+    spread,
+)
 from card.scenario import Lora, Training
 from card.training.llm.models import DTYPES
 from card.training.wire.tensors import payload_bit
-
-MARGIN = 1.5
-"""Free memory that the whole LLM's step needs, over its closed form."""
 
 Accelerator = Literal["cpu", "cuda"]
 
@@ -65,6 +80,7 @@ def measure(
     whole: bool = True,
     hardware: str | None = None,
     title: str | None = None,
+    further: Sequence[Training] = (),
     echo: Callable[[str], None] = print,
 ) -> Profile:
     """Measure the parts of an LLM, and the whole of it where it fits, on this machine.
@@ -87,6 +103,8 @@ def measure(
         Entry of the hardware catalogue that this machine is.
     title
         Name that a figure shows; the processor's if not given.
+    further
+        Mini-batches of other shapes, to be measured after that of `training`.
     echo
         Takes one line of progress at a time.
 
@@ -96,48 +114,26 @@ def measure(
         If the LLM is unknown, the settings do not fit it, or there is no such accelerator.
     """
     raw = public_config(llm)
-    _check(llm, raw, training, lora, accelerator)
+    shapes = (training, *further)
+    for shape in shapes:
+        _check(llm, raw, shape, lora, accelerator)
     place = machine.machine(accelerator)
     echo(f"{place.processor}: load {os.getloadavg()[0]:.1f} before, {place.cores} cores used")
-    model = Parts(raw, training, lora, accelerator, blocks=2)
-    hidden, arguments = model.embed()
-    tasks = _tasks(model, hidden, arguments)
-    shared = [*model.model.parameters(), *tensors_in(arguments)]
-    counts = {name: count(task, shared) for name, task in tasks.items()}
-    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
-    with FlopCounterMode(display=False) as looked_up:
-        model.embed()
-    counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
-    with torch.no_grad():
-        smashed_bit = payload_bit({"hidden": model.blocks[1](hidden, **arguments)})
-    work = partial(_train, model, *tasks["block"], accelerator)
-    energy_j, power_w = energy_and_power(accelerator, work)
-    clock_hz = machine.clock_hz(accelerator, partial(_train, model, *tasks["block"], None))
-    peak_bit = machine.peak_memory_bit(accelerator, work)
-
-    runs: dict[str, Callable[[], Times]] = {
-        name: partial(_train, model, *task, accelerator) for name, task in tasks.items()
-    }
-    runs["embedding"] = partial(clocked, model.embed, accelerator)
-    entire = _whole(llm, raw, training, lora, accelerator, echo) if whole else None
-    if entire:
-        runs["whole"] = partial(clocked, entire.step, accelerator)
-    spreads = repeat(runs, QUICK if quick else FULL)
+    idle_power_w = energy.idle_power_w(accelerator)
     limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
     memory = limits.memory_byte_per_s / 1e9
     echo(f"ceilings: {limits.peak_flops / 1e9:.1f} GFLOP/s, memory {memory:.1f} GB/s")
-    parts = {
-        name: _part(counted, moved.get(name), spreads[name]) for name, counted in counts.items()
-    }
-    for name, part in parts.items():
-        echo(f"{name}: {1e3 * part.time_s:.1f} ms, {part.flop / 1e9:.2f} GFLOP")
-    step = None
-    if entire:
-        predicted_s = _predicted_s(parts, len(entire.blocks))
-        step = WholeStep(measured=spreads["whole"][0], predicted_s=predicted_s)
-        echo(f"whole step: {step.measured.median_s:.3f} s, predicted {predicted_s:.3f} s")
+    llm_alone = partial(_part_of_llm, llm, raw, lora=lora, accelerator=accelerator)
+    found = []
+    for shape in shapes:
+        echo(f"mini-batch of {shape.batch_size} x {shape.sequence_length} tokens")
+        model = llm_alone(shape)
+        entire = partial(_whole, llm, raw, shape, lora, accelerator, echo) if whole else None
+        found.append(_timed(model, entire, accelerator, QUICK if quick else FULL, echo))
+    first, *others = found
+    work = _tasks(model, *model.embed())["block"]
     return Profile(
-        format="card-profile/1",
+        format=FORMATS[-1],
         title=title or place.processor,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         hardware=hardware,
@@ -152,16 +148,97 @@ def measure(
             targets=lora.targets,
             quick=quick,
         ),
-        parts=parts,
-        smashed_bit=smashed_bit,
+        **dict(first),
         adapter_bit=payload_bit(model.adapters(1)),
-        clock_hz=clock_hz,
+        clock_hz=machine.clock_hz(accelerator, partial(_train, model, *work, None)),
+        power_law=None,
+        idle_power_w=idle_power_w,
+        ceilings=limits,
+        points=tuple(
+            Point(**dict(one), batch_size=shape.batch_size, sequence_length=shape.sequence_length)
+            for one, shape in zip(others, further, strict=True)
+        ),
+    )
+
+
+def _part_of_llm(
+    llm: str, raw: dict[str, Any], training: Training, *, lora: Lora, accelerator: Accelerator
+) -> Parts:
+    """The LLM with as many blocks as the longest chain has."""
+    memory_bit = profile_of(architecture_of(llm, raw), training, lora).device_memory_bit
+    blocks = longest(memory_bit, machine.available_bit(accelerator))
+    return Parts(raw, training, lora, accelerator, blocks=blocks)
+
+
+def _timed(
+    model: Parts,
+    whole: Callable[[], Parts | None] | None,
+    accelerator: Accelerator,
+    limits: Limits,
+    echo: Callable[[str], None],
+) -> Timed:
+    """What the parts of an LLM take, and the whole of it if it can be built."""
+    hidden, arguments = model.embed()
+    tasks = _tasks(model, hidden, arguments)
+    shared = [*model.model.parameters(), *tensors_in(arguments)]
+    counts = {name: count(task, shared) for name, task in tasks.items()}
+    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
+    with FlopCounterMode(display=False) as looked_up:
+        model.embed()
+    counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
+    with torch.no_grad():
+        smashed_bit = payload_bit({"hidden": model.blocks[1](hidden, **arguments)})
+    work = partial(_train, model, *tasks["block"], accelerator)
+    energy_j, power_w = energy.energy_and_power(accelerator, work)
+    peak_bit = machine.peak_memory_bit(accelerator, work)
+
+    runs: dict[str, Callable[[], Times]] = {
+        name: partial(_train, model, *task, accelerator) for name, task in tasks.items()
+    }
+    runs["embedding"] = partial(clocked, model.embed, accelerator)
+    for name, chain in chains(model).items():
+        runs[f"chain {name}"] = partial(_chained, model, chain, accelerator)
+    entire = whole() if whole else None
+    if entire:
+        runs["whole"] = partial(_chained, entire, entire.step, accelerator)
+    times_s = repeat(runs, limits)
+    in_chain = {key.removeprefix("chain "): rows.sum(axis=1) for key, rows in times_s.items()}
+    more_s = added(in_chain, len(model.blocks))
+    unwaited: dict[PartName, Callable[[], Times]] = {
+        name: partial(_train, model, *task, None) for name, task in tasks.items()
+    }
+    unwaited["embedding"] = partial(clocked, model.embed, None)
+    parts: dict[PartName, Part] = {}
+    for name, (forward_flop, backward_flop, kept_bit) in counts.items():
+        passes = [spread(column) for column in times_s[name].T]
+        alone_s = sum(one.median_s for one in passes)
+        device_s, launched_s = queued(accelerator, unwaited[name], alone_s)
+        part = parts[name] = Part(
+            forward=passes[0],
+            backward=passes[1] if len(passes) > 1 else None,
+            forward_flop=forward_flop,
+            backward_flop=backward_flop,
+            saved_bit=kept_bit,
+            moved_bit=moved.get(name),
+            added_s=more_s[name],
+            device_s=device_s,
+            launched_s=launched_s,
+        )
+        took = f"{1e3 * part.time_s:.1f} ms in a step, {1e3 * alone_s:.1f} ms alone"
+        echo(f"{name}: {took}, {part.flop / 1e9:.2f} GFLOP")
+    step = None
+    if entire:
+        predicted_s = _predicted_s(parts, len(entire.blocks))
+        step = WholeStep(measured=spread(in_chain["whole"]), predicted_s=predicted_s)
+        echo(f"whole step: {step.measured.median_s:.3f} s, predicted {predicted_s:.3f} s")
+    return Timed(
+        parts=parts,
+        arrival_s=more_s["arrival"],
+        smashed_bit=smashed_bit,
         peak_memory_bit=peak_bit,
         power_w=power_w,
         energy_j=energy_j,
         whole_step=step,
-        power_law=None,
-        ceilings=limits,
     )
 
 
@@ -224,16 +301,10 @@ def _train(
     return middle - start, now(accelerator) - middle
 
 
-def _part(counted: tuple[int, int, int], moved_bit: int | None, spreads: list[Spread]) -> Part:
-    forward_flop, backward_flop, kept = counted
-    return Part(
-        forward=spreads[0],
-        backward=spreads[1] if len(spreads) > 1 else None,
-        forward_flop=forward_flop,
-        backward_flop=backward_flop,
-        saved_bit=kept,
-        moved_bit=moved_bit,
-    )
+def _chained(model: Parts, chain: Callable[[], None], accelerator: str) -> Times:
+    """Time of a chain [s]; what earlier ones left is dropped before."""
+    model.forget()
+    return clocked(chain, accelerator)
 
 
 def _predicted_s(parts: dict[PartName, Part], num_blocks: int) -> float:

@@ -35,10 +35,9 @@ class Equipped(Record):
         """What `hardware` names, as it was when the scenario was loaded."""
         return self._board
 
-    @property
-    def flop_per_cycle(self) -> Any:
-        """Work in one clock cycle while it trains [FLOP] (u σ δ)."""
-        return self.utilisation * self.board.flop_per_cycle[self.number_format or "fp32"]
+    def flop_per_cycle(self, board: Hardware) -> Any:
+        """Work in one clock cycle of its board while it trains [FLOP] (u σ δ)."""
+        return self.utilisation * board.flop_per_cycle[self.number_format or "fp32"]
 
     def _equip(self, key: str, info: ValidationInfo) -> Hardware:
         """Look the hardware up, or take it as known already, and check what is said of its rate."""

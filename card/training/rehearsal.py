@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import sys
 import tempfile
@@ -271,8 +272,6 @@ class Rehearsal:
 
 def _command(log: Path, folder: Path, environment: Mapping[str, str], words: list[str]) -> None:
     """Be the command `card` with these arguments, in a process of its own."""
-    from card.__main__ import main
-
     if parent := parent_process():
         end_after(parent.join)
     with log.open("ab") as file:
@@ -283,4 +282,4 @@ def _command(log: Path, folder: Path, environment: Mapping[str, str], words: lis
     os.environ.clear()
     os.environ.update((key, value) for key, value in environment.items() if key != "FORCE_COLOR")
     sys.argv = ["card", *words]
-    main()
+    runpy.run_module("card", run_name="__main__")

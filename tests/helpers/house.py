@@ -35,7 +35,8 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            taken = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= taken if taken <= FILES.keys() else {node.module, *taken}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     inits = {f"{name}.__init__" for name in names}

@@ -42,7 +42,7 @@ def settings(name, bits=32, **shape):
 
 
 @lru_cache
-def measured(name, bits=32, whole=False):
+def measured(name, bits=32, whole=False, further=()):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "public_config", narrow_config)
         patch.setattr(profile, "QUICK", Limits(2, 2, 0.0))
@@ -50,7 +50,9 @@ def measured(name, bits=32, whole=False):
         patch.setitem(ceilings.PRODUCT_SIZE, "cpu", 256)
         patch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
         mini_batch, lora = settings(name, bits)
-        return profile.measure(name, mini_batch, lora, quick=True, whole=whole, echo=lambda _: None)
+        more = [mini_batch.model_copy(update=dict(shape)) for shape in further]
+        rest = {"quick": True, "whole": whole, "further": more, "echo": lambda _: None}
+        return profile.measure(name, mini_batch, lora, **rest)
 
 
 def expected(name, bits=32):
@@ -129,6 +131,31 @@ def test_file_gives_the_same_profile(tmp_path):
     found, path = measured("llama-3.2-1b"), tmp_path / "narrow.json"
     path.write_text(found.model_dump_json(), encoding="utf-8")
     assert read_profile(path) == found
+
+
+def test_every_mini_batch_is_counted_and_timed_by_itself():
+    shapes = ((("batch_size", 1),), (("batch_size", 3), ("sequence_length", 16)))
+    found = measured("llama-3.2-1b", further=shapes)
+    arch, (mini_batch, lora) = (
+        architecture_of("llama-3.2-1b", narrow_config("llama-3.2-1b")),
+        settings("llama-3.2-1b"),
+    )
+    runs = [one.settings for one in found.at_points]
+    assert [(run.batch_size, run.sequence_length) for run in runs] == [(2, 24), (1, 24), (3, 16)]
+    for one in found.at_points:
+        shape = one.settings.model_dump(include={"batch_size", "sequence_length"})
+        cost = block_cost(arch, mini_batch.model_copy(update=shape), lora, first=False)
+        assert one.parts["block"].flop == cost.flop
+        tokens = shape["batch_size"] * shape["sequence_length"]
+        assert one.smashed_bit == tokens * arch.hidden * 32
+
+
+def test_what_a_processor_does_not_offer_is_absent_with_its_reason():
+    found = measured("llama-3.2-1b")
+    for part in found.parts.values():
+        for reading in (part.device_s, part.launched_s):
+            assert reading.value is None
+            assert reading.reason == "a processor is not asked for its work beforehand"
 
 
 def test_whole_step_is_predicted_from_its_parts():

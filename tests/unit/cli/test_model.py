@@ -208,6 +208,10 @@ def test_solve_without_json_names_the_decision():
         ),
         (["simulate", "nominal", "--rounds", "0"], "rounds = 0 is not allowed"),
         (["profile", "--compare", "cpu-epyc"], "did you mean 'cpu-epyc-2-cores'?"),
+        (["profile", "--grid", "1y5"], "'1y5' is not allowed; write sequences x tokens"),
+        (["profile", "--grid", "1x64,0x8"], "'0x8' is not allowed; write sequences x tokens"),
+        (["profile", "--grid", "1x64,"], "'' is not allowed; write sequences x tokens"),
+        (["profile", "--grid", "1x64,2x32, 1x64"], "names 1x64 twice; name it once"),
         (["profile", "--clocks"], "add --accelerator cuda"),
         (["profile", "--hardware", "rtx-4060ti"], "did you mean 'rtx-4060-ti'?"),
     ],
@@ -254,6 +258,7 @@ def test_a_shipped_profile_is_compared_and_stands_in_for_hardware():
     assert found["datasheet_flops"] is None
     assert abs(found["whole_step_error"]) < 0.15
     setting = ["--set", "devices.device-5.hardware=cpu-epyc-2-cores"]
+    setting += ["--set", "training.sequence_length=128"]  # as it was measured
     decision = document("solve", "nominal", "--device", "device-5", *RATES, *setting)
     rates = (found[f"{part}_flops"] for part in ("first_block", "block", "head"))
     assert decision["throughput_flops"] == pytest.approx(max(rates))

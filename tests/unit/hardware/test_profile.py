@@ -10,7 +10,6 @@ import card
 from card.cli import app
 from card.hardware import catalogue, hardware, load_profile, read_profile
 from card.hardware.catalogue import profile_names
-from card.hardware.profile import FORMAT
 
 SPREAD = {"median_s": 1.0, "lower_s": 0.9, "upper_s": 1.1, "repeats": 5}
 PART = {
@@ -22,7 +21,7 @@ PART = {
 }
 ABSENT = {"value": None, "reason": "not offered here"}
 RECORDED = {
-    "format": FORMAT,
+    "format": "card-profile/1",
     "title": "A processor",
     "date": "2026-11-21",
     "hardware": None,
@@ -142,7 +141,7 @@ def test_a_study_names_a_profile_beside_itself(tmp_path):
         (json.dumps(RECORDED)[:400], "is not a whole JSON document"),
         (b"\xff\xfe", "is not UTF-8 text (byte 1); save it as UTF-8."),
         ("[]", "holds [], not a mapping; record it again with card profile."),
-        ("{}", "has format null; this version reads 'card-profile/1'"),
+        ("{}", "has format null; this version reads 'card-profile/1' and 'card-profile/2'"),
         ({"smashed_bit": "010"}, "smashed_bit is damaged"),
         ({"smashed_bit": True}, "smashed_bit is damaged"),
         ({"smashed_bit": 10**30}, "smashed_bit is damaged"),
