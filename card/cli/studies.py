@@ -63,7 +63,7 @@ def new(
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
     with refusals():
-        if path.stem.startswith(".") or not path.stem.isprintable():
+        if path.stem.startswith(".") or path.stem.isspace() or not path.stem.isprintable():
             raise ScenarioError(
                 f"name = {name!r} is not allowed; give letters that can be printed, e.g. my-study."
             )
