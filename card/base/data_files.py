@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.errors import ScenarioError, shortened, unknown
-from card.base.text_files import read_json_object
+from card.base.text_files import check_regular, read_json_object
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -52,7 +52,8 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
         raise ScenarioError(f"{what} = {shortened(text)} cannot be printed; rename the file.")
     path = Path(text) if beside is None else beside / text
     # unlike Path's, these say no to names that no file can have
-    if os.path.isfile(path):  # noqa: PTH113
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
+        check_regular(path)
         return path.resolve()
     known = (*scenario_names(), *study_names())
     if path.suffix in {".yml", ".yaml"} or "/" in text:

@@ -83,6 +83,8 @@ def needs(name: str, what: str, *modules: str) -> None:
 def nearest(word: str, known: Iterable[str], around: str = "") -> str:
     """Sentence end naming the closest known word, or all of them when none is close."""
     choices = [str(name) for name in known]
+    if not choices:
+        return "there is none; leave it out."
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
     return (
         f"did you mean '{around}{close[0]}'?" if close else f"choose one of {', '.join(choices)}."
@@ -233,7 +235,7 @@ def _schema_at(root: Schema, location: Sequence[int | str]) -> Schema:
 _NOUNS = {
     "number": "a number",
     "integer": "a whole number",
-    "string": "a text that is not empty",
+    "string": "a text that is not blank",
     "boolean": "true or false",
     "array": "a list",
     "object": "a mapping of keys to values",

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
+from typing import Any
 
 STANDSTILL_S = 600.0
 """Time without progress after which a process is given up [s]."""
@@ -75,9 +76,20 @@ def _end_now(code: int) -> None:
 
 def end_descendants() -> None:
     """Kill all that this process started, and what that started in turn."""
+    _end_all(_below(os.getpid()))
+
+
+def _below(process: int) -> list[Any]:
+    """All that a process started, and what that started in turn."""
     import psutil  # type: ignore[import-untyped]  # the command line starts without it
 
-    for process in psutil.Process().children(recursive=True):
+    return list(psutil.Process(process).children(recursive=True))
+
+
+def _end_all(processes: Iterable[Any]) -> None:
+    import psutil
+
+    for process in processes:
         try:
             # it only tidies up after this process, and ends with it
             if not any("resource_tracker" in word for word in process.cmdline()):
@@ -158,20 +170,6 @@ def _used_s(process: int) -> float:
     return total
 
 
-def when_still(action: Callable[[], object], limit_s: float = STANDSTILL_S) -> threading.Event:
-    """Do something once this process and all that it started stand still; set the event to stop."""
-    done, still = threading.Event(), Standstill(os.getpid(), limit_s)
-
-    def watch() -> None:
-        while not done.wait(_LOOK_S):
-            if still.reached():
-                action()
-                return
-
-    threading.Thread(target=watch, daemon=True).start()
-    return done
-
-
 def run(
     command: Sequence[str],
     *,
@@ -210,5 +208,7 @@ def run(
                 return subprocess.CompletedProcess(command, process.returncode, out, said)
             except subprocess.TimeoutExpired:
                 if still.reached():
-                    end_descendants()
+                    below = _below(process.pid)
+                    process.kill()
+                    _end_all(below)
                     raise StandstillError(f"no progress for {limit_s:g} s") from None

@@ -13,11 +13,15 @@ Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Level = Annotated[Number, Field(ge=-300, le=300)]
 Loss = Annotated[Number, Field(ge=0, le=100)]
-Share = Annotated[Number, Field(gt=0, le=1)]
+Duration = Annotated[Number, Field(ge=0, le=10**9)]
+Power = Annotated[Number, Field(ge=1e-6, le=10**9)]
+Frequency = Annotated[Number, Field(ge=1, le=1e15)]
+Share = Annotated[Number, Field(ge=1e-9, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WHOLE)]
 Flag = Annotated[bool, Field(strict=True)]
-Name = Annotated[str, Field(strict=True, min_length=1)]
+Key = Annotated[str, Field(strict=True, min_length=1)]
+Name = Annotated[Key, Field(pattern=r"\S")]
 
 
 class Record(BaseModel):
@@ -29,9 +33,7 @@ class Record(BaseModel):
 class Sweep(Record):
     """Which scenarios a study sweeps over, and what it scores on each."""
 
-    over: Annotated[
-        dict[Name, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)
-    ]
+    over: Annotated[dict[Key, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
     """Values per dotted path, e.g. `objective.delay_weight`."""
     policies: Annotated[tuple[Name, ...], Field(min_length=1)] = (
         "card",

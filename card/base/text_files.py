@@ -40,12 +40,17 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is there and neither a file nor a folder: a pipe would be waited for."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ScenarioError(f"{path} is a pipe, a socket or a device; give a regular file.")
+
+
 def _content(path: Path) -> bytes:
     """What a file begins with, a byte more than is allowed at most."""
     try:
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
-            raise ScenarioError(f"{path} is a pipe, a socket or a device; give a regular file.")
+        check_regular(path)
         with path.open("rb") as file:
             return file.read(LARGEST_BYTES + 1)
     except ScenarioError:

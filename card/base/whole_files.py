@@ -62,7 +62,11 @@ def check_writable(path: Path | str) -> None:
     path = Path(path)
     if path.is_dir() or folder_named:
         raise IsADirectoryError(21, "it is a folder", str(path))
-    if path.exists():
+    try:
+        path.stat()  # which also refuses a link that leads back to itself
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    else:
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "this user may not change it", str(path))
         return

@@ -13,8 +13,10 @@ from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.parser import ParserError
 from ruamel.yaml.representer import RepresenterError
 from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.scanner import ScannerError
 
 from card.base.errors import ScenarioError, shortened
 from card.base.text_files import DEEPEST, MOST_DIGITS, read_text
@@ -153,8 +155,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ScenarioError(f"{path}{line} is not valid YAML: {problem}.") from error
+        raise ScenarioError(f"{path}{line} is not valid YAML: {_said(error)}.") from error
     if content is None:
         raise ScenarioError(f"{path} is empty; write at least a base, e.g. base: nominal.")
     if not isinstance(content, dict):
@@ -170,7 +171,14 @@ def parse_value(text: str) -> Any:
     try:
         return _load(text)
     except YAMLError as error:
-        raise ScenarioError(f"{shortened(text)} is not a YAML value; quote it.") from error
+        syntax = isinstance(error, (ScannerError, ParserError))
+        why = "; quote it" if syntax else f": {_said(error)}; give another"
+        raise ScenarioError(f"{shortened(text)} is not a YAML value{why}.") from error
+
+
+def _said(error: YAMLError) -> str:
+    """What is wrong, on one line."""
+    return getattr(error, "problem", None) or str(error).splitlines()[0]
 
 
 def label(value: Any) -> str:

@@ -13,10 +13,8 @@ import re
 import shutil
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from card.base.data_files import DATA
-from card.base.processes import end_descendants, end_with_parent, when_still
+from card.base.processes import StandstillError, end_descendants, python_child, run
 from card.book.downloads import lift_figures
 from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
@@ -45,6 +43,7 @@ _KERNEL_ENVIRONMENT = {
 _PACKAGE = Path(__file__).parents[1]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KILLED = "The system stopped a notebook, perhaps for want of memory; use fewer jobs."
+_REPORT = "report.json"
 _NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
 
 
@@ -140,118 +139,100 @@ def execute(
     if not work:
         return {}
     failures: dict[str, Failure] = {}
-    unfinished: list[Chapter] = []
     console = Console(stderr=True)
     scratch = place.build / "scratch"
     scratch.mkdir()
+    pool = ThreadPoolExecutor(max(1, min(jobs or os.cpu_count() or 1, len(work))))
     try:
-        with (
-            ProcessPoolExecutor(
-                max_workers=max(1, min(jobs or os.cpu_count() or 1, len(work))),
-                mp_context=get_context("spawn"),
-                initializer=_begin,
-                initargs=(os.getpid(), scratch),
-            ) as pool,
-            Progress(console=console, disable=not console.is_terminal, transient=True) as progress,
-        ):
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             bar = progress.add_task("Executing notebooks", total=len(work))
-            with _interrupts_held():
-                futures = {pool.submit(_execute, one, place, limit_s): one for one in work}
+            futures = {pool.submit(_watched, one, place, scratch, limit_s): one for one in work}
             for future in as_completed(futures):
                 name = futures[future].notebook.stem
-                try:
-                    failure = future.result()
-                except BrokenExecutor:
-                    unfinished.append(futures[future])
-                    continue
+                failure = future.result()
                 if failure:
                     failures[name] = failure
                 progress.advance(bar)
                 echo(f"{name} {'failed' if failure else 'executed'}")
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_descendants()  # also a chapter that began just now
+        raise
     finally:
+        pool.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
-    if len(work) == 1 and unfinished:
-        echo(f"{work[0].notebook.stem} failed")
-        return {work[0].notebook.stem: Failure("its process", _KILLED)}
-    for chapter in unfinished:  # one process took all others with it, so each now has its own
-        failures |= execute(place, [chapter], jobs=1, echo=echo, limit_s=limit_s)
     return failures
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Context in which Ctrl-C waits, and the processes that are started until they handle it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> Failure | None:
+    """Execute a chapter in a process of its own, which others outlive; what went wrong, or None."""
+    program = "import sys; from card.book.chapters import execute_one; execute_one(sys.argv[1])"
+    told = {
+        "notebook": str(chapter.notebook),
+        "parameters": dict(chapter.parameters),
+        "folder": str(chapter.folder),
+        "key": chapter.key,
+        "log": str(place.logs / f"{chapter.notebook.stem}.log"),
+        "beside": str(place.source / "notebooks"),
+    }
+    command = python_child(program, json.dumps(told))
+    environment = {**os.environ, **_KERNEL_ENVIRONMENT, "TMPDIR": str(scratch)}
+    shutil.rmtree(chapter.folder, ignore_errors=True)
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        done = run(command, environment=environment, limit_s=limit_s)
+    except StandstillError as error:
+        return Failure("its process", f"It made {error} and was stopped.")
+    if chapter.kept:
+        return None
+    report = chapter.folder / _REPORT
+    if report.is_file():
+        return Failure(*json.loads(report.read_text(encoding="utf-8")))
+    return Failure("its process", f"{done.stderr[-1000:]}\n{_KILLED}".strip())
 
 
-def _begin(parent: int, scratch: Path) -> None:
-    """Prepare a process that executes notebooks: it ends with its parent, and only with it."""
-    end_with_parent(parent)
-    # Ctrl-C reaches the whole terminal. A handler, since kernels would inherit an ignored signal.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    os.environ.update(_KERNEL_ENVIRONMENT, TMPDIR=str(scratch))
-
-
-def _execute(chapter: Chapter, place: Place, limit_s: float) -> Failure | None:
-    """Execute one notebook and keep it; what went wrong, or None."""
+def execute_one(told: str) -> None:
+    """Execute the notebook that JSON tells of, and keep it or a report of what went wrong."""
     import papermill
     from nbclient.exceptions import DeadKernelError  # what papermill raises
     from papermill.exceptions import PapermillExecutionError
 
-    name, folder = chapter.notebook.name, chapter.folder
-    shutil.rmtree(folder, ignore_errors=True)
+    job = json.loads(told)
+    notebook, folder, log = (Path(job[key]) for key in ("notebook", "folder", "log"))
+    name = notebook.name
+    # Ctrl-C reaches the whole terminal. A handler, since kernels would inherit an ignored signal.
+    signal.signal(signal.SIGINT, lambda *_: None)
     (folder / "results").mkdir(parents=True)
-    shutil.copyfile(chapter.notebook, folder / name)
-    log = place.logs / f"{chapter.notebook.stem}.log"
+    shutil.copyfile(notebook, folder / name)
     with log.open("w", encoding="utf-8") as chatter:
-        os.dup2(chatter.fileno(), 2)
+        for stream in (1, 2):
+            os.dup2(chatter.fileno(), stream)
     os.environ["CARD_RESULTS"] = str(folder / "results")
     os.chdir(folder)  # papermill is given plain names, since it would fill in a path's braces
-    stalled: list[str] = []
-
-    def give_up() -> None:
-        stalled.append(f"It made no progress for {limit_s:g} s and was stopped.")
-        end_descendants()
-
-    watch = when_still(give_up, limit_s)
     try:
         papermill.execute_notebook(
             name,
             name,
-            dict(chapter.parameters),
+            job["parameters"],
             kernel_name="python3",
             progress_bar=False,
-            cwd=place.source / "notebooks",
+            cwd=job["beside"],
             start_timeout=_NEVER_S,
             iopub_timeout=_NEVER_S,
         )
     except PapermillExecutionError as error:
         where, report = f"code cell {error.exec_count}", "\n".join(error.traceback)
     except DeadKernelError:
-        where, report = "the kernel", traceback.format_exc()
-        if not stalled:
-            report += f"\n{_KILLED}"
-    except Exception:  # whatever it is, the other notebooks go on and the log has the traceback
+        where, report = "the kernel", f"{traceback.format_exc()}\n{_KILLED}"
+    except Exception:  # whatever it is, the log has the traceback
         where, report = "the kernel", traceback.format_exc()
     else:
         _forget_run(folder / name)
         lift_figures(folder / name, folder / "results/figures")
-        (folder / "key").write_text(chapter.key, encoding="utf-8")
-        return None
-    finally:
-        watch.set()
-    report = "\n".join([_COLOUR.sub("", report), *stalled])
+        (folder / "key").write_text(job["key"], encoding="utf-8")
+        return
+    report = _COLOUR.sub("", report)
     write(log, log.read_text(encoding="utf-8", errors="replace") + report)
-    return Failure(where, "\n".join(report.splitlines()[-6:]))
+    write(folder / _REPORT, json.dumps([where, "\n".join(report.splitlines()[-6:])]))
 
 
 def _forget_run(notebook: Path) -> None:

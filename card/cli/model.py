@@ -264,7 +264,8 @@ def _absurd(name: str, rate_bps: float) -> list[str]:
     if rate_bps < _SLOW_BPS:
         meant = f"did you mean {rate_bps:g}e6?"
     elif rate_bps > _FAST_BPS:
-        meant = f"did you mean {rate_bps / 1e6:g}?" if rate_bps < 1e6 * _FAST_BPS else "give bit/s"
+        near = rate_bps < 1e6 * _FAST_BPS
+        meant = f"did you mean {rate_bps / 1e6:g}?" if near else f"give at most {_FAST_BPS:g}"
     else:
         return []
     return [f"{name} = {rate_bps:g} bit/s is far from what links reach; {meant}"]

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 from typer.core import TyperGroup
 
 from card.base import schema
 from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
 
 Text = schema.Name
-"""A text that is not empty."""
+"""A text that is not blank."""
 Place = Annotated[Text, AfterValidator(lambda text: Path(text))]
 """Path of a file or a folder."""
-Seconds = Annotated[schema.Number, Field(ge=0, le=10**9)]
+Seconds = schema.Duration
 """A time that a system can wait [s]."""
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it refuses; it has no other name for it."""
@@ -156,6 +156,7 @@ def _said(error: Any, path: str, given: Sequence[str]) -> str:
     if hasattr(error, "possibilities"):  # an unknown option, of which only a letter may be told
         word = next((item for item in given if item.startswith(error.option_name)), "")
         known = [name for one in _options(error.ctx.command) for name in one.opts]
+        known = known or error.ctx.help_option_names
         said = str(unknown("option", word.partition("=")[0] or error.option_name, known))
         before = " Before a name that starts with a dash, put --."
         return said if said.endswith("?") else said + before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -63,7 +64,7 @@ def new(
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
     with refusals():
-        if path.stem.startswith(".") or not path.stem.isprintable():
+        if path.stem.startswith(".") or path.stem.isspace() or not path.stem.isprintable():
             raise ScenarioError(
                 f"name = {name!r} is not allowed; give letters that can be printed, e.g. my-study."
             )
@@ -288,6 +289,7 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
         return
     with extra("sweep", "--dask"):
         from distributed import Client
+    logging.disable()  # what the cluster does wrong is told in one line
     try:
         # not the default of the process, which would keep a client that never reached anyone
         client = Client(address, timeout=5, set_as_default=False)
@@ -296,8 +298,11 @@ def _cluster(address: str | None) -> Iterator[Client | None]:
             f"--dask {address!r} does not answer ({str(error).splitlines()[0]}); give the address "
             "of a running scheduler, e.g. tcp://127.0.0.1:8786."
         ) from None
-    with client:
-        yield client
+    try:
+        with client:
+            yield client
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _drawn_with(grid: xr.Dataset) -> tuple[int, int]:

@@ -140,7 +140,7 @@ def _arrays_of(scenario: Scenario) -> System:
     xp, floats = backend.xp, backend.floats
     floor = floats(server.minimum_frequency_hz)
     top = _top_clock(server, law)
-    clocks = _clocks(server, floor.item(), floats(top).item())
+    clocks = _clocks(server, law, floor.item(), floats(top).item())
     top = top if clocks is None else float(clocks[-1])
     with np.errstate(over="ignore"):  # what overflows is more than the highest clock
         matching = floats(throughput) / kappa
@@ -281,7 +281,7 @@ def _top_clock(server: Server, law: dict[str, Any]) -> Any:
     return capped
 
 
-def _clocks(server: Server, floor: float, top: float) -> FloatArray | None:
+def _clocks(server: Server, law: dict[str, Any], floor: float, top: float) -> FloatArray | None:
     if server.clock_step_hz:
         highest = server.board.clock_hz
         steps = int((highest - floor) / server.clock_step_hz)
@@ -290,10 +290,12 @@ def _clocks(server: Server, floor: float, top: float) -> FloatArray | None:
         listed = np.asarray(server.clocks_hz)
     else:
         return None
-    clocks: FloatArray = np.unique(listed[(listed > 0) & (listed >= floor) & (listed <= top)])
+    offered: FloatArray = np.unique(listed[(listed > 0) & (listed >= floor)])
+    clocks = offered[offered <= top]
     if not clocks.size:
+        least_w = float(power_w(offered[0], **law))
         raise ScenarioError(
-            f"server.power_cap_w = {server.power_cap_w:g} leaves none of the server's clocks; give "
-            f"a cap above its power at the lowest of them."
+            f"server.power_cap_w = {server.power_cap_w:g} is not allowed; give at least "
+            f"{least_w:.6g} W, which the server draws at its lowest clock."
         )
     return clocks

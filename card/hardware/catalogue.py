@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -177,7 +178,7 @@ def hardware(key: str, name: str) -> Hardware:
     if name.endswith(_ENTRIES):
         return _own(Path(name))
     if not (name in profile_names() or is_file(name)):
-        raise unknown(key, name, [*catalogue(), *profile_names()])
+        raise _no_profile(key, name, [*catalogue(), *profile_names()])
     return measured(load_profile(key, name))
 
 
@@ -207,8 +208,18 @@ def load_profile(key: str, name: str) -> Profile:
     if name in profile_names():
         return read_profile(DATA / "profiles" / f"{name}.json")
     if not is_file(name):
-        raise unknown(key, name, profile_names() or ["a .json file"])
+        raise _no_profile(key, name, profile_names())
     return read_profile(Path(name))
+
+
+def _no_profile(key: str, name: str, known: Sequence[str]) -> ScenarioError:
+    """Error for what is neither a name nor a file of a profile, whether or not it is there."""
+    if not os.path.exists(name):  # noqa: PTH110, which says no to names that no file can have
+        return unknown(key, name, known or ["a .json file"])
+    return ScenarioError(
+        f"{key} = {shortened(name)} is no profile; give a .json file that `card profile --output` "
+        f"wrote, or one of {', '.join(known)}."
+    )
 
 
 def measured(profile: Profile) -> Measured:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from card.base.schema import Name, NotNegative, Number, Positive, Record, Share
+from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat
 
@@ -24,9 +24,9 @@ class Equipped(Record):
     """Number format of its matrix products; null for FP32, or for a profile's own."""
     utilisation: Share
     """Share of the peak rate in that format that training reaches (u)."""
-    block_overhead_s: NotNegative = 0
+    block_overhead_s: Duration = 0
     """Time of a local iteration in each block that no clock changes [s]."""
-    head_overhead_s: NotNegative = 0
+    head_overhead_s: Duration = 0
     """The same in the head [s]."""
     _board: Hardware = PrivateAttr()
 
@@ -69,13 +69,13 @@ class Server(Equipped):
     """Power per clock while the server works [W/Hz] (P_1)."""
     waiting_power_w: NotNegative = 0
     """Power drawn while the server waits for a device, the link or its own launches [W] (P_w)."""
-    power_cap_w: Positive | None = None
+    power_cap_w: Power | None = None
     """Limit that the driver holds the power to [W]; null for none."""
     minimum_frequency_hz: NotNegative
     """Lowest GPU clock the server runs at [Hz] (F_hw)."""
-    clocks_hz: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    clocks_hz: Annotated[tuple[Frequency, ...], Field(min_length=1)] | None = None
     """The clocks the GPU really offers [Hz]; null for a continuous clock."""
-    clock_step_hz: Positive | None = None
+    clock_step_hz: Frequency | None = None
     """Step of a regular clock list below the highest clock [Hz]; null for a continuous clock."""
 
     @model_validator(mode="after")
@@ -96,6 +96,11 @@ class Server(Equipped):
             raise ValueError(
                 f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
                 f"{gpu.max_power_w:g} W, which {gpu.title} draws at most."
+            )
+        if self.power_cap_w is not None and self.waiting_power_w > self.power_cap_w:
+            raise ValueError(
+                f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
+                f"{self.power_cap_w:g} W, the server.power_cap_w, or raise that."
             )
         rest_w = gpu.max_power_w - self.static_power_w
         if self.linear_power_w_per_hz * top >= rest_w:

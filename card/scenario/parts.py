@@ -8,13 +8,13 @@ from pydantic import Field
 
 from card.base.schema import (
     Count,
+    Duration,
+    Frequency,
     Level,
     Loss,
     Name,
     Natural,
-    NotNegative,
     Number,
-    Positive,
     Record,
 )
 
@@ -52,7 +52,7 @@ class Lora(Record):
 class Link(Record):
     """The radio link between a device and the base station."""
 
-    bandwidth_hz: Positive
+    bandwidth_hz: Frequency
     """Bandwidth of each direction [Hz] (W)."""
     uplink_power_dbm: Level
     """Transmit power of a device [dBm]."""
@@ -74,11 +74,11 @@ class Link(Record):
     """Noise that a receiver adds to the thermal one [dB] (N_F)."""
     gap_db: Loss = 0
     """Signal-to-noise ratio that a real code needs beyond Shannon's [dB] (Γ)."""
-    spectral_efficiency_max: Annotated[Positive, Field(le=100)] | None = None
+    spectral_efficiency_max: Annotated[Number, Field(ge=1e-3, le=100)] | None = None
     """Most that modulation and coding carry [bit/s/Hz] (C_max); null for no limit."""
     overhead_share: Annotated[Number, Field(ge=0, lt=1)] = 0
     """Share of the bandwidth and time that pilots, control and headers take (η)."""
-    round_trip_s: NotNegative = 0
+    round_trip_s: Duration = 0
     """Time that each message takes beyond its bits [s] (t_rt)."""
 
 

@@ -11,7 +11,7 @@ from card.base.data_files import DATA, llm_names, read_json
 from card.base.errors import nearest, repeated, shortened, unknown, validated
 from card.base.overrides import merge_recorded, origins, words
 from card.base.provenance import Source, check_origins
-from card.base.schema import Name, Record
+from card.base.schema import Key, Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import by_content
 from card.scenario import ends, parts
@@ -34,7 +34,7 @@ class Scenario(Record):
     """The mobile devices, in the order they take turns."""
     link: parts.Link
     """The radio link of every device."""
-    channel_states: Annotated[dict[Name, parts.ChannelState], Field(min_length=1)]
+    channel_states: Annotated[dict[Key, parts.ChannelState], Field(min_length=1)]
     """Named propagation conditions; every device meets each."""
     objective: parts.Objective
     """What counts how much."""

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
+from card.base.errors import ScenarioError
+from card.base.processes import STANDSTILL_S
 from card.scenario import Scenario
 from card.studies.sweep_grid import Arrays, Block, Grid
 from card.studies.sweep_store import Store
@@ -20,6 +30,10 @@ from card.studies.sweep_store import Store
 if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
+
+_LOOK_S = 1.0
+_PATIENCE_S = 5.0
+"""How long a cluster may be without a worker before that is said [s]."""
 
 
 def sweep(
@@ -74,10 +88,12 @@ def sweep(
     grid = Grid.checked(scenario, over, policies, rounds, seed, library)
     if output is None:
         blocks = list(enumerate(grid.blocks()))
-        return grid.dataset(_filled(grid, _computed(grid, blocks, client)))
+        kept = "with an output, what is finished would stay."
+        return grid.dataset(_filled(grid, _computed(grid, blocks, client, kept)))
     with Store(output, grid) as store:
         if not store.complete:
-            for number, block, arrays in _computed(grid, list(store.missing()), client):
+            kept = f"finished blocks stay in {store.partial}, and the same command goes on."
+            for number, block, arrays in _computed(grid, list(store.missing()), client, kept):
                 store.write(number, block, arrays)
             store.finish()
         return store.open()
@@ -95,12 +111,18 @@ def _filled(grid: Grid, results: Iterable[tuple[int, Block, Arrays]]) -> Arrays:
 
 
 def _computed(
-    grid: Grid, blocks: Sequence[tuple[int, Block]], client: Client | None
+    grid: Grid, blocks: Sequence[tuple[int, Block]], client: Client | None, kept: str
 ) -> Iterator[tuple[int, Block, Arrays]]:
-    """Blocks as they are finished, with a few in flight per worker and a bar on a terminal."""
+    """Blocks as they are finished, with a few in flight per worker and a bar on a terminal.
+
+    `kept` says what stays of them if a cluster fails.
+    """
     console = Console(stderr=True)
     workers = 1 if grid.library != "numpy" else os.cpu_count() or 1  # torch has its own threads
-    workers = workers if client is None else sum(client.nthreads().values())
+    cluster = None if client is None else _Cluster(client, console, kept)
+    if cluster:
+        with cluster.told():
+            workers = cluster.threads()
     pool = ThreadPoolExecutor(workers) if client is None else client.get_executor()
     waiting = iter(blocks)
     running: dict[Future[Arrays], tuple[int, Block]] = {}
@@ -114,16 +136,82 @@ def _computed(
         bar = progress.add_task("Sweeping", total=len(blocks))
         try:
             while True:
-                for number, block in islice(waiting, 2 * max(workers, 1) - len(running)):
-                    running[pool.submit(grid.compute, block)] = number, block
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    number, block = running.pop(future)
-                    yield number, block, future.result()
+                with cluster.told() if cluster else nullcontext():
+                    for number, block in islice(waiting, 2 * max(workers, 1) - len(running)):
+                        running[pool.submit(grid.compute, block)] = number, block
+                    if not running:
+                        break
+                    limit_s = _LOOK_S if cluster else None
+                    done, _ = wait(running, limit_s, return_when=FIRST_COMPLETED)
+                    if cluster and not done:
+                        cluster.look()
+                    found = [(*running.pop(future), future.result()) for future in done]
+                for result in found:
+                    yield result
                     progress.advance(bar)
+        except _ClusterError:
+            running.clear()  # nobody is there who could be asked to cancel them
+            raise
         finally:
             for future in running:
                 future.cancel()
-            pool.shutdown()
+            if client is None:
+                pool.shutdown()
+
+
+class _ClusterError(ScenarioError):
+    """A Dask cluster that computes no more."""
+
+
+class _Cluster:
+    """The workers behind a client, of whose absence the reader is told, and not for ever."""
+
+    def __init__(self, client: Client, console: Console, kept: str) -> None:
+        self._client, self._console, self._kept = client, console, kept
+        scheduler: Any = client.scheduler
+        self._address = scheduler.address
+        self._since_s: float | None = None
+        self._said = False
+
+    def threads(self) -> int:
+        """Threads of all workers; none where the scheduler does not answer."""
+        try:
+            found = self._client.nthreads(callback_timeout=_PATIENCE_S)
+        except TimeoutError:
+            return 0
+        return sum(found.values())
+
+    def look(self) -> None:
+        """Say once that no worker is there, and give up after `STANDSTILL_S` without one."""
+        now_s = time.monotonic()
+        if self.threads():
+            self._since_s = None
+            return
+        self._since_s = self._since_s or now_s
+        if now_s - self._since_s > STANDSTILL_S:
+            raise _ClusterError(
+                f"no worker at {self._address} for {STANDSTILL_S:g} s; start one. {self._kept}"
+            )
+        if now_s - self._since_s > _PATIENCE_S and not self._said:
+            self._console.print(
+                f"no worker at {self._address}; waiting",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+            self._said = True
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Context of work on the cluster, whose failures are told in one line."""
+        try:
+            yield
+        except ScenarioError:
+            raise
+        except Exception as error:
+            gone = isinstance(error, (CancelledError, OSError)) or self._client.status != "running"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            what = "went away" if gone else f"failed ({reason:.200})"
+            raise _ClusterError(
+                f"the Dask cluster at {self._address} {what}; {self._kept}"
+            ) from None

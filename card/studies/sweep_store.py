@@ -1,7 +1,8 @@
 """Sweeps on disk: a folder of finished blocks while they run, one Zarr store or netCDF file after.
 
 Blocks land in a Zarr store in `<output>.partial`, and a block counts as finished once an empty file
-says so. Each step is either done or not, so a sweep that is killed anywhere resumes.
+says so, whose name has a digest of its means. Each step is either done or not, so a sweep that is
+killed anywhere resumes; and whatever a disk lost or changed meanwhile is noticed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from card.base.errors import ScenarioError, needs
 from card.base.whole_files import check_writable, write_whole
@@ -31,6 +35,7 @@ _REMEDIES = {
     "read": "it is damaged or no sweep; name another output, or remove {remains}.",
     "written": "what is finished stays in {partial}, and the same command goes on.",
 }
+_NOTHING_KEPT = "name another output, or make room for it."
 _PACKAGE = Path(__file__).parents[1]
 _MODEL = ("base/*.py", "hardware/*.py", "llm/*.py", "channel/*.py", "solver/*.py", "[!_]*.py")
 """The code that means come from: the rooms of the model, and the modules beside them."""
@@ -66,16 +71,16 @@ class Store:
         self._check_name(str(output))
         _need_libraries()
         self.partial = self.output.with_name(self.output.name + ".partial")
+        self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
         with self._told("written"):
             if not self.complete:
                 check_writable(self.output)
-        self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
         self.fingerprint = _fingerprint(grid)
         self._lock = self._locked()
         try:
             if self.complete:
-                with self._kept() as found:
-                    self._check(found.attrs.get("fingerprint"), self.output)
+                self._check(self._kept.attrs.get("fingerprint"), self.output)
+                self._check_whole(self._kept)
                 shutil.rmtree(self.partial, ignore_errors=True)
             elif (self.partial / "fingerprint").exists():
                 with self._told("read"):
@@ -162,10 +167,16 @@ class Store:
         except Exception as error:
             # the libraries that read and write sweeps raise errors of many kinds
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            remedy = _REMEDIES[done] if done == "read" or self.kept else _NOTHING_KEPT
             raise ScenarioError(
                 f"output = {str(self.output)!r} cannot be {done} ({reason:.200}); "
-                + _REMEDIES[done].format(partial=self.partial, remains=self._remains())
+                + remedy.format(partial=self.partial, remains=self._remains())
             ) from error
+
+    @property
+    def kept(self) -> bool:
+        """Whether any block is finished."""
+        return self.marks.is_dir() and any(self.marks.iterdir())
 
     def _remains(self) -> str:
         """What is there of a sweep, finished or not."""
@@ -177,10 +188,33 @@ class Store:
         return self.output.exists()
 
     def missing(self) -> Iterator[tuple[int, Block]]:
-        """Number and place of each block that is not finished."""
+        """Number and place of each block that is not finished; the finished ones are checked."""
+        import xarray as xr
+
         with self._told("read"):
-            done = {int(mark.name) for mark in self.marks.iterdir()}
-        return ((n, block) for n, block in enumerate(self.grid.blocks()) if n not in done)
+            marks = self._marks()
+            with xr.open_dataset(self.data, engine="zarr") as found:
+                for number, block in enumerate(self.grid.blocks()):
+                    if number in marks and marks[number] != self._digest(found, block):
+                        raise ValueError(f"block {number} is not what was written")
+        return ((n, block) for n, block in enumerate(self.grid.blocks()) if n not in marks)
+
+    def _marks(self) -> dict[int, str]:
+        """Digest of each finished block, by its number."""
+        words = (mark.name.partition("-") for mark in self.marks.iterdir())
+        return {int(number): digest for number, _, digest in words}
+
+    def _digest(self, found: xr.Dataset, block: Block) -> str:
+        """Digest of a block of what is on disk."""
+        part = dict(zip(self.grid.over, block, strict=True))
+        return _digest({name: found[name].isel(part).values for name in _QUANTITIES})
+
+    def _check_whole(self, found: xr.Dataset) -> None:
+        """Refuse an output that has lost or changed something since it was finished."""
+        with self._told("read"):
+            blocks = [self._digest(found, block) for block in self.grid.blocks()]
+            if found.attrs.get("digest") != _digest_of_all(found, blocks):
+                raise ValueError("it is not what was written")
 
     def write(self, number: int, block: Block, arrays: Arrays) -> None:
         """Keep a block's means, and then note that they are kept."""
@@ -190,7 +224,7 @@ class Store:
             group: Any = zarr.open_group(self.data, mode="r+")
             for name, values in arrays.items():
                 group[name][(*block, ...)] = values
-            (self.marks / str(number)).touch()
+            (self.marks / f"{number}-{_digest(arrays)}").touch()
 
     def finish(self) -> None:
         """Turn the finished blocks into the output, a block at a time."""
@@ -200,7 +234,13 @@ class Store:
     def _finish(self) -> None:
         import dask
         import xarray as xr
+        import zarr
 
+        marks = self._marks()
+        with xr.open_dataset(self.data, engine="zarr") as found:
+            digest = _digest_of_all(found, [marks[number] for number in sorted(marks)])
+        zarr.open_group(self.data, mode="r+").attrs["digest"] = digest
+        zarr.consolidate_metadata(self.data, zarr_format=2)
         ready = self.data
         if self.output.suffix == ".nc":
             ready = self.partial / "whole.nc"
@@ -215,16 +255,20 @@ class Store:
 
     def open(self) -> xr.Dataset:
         """The output, read from disk as it is used, in the words of the sweep at hand."""
-        found = self._kept()
-        arrays = {name: found[name].data for name in _QUANTITIES}
-        return self.grid.dataset(arrays).assign_attrs(fingerprint=self.fingerprint)
+        chunks = dict(zip(self.grid.over, self.grid.block_shape, strict=True))
+        arrays = {name: self._kept[name].chunk(chunks).data for name in _QUANTITIES}
+        told = self.grid.dataset(arrays).assign_attrs(fingerprint=self.fingerprint)
+        told.set_close(self._kept.close)
+        return told
 
+    @cached_property
     def _kept(self) -> xr.Dataset:
+        """The output as it is on disk, opened once: netCDF may crash when it opens a file again."""
         import xarray as xr
 
         engine = "zarr" if self.output.suffix == ".zarr" else "netcdf4"
         with self._told("read"):
-            return xr.open_dataset(self.output, engine=engine, chunks={})
+            return xr.open_dataset(self.output, engine=engine)
 
     def _check(self, fingerprint: str | None, place: Path) -> None:
         if fingerprint != self.fingerprint:
@@ -261,6 +305,21 @@ def _fingerprint(grid: Grid) -> str:
     for path in code:
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    """Digest of a block's means; every NaN counts the same, as a store keeps no kinds of it."""
+    digest = hashlib.sha256()
+    for name in _QUANTITIES:
+        values = np.asarray(arrays[name], dtype="<f8")
+        digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
+    return digest.hexdigest()
+
+
+def _digest_of_all(found: xr.Dataset, blocks: list[str]) -> str:
+    """Digest of a whole sweep: of its coordinates as they are on disk, and of its blocks."""
+    axes = {str(name): found[name].values.tolist() for name in sorted(map(str, found.coords))}
+    return hashlib.sha256(json.dumps([axes, blocks]).encode()).hexdigest()
 
 
 def _need_libraries() -> None:

@@ -21,14 +21,14 @@ TOP_KEYS = (
 )
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
-BANDWIDTH = "Bandwidth of each direction [Hz] (W)."
+BANDWIDTH = "from 1 to 1e+15. Bandwidth of each direction [Hz] (W)."
 WEIGHT = "Weight of normalised delay (w); normalised server energy has 1 - w."
 DEVICES = (
     "give a list of at least 1, each a mapping of keys to values. "
     "The mobile devices, in the order they take turns."
 )
 TARGETS = (
-    "give a list of at least 1, each a text that is not empty. "
+    "give a list of at least 1, each a text that is not blank. "
     "Projections that carry an adapter, named as in the architecture."
 )
 CUT_RANGE = (
@@ -37,7 +37,7 @@ CUT_RANGE = (
     "First and last cut allowed; null means all blocks on the device."
 )
 CLOCKS = (
-    "give null or a list of at least 1, each a number above 0. "
+    "give null or a list of at least 1, each a number from 1 to 1e+15. "
     "The clocks the GPU really offers [Hz]; null for a continuous clock."
 )
 CUTS = "give two cuts in order between 0 and 16, the number of blocks of llama-3.2-1b."
@@ -60,44 +60,44 @@ VALUES = [
     (
         "link.bandwidth_hz",
         0,
-        f"link.bandwidth_hz = 0 is not allowed; give a number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = 0 is not allowed; give a number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz",
         -1e6,
-        f"link.bandwidth_hz = -1000000.0 is not allowed; give a number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = -1000000.0 is not allowed; give a number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz",
         NAN,
-        f"link.bandwidth_hz = nan is not allowed; give a finite number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = nan is not allowed; give a finite number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz",
         INFINITY,
-        f"link.bandwidth_hz = inf is not allowed; give a finite number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = inf is not allowed; give a finite number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz",
         "10 MHz",
-        f"link.bandwidth_hz = '10 MHz' is not allowed; give a number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = '10 MHz' is not allowed; give a number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz",
         "10e6",
-        "link.bandwidth_hz = '10e6' is not allowed; give a number above 0, without quotes. "
-        f"{BANDWIDTH}",
+        "link.bandwidth_hz = '10e6' is not allowed; give a number from 1 to 1e+15, without quotes. "
+        "Bandwidth of each direction [Hz] (W).",
     ),
     (
         "link.bandwidth_hz",
         False,
-        f"link.bandwidth_hz = False is not allowed; give a number above 0. {BANDWIDTH}",
+        f"link.bandwidth_hz = False is not allowed; give a number {BANDWIDTH}",
     ),
     (
         "link.bandwidth_hz.low",
         1e6,
-        f"link.bandwidth_hz = {{'low': 1000000.0}} is not allowed; give a number above 0. "
-        f"{BANDWIDTH}",
+        "link.bandwidth_hz = {'low': 1000000.0} is not allowed; give a number from 1 to 1e+15. "
+        "Bandwidth of each direction [Hz] (W).",
     ),
     (
         "link.uplink_power_dbm",
@@ -150,7 +150,7 @@ VALUES = [
         f"{DATA / 'llms'}/NAME.json, add a `_card` with a title, as the others there have, and "
         f"give NAME.",
     ),
-    ("llm", 3, "llm = 3 is not allowed; give a text that is not empty. Entry of `data/llms`."),
+    ("llm", 3, "llm = 3 is not allowed; give a text that is not blank. Entry of `data/llms`."),
     (
         "server.hardware",
         "rtx4090",
@@ -209,7 +209,7 @@ VALUES = [
     (
         "devices.device-1.name",
         "a b",
-        "devices.0.name = 'a b' is not allowed; give a text that is not empty. "
+        "devices.0.name = 'a b' is not allowed; give a text that is not blank. "
         "Unique name of the device, without dots or blanks.",
     ),
     (
@@ -221,7 +221,7 @@ VALUES = [
     (
         "devices.device-1.utilisation",
         1.2,
-        "devices.device-1.utilisation = 1.2 is not allowed; give a number above 0 and at most 1. "
+        "devices.device-1.utilisation = 1.2 is not allowed; give a number from 1e-09 to 1. "
         "Share of the peak rate in that format that training reaches (u).",
     ),
     (
@@ -248,7 +248,7 @@ VALUES = [
     (
         "lora.targets",
         [1],
-        "lora.targets.0 = 1 is not allowed; give a text that is not empty.",
+        "lora.targets.0 = 1 is not allowed; give a text that is not blank.",
     ),
     (
         "lora.targets",
@@ -289,7 +289,7 @@ VALUES = [
     (
         "server.clocks_hz",
         [1e9, -1],
-        "server.clocks_hz.1 = -1 is not allowed; give a number above 0.",
+        "server.clocks_hz.1 = -1 is not allowed; give a number from 1 to 1e+15.",
     ),
     (
         "server.clock_step_hz",
@@ -348,7 +348,7 @@ def test_value(path, value, message):
 def test_value_is_refused_alike_by_an_update():
     with pytest.raises(card.ScenarioError) as refusal:
         card.load_scenario("nominal").updated({"link.bandwidth_hz": 0})
-    message = f"link.bandwidth_hz = 0 is not allowed; give a number above 0. {BANDWIDTH}"
+    message = f"link.bandwidth_hz = 0 is not allowed; give a number {BANDWIDTH}"
     assert str(refusal.value) == message
 
 

@@ -1,6 +1,7 @@
 """Scenarios: loading, overriding, studies, and the origin of every number."""
 
 import json
+from itertools import product
 
 import pytest
 from machines import study
@@ -296,15 +297,15 @@ class TestFilesOfHardware:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"server.clock_step_hz": 1e-3}, "= 0.001 is not allowed; give at least 253500 Hz, which"),
+        ({"server.clock_step_hz": 10}, "= 10 is not allowed; give at least 253500 Hz, which"),
         ({"simulation.seed": 10**400}, " is not allowed; give a whole number from 0 to 922"),
         (
             {"training.local_iterations": 2**63},
             "= 9223372036854775808 is not allowed; give a whole",
         ),
         (
-            {"link.bandwidth_hz": 1e-300},
-            "devices.device-1: its link has a rate of inf bit/s in the",
+            {"link.uplink_power_dbm": -300, "link.reference_loss_db": 300},
+            "devices.device-1: its link has a rate of",
         ),
         (
             {"sources": {"llm": {"kind": "assumed", "source": "s", "confirmed": "yes"}}},
@@ -445,3 +446,37 @@ def test_only_a_number_is_to_lose_its_quotes(value, quoted):
     with pytest.raises(ScenarioError) as refusal:
         read_scenario("nominal", **{"objective.delay_weight": value})
     assert ("without quotes" in str(refusal.value)) is quoted
+
+
+ABSURD = (5e-324, 1e-300, 1e-30, 1e9, 1e30, 1e300, 1.7e308)
+
+
+def reals(node, path=""):
+    for key, value in node.items():
+        below = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            yield from reals(value, below)
+        elif isinstance(value, float) or value is None:
+            yield below
+
+
+@pytest.mark.parametrize("name", ["nominal", "realistic"])
+def test_one_absurd_number_is_refused_by_its_own_name_if_at_all(name):
+    """A message about what follows from a number would leave the reader to guess which it was."""
+    scenario = card.load_scenario(name)
+    raw = scenario.model_dump(mode="json", exclude={"sources", "training", "devices"})
+    device = scenario.devices[0].model_dump(mode="json", exclude={"memory_share"})
+    paths = [*reals(raw), *(f"devices.device-1.{key}" for key in reals(device))]
+    assert {"server.power_cap_w", "link.round_trip_s", "server.block_overhead_s"} <= set(paths)
+    for path, value in product(paths, ABSURD):
+        absurd = [value] if path == "server.clocks_hz" else value
+        said = refused(name, {path: absurd})
+        assert said is None or path in said, f"{path} = {value}"
+
+
+def refused(name, values):
+    try:
+        card.load_scenario(name, **values)
+    except ScenarioError as error:
+        return str(error)
+    return None

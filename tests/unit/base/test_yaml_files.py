@@ -189,7 +189,21 @@ class TestBounds:
     def test_monster_of_a_setting_is_shown_in_short(self):
         with pytest.raises(ScenarioError) as refusal:
             parse_value("[" * 500)
-        assert len(str(refusal.value)) < 100
+        assert len(str(refusal.value)) < 150
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("a\u202eb", r"'\u202e' is no letter that can be printed"),
+            ("1" * 2000, "a number has 2,000 digits"),
+            ("&a [*a]", "an alias stands for a part that it is in"),
+        ],
+    )
+    def test_setting_that_is_refused_for_what_it_says_is_told_why(self, text, why):
+        with pytest.raises(ScenarioError) as refusal:
+            parse_value(text)
+        assert f" is not a YAML value: {why}" in str(refusal.value)
+        assert str(refusal.value).endswith("; give another.")
 
     def test_what_studies_need_fits(self, tmp_path):
         path = tmp_path / "a.yml"

@@ -208,6 +208,26 @@ def test_a_chapter_that_stands_still_is_stopped_and_says_so(place: Place) -> Non
     assert (place.chapters / "first/key").is_file()
 
 
+STOPPING = """
+import os, psutil, signal
+os.kill(psutil.Process().ppid(), signal.{signal})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGSTOP", "made no progress for 5 s"), ("SIGKILL", "want of memory")]
+)
+def test_a_worker_that_is_stopped_costs_its_own_chapter_alone(
+    place: Place, name: str, said: str
+) -> None:
+    notebook(place.root / "notebooks/second.ipynb", STOPPING.format(signal=name))
+    with pytest.raises(BookError, match=rf"second.ipynb failed.* {said}"):
+        build(place, limit_s=5)
+    assert (place.chapters / "first/key").is_file()
+    assert "This chapter failed" in (place.html / "notebooks/second.html").read_text()
+
+
 def test_a_chapter_is_known_by_content_alone(place: Place, tmp_path: Path) -> None:
     def keys(place: Place, seed: int = 7, made_of: object = None) -> list[str]:
         return [one.key for one in chapters_of(place, {**GIVEN, "seed": seed}, made_of)]

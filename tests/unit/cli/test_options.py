@@ -54,7 +54,7 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
             ("serve", "--patience", "inf"),
             "--patience = 'inf' is not allowed; give a finite number from 0 to 1000000000.",
         ),
-        (("certs", ""), "folder = '' is not allowed; give a text that is not empty."),
+        (("certs", ""), "folder = '' is not allowed; give a text that is not blank."),
         (
             ("profile", "--accelerator", "gpu"),
             "--accelerator = 'gpu' is not allowed; give one of cpu, cuda.",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 import xarray as xr
@@ -188,7 +189,7 @@ def test_a_new_study_elsewhere_names_its_base_from_there(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["x\nllm: llama-3.2-3b #", "x\r", "x\u2028", "x\x1b[31m", "", ".", ".."]
+    "name", ["x\nllm: llama-3.2-3b #", "x\r", "x\u2028", "x\x1b[31m", "", " ", "\u3000", ".", ".."]
 )
 def test_a_new_study_has_a_name_that_can_be_printed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -236,3 +237,37 @@ def test_a_table_of_a_sweep_has_intervals_behind_its_means():
     (point,) = json.loads(done("sweep", "nominal", *options, "--json"))["points"]
     low, high = (f"{point[f'delay_s_{end}']:.5g}" for end in ("low", "high"))
     assert f"({low} to {high})" in done("sweep", "nominal", *options)
+
+
+@pytest.mark.parametrize("command", ["show", "check", "costs"])
+def test_a_pipe_as_a_study_is_refused_and_not_waited_for(command, tmp_path):
+    pipe = tmp_path / "r.yml"
+    os.mkfifo(pipe)
+    result = run(command, pipe)
+    said = "r.yml is a pipe, a socket or a device; give a regular file."
+    assert said in " ".join(result.output.split())
+    assert result.exit_code in (1, 2)
+
+
+def test_a_pipe_as_the_base_of_a_study_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "base.yml")
+    (tmp_path / "study.yml").write_text("base: base.yml\n", "utf-8")
+    assert "base.yml is a pipe, a socket or a device" in refusal("show", tmp_path / "study.yml")
+
+
+def test_a_command_without_options_names_the_one_that_all_have():
+    said = refusal("check", "nominal", "--set", "server.power_cap_w=1")
+    assert "option = '--set' is unknown; choose one of --help." in said
+
+
+def test_a_file_that_is_no_profile_is_not_called_unknown(tmp_path):
+    other = tmp_path / "x.nc"
+    other.touch()
+    said = "x.nc' is no profile; give a .json file that `card profile --output` wrote, or one of "
+    assert said in refusal("profile", "nominal", "--compare", other)
+    assert said in refusal("show", "nominal", "--set", f"server.hardware={other}")
+
+
+def test_a_rate_far_beyond_links_is_noted_with_the_most_they_reach():
+    rates = ["--uplink-bps", "1e30", "--downlink-bps", "1e7"]
+    assert "give at most 1e+12" in run("solve", "nominal", "--device", "device-1", *rates).stderr

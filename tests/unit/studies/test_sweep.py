@@ -1,6 +1,8 @@
 """`card.studies.sweep`: every point of a grid of means is its own simulation."""
 
 import json
+from concurrent.futures import CancelledError, Future
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,3 +67,55 @@ def test_unknown_paths_and_policies_are_refused():
 def test_sweep_scores_every_shipped_policy():
     grid = sweep(NOMINAL, {WEIGHT: [0.5]}, list(POLICIES), rounds=2)
     assert grid.sizes["policy"] == len(POLICIES)
+
+
+class OddCluster:
+    """A client of a cluster whose workers are `threads`, and whose blocks end with an error."""
+
+    def __init__(self, threads, error=None):
+        self.scheduler = SimpleNamespace(address="tcp://127.0.0.1:9")
+        self.status = "running"
+        self._threads, self._error = threads, error
+
+    def nthreads(self, callback_timeout):
+        if isinstance(self._threads, Exception):
+            raise self._threads
+        return self._threads
+
+    def get_executor(self):
+        return self
+
+    def submit(self, *_):
+        future = Future()
+        if self._error:
+            future.set_exception(self._error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        (OddCluster({"a": 1}, CancelledError()), "at tcp://127.0.0.1:9 went away; "),
+        (OddCluster({"a": 1}, OSError("ConnectionPool closing.")), "went away; "),
+        (OddCluster(OSError("closed")), "went away; "),
+        (OddCluster({"a": 1}, RuntimeError("a\nb")), r"failed \(RuntimeError: a b\); "),
+        (OddCluster({}), "no worker at tcp://127.0.0.1:9 for 0.02 s; start one"),
+        (OddCluster(TimeoutError()), "no worker at tcp://127.0.0.1:9 for 0.02 s; start one"),
+    ],
+)
+def test_a_cluster_that_computes_no_more_is_one_line_and_what_is_kept(
+    tmp_path, monkeypatch, capsys, cluster, said
+):
+    pytest.importorskip("zarr")
+    for name, seconds in (("_LOOK_S", 0.01), ("_PATIENCE_S", 0.0), ("STANDSTILL_S", 0.02)):
+        monkeypatch.setattr(f"card.studies.sweep.{name}", seconds)
+    over, output = {"lora.rank": [4, 8]}, tmp_path / "big.nc"
+    scenario = card.load_scenario("nominal")
+    with pytest.raises(ScenarioError, match=said) as refused:
+        card.sweep(scenario, over, ["card"], rounds=2, output=output, client=cluster)
+    assert str(refused.value).endswith("big.nc.partial, and the same command goes on.")
+    assert "\n" not in str(refused.value)
+    waited = capsys.readouterr().err.count("no worker at tcp://127.0.0.1:9; waiting\n")
+    assert waited == ("no worker" in said)
+    with card.sweep(scenario, over, ["card"], rounds=2, output=output) as found:
+        assert found.sizes["lora.rank"] == 2

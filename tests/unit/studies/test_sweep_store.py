@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,8 +108,9 @@ def test_a_block_without_its_mark_is_computed_again(tmp_path):
     grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
     with Store(tmp_path / "sweep.zarr", grid) as store:
         (number, block), *_ = store.missing()
-        store.write(number, block, {"delay_s": np.full_like(grid.compute(block)["delay_s"], -1.0)})
-    (store.marks / str(number)).unlink()
+        store.write(number, block, {k: v - 1.0 for k, v in grid.compute(block).items()})
+    (mark,) = store.marks.iterdir()
+    mark.unlink()
     assert same(swept(output=tmp_path / "sweep.zarr"), swept())
 
 
@@ -178,10 +180,98 @@ def test_a_half_done_sweep_that_is_damaged_is_refused_in_one_line(tmp_path, dama
     assert "\n" not in str(refused.value)
 
 
+def chunk(folder: Path, array: str) -> Path:
+    return min(path for path in (folder / array).iterdir() if not path.name.startswith("."))
+
+
+def shorten(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+LOSSES = {
+    "a chunk is gone": lambda store: chunk(store, "delay_s").unlink(),
+    "a quantity is gone": lambda store: shutil.rmtree(store / "energy_j"),
+    "an end of an interval is gone": lambda store: chunk(store, "energy_j_low").unlink(),
+    "a chunk is cut off": lambda store: shorten(chunk(store, "delay_s")),
+    "a chunk is empty": lambda store: chunk(store, "delay_s").write_bytes(b""),
+    "a chunk is another one's": lambda store: shutil.copy(
+        chunk(store, "energy_j"), chunk(store, "delay_s")
+    ),
+}
+OF_ALL = LOSSES | {"a coordinate is gone": lambda store: shutil.rmtree(store / "policy")}
+
+
+@pytest.mark.parametrize("loss", OF_ALL.values(), ids=OF_ALL)
+def test_an_output_that_lost_something_is_damaged_and_not_finished(tmp_path, loss):
+    output = tmp_path / "sweep.zarr"
+    swept(output=output).close()
+    loss(output)
+    with pytest.raises(ScenarioError, match=r"it is damaged .* remove .*sweep\.zarr\.$") as refused:
+        swept(output=output)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_bit_that_changed_in_a_file_is_noticed(tmp_path):
+    output = tmp_path / "sweep.nc"
+    with swept(output=output) as found:
+        value = found.delay_s.values.ravel()[0]
+    content = output.read_bytes()
+    other = np.nextafter(value, 0.0)
+    assert content.count(value.tobytes()) >= 1
+    output.write_bytes(content.replace(value.tobytes(), other.tobytes(), 1))
+    with pytest.raises(ScenarioError, match="it is not what was written"):
+        swept(output=output)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_a_finished_block_that_lost_something_is_not_gone_on_with(tmp_path, loss):
+    output = tmp_path / "sweep.zarr"
+    grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
+    with Store(output, grid) as store:
+        for number, block in store.missing():
+            store.write(number, block, grid.compute(block))
+    loss(store.data)
+    with pytest.raises(ScenarioError, match=r"it is damaged .* remove .*\.partial\.$") as refused:
+        swept(output=output)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_number_is_kept_and_known_again(tmp_path):
+    """One round has no interval; a store leaves out chunks that hold nothing but NaN."""
+    output = tmp_path / "sweep.zarr"
+    for _ in range(2):
+        with card.sweep(NOMINAL, {"lora.rank": [4, 8]}, ["card"], rounds=1, output=output) as found:
+            assert np.isnan(found.delay_s_low).all()
+
+
+def looping(link: Path) -> None:
+    link.symlink_to(link.name)
+
+
+def dangling(link: Path) -> None:
+    link.symlink_to("/nonexistent/x.nc")
+
+
+def taken(link: Path) -> None:
+    link.with_name(f"{link.name}.partial").touch()
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("odd", [looping, dangling, taken])
+def test_an_output_that_cannot_be_begun_promises_nothing(tmp_path, monkeypatch, odd, suffix):
+    monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
+    output = tmp_path / f"link{suffix}"
+    odd(output)
+    with pytest.raises(ScenarioError, match=r"cannot be .*; name another output, or") as refused:
+        swept(output=output)
+    assert "stays" not in str(refused.value)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_full_disk_leaves_no_output_and_a_sweep_that_goes_on(tmp_path, request):
     output = tmp_path / "sweep.nc"
     request.getfixturevalue("little_room")
-    with pytest.raises(ScenarioError, match=r"cannot be written .*the same command goes on"):
+    with pytest.raises(ScenarioError, match=r"cannot be written .*; name another output, or"):
         swept(output=output)
     assert not output.exists()
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
