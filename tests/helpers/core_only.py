@@ -9,13 +9,14 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import card
+from card.base import DISTRIBUTION
 
 
 def environment(folder: Path, *extras: str) -> Path:
     """Interpreter of a new environment, made of links to what this one has."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    for name in needed("card", extras) - {"card"}:
+    for name in needed(DISTRIBUTION, extras) - {DISTRIBUTION}:
         found = metadata.distribution(name)
         tops = {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}
         for top in tops:
@@ -23,7 +24,8 @@ def environment(folder: Path, *extras: str) -> Path:
             if not link.is_symlink():  # distributions may share a folder
                 link.symlink_to(found.locate_file(top))
     (site / "card.pth").write_text(f"{Path(card.__file__).parents[1]}\n")
-    (info,) = metadata.distribution("card").locate_file("").glob("card-*.dist-info")
+    found = metadata.distribution(DISTRIBUTION)
+    (info,) = found.locate_file("").glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info")
     (site / info.name).symlink_to(info)
     return folder / "bin" / "python"
 
