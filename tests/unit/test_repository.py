@@ -131,6 +131,11 @@ class TestReadme:
         assert "make test" in commands
         assert [command for command in commands if command not in ci] == []
 
+    def test_build_for_processors_is_the_one_that_make_keeps(self):
+        (version,) = re.findall(r"install torch==(\S+) --index-url", README)
+        assert f"torch=={version}" in EXTRAS["lab"]
+        assert f"torch=={version}\n" in (ROOT / "requirements.lock").read_text()
+
     @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", ".ci/commands"])
     def test_make_targets_exist(self, name):
         makefile = (ROOT / "Makefile").read_text()
