@@ -12,8 +12,11 @@ import card
 from card.base import DISTRIBUTION
 
 
-def environment(folder: Path, *extras: str) -> Path:
-    """Interpreter of a new environment, made of links to what this one has."""
+def environment(folder: Path, *extras: str, wheel: Path | None = None) -> Path:
+    """Interpreter of a new environment, made of links to what this one has.
+
+    The package is that of a wheel, or else that of the checkout.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     for name in needed(DISTRIBUTION, extras) - {DISTRIBUTION}:
@@ -23,6 +26,10 @@ def environment(folder: Path, *extras: str) -> Path:
             link = site / top
             if not link.is_symlink():  # distributions may share a folder
                 link.symlink_to(found.locate_file(top))
+    if wheel:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+        subprocess.run([*pip, "--target", site, wheel], check=True)
+        return folder / "bin" / "python"
     (site / "card.pth").write_text(f"{Path(card.__file__).parents[1]}\n")
     found = metadata.distribution(DISTRIBUTION)
     (info,) = found.locate_file("").glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info")
