@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from card.base.errors import ScenarioError, shortened, unknown
+from card.base.errors import ScenarioError, nearest, shortened
 from card.base.text_files import check_regular, read_json_object
 
+_ENDINGS = (".yml", ".yaml")
 _PACKAGE = Path(__file__).parents[1]
 
 DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir())
@@ -42,7 +43,10 @@ def study_names() -> tuple[str, ...]:
 
 
 def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """File of a scenario or study given by name or path; a base is looked for beside its study."""
+    """File of a scenario or study given by name or path; a base is looked for beside its study.
+
+    A shipped name wins; the ending of any other file may be left out.
+    """
     text = str(name_or_path)
     for names, folder in ((scenario_names(), "."), (study_names(), "studies")):
         if text in names:
@@ -51,12 +55,17 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
     if re.search(r"[\x00-\x1f\x7f-\x9f]", text):  # would command a terminal, or break a message
         raise ScenarioError(f"{what} = {shortened(text)} cannot be printed; rename the file.")
     path = Path(text) if beside is None else beside / text
-    # unlike Path's, these say no to names that no file can have
-    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
-        check_regular(path)
-        return path.resolve()
+    for file in (path, *(Path(f"{path}{ending}") for ending in _ENDINGS)):
+        # unlike Path's, these say no to names that no file can have
+        if os.path.exists(file) and not os.path.isdir(file):  # noqa: PTH110, PTH112
+            check_regular(file)
+            return file.resolve()
     known = (*scenario_names(), *study_names())
-    if path.suffix in {".yml", ".yaml"} or "/" in text:
+    if path.suffix in _ENDINGS or "/" in text:
         wrong = "is a directory" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise ScenarioError(f"{what} {path} {wrong}; give a file or one of {', '.join(known)}.")
-    raise unknown(what, text, known)
+    folder = "this folder" if beside is None else "the folder of its study"
+    raise ScenarioError(
+        f"{what} = {shortened(text)} is neither shipped nor the name of a .yml file in {folder}; "
+        f"{nearest(text, known)}"
+    )

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from card.base import DISTRIBUTION
+
 Schema = dict[str, Any]
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 """How a decimal number is written."""
@@ -30,6 +32,14 @@ class MissingExtraError(ScenarioError, ImportError):
     """An optional part of the package that is not installed, with the command that installs it."""
 
 
+def installing(name: str) -> str:
+    """Command that adds an extra to the package, whether it came from a clone or an index.
+
+    pip takes the package that is there, and looks elsewhere only for what the extra lists.
+    """
+    return f"pip install '{DISTRIBUTION}[{name}]'"
+
+
 @contextmanager
 def extra(name: str, what: str) -> Iterator[None]:
     """Context of imports that an optional part of the package brings.
@@ -37,7 +47,7 @@ def extra(name: str, what: str) -> Iterator[None]:
     Parameters
     ----------
     name
-        The extra of `pip install 'card[name]'` that has them.
+        The extra of the package that has them.
     what
         What needs them, as the user calls it.
 
@@ -53,7 +63,7 @@ def extra(name: str, what: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingExtraError(
             f"{what} needs {(error.name or str(error)).partition('.')[0]}, which is not installed; "
-            f"pip install 'card[{name}]'."
+            f"{installing(name)}."
         ) from error
 
 

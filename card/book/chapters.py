@@ -92,7 +92,7 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
     BookError
         If a notebook does not declare a parameter, or with another type.
     """
-    shared = hashlib.sha256(to_json([made_of, dict(versions("card", "book"))]).encode())
+    shared = hashlib.sha256(to_json([made_of, dict(versions("book"))]).encode())
     for folder, pattern in ((_PACKAGE, "*.py"), (DATA, "*")):
         for path in sorted(folder.rglob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -14,6 +14,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from card.base import DISTRIBUTION
 from card.base.yaml_files import read_yaml
 from card.book.place import BookError, Place
 
@@ -174,7 +175,7 @@ def _head(sources: Mapping[str, str]) -> list[str]:
 def _title_page(config: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     """What a reader must know before the first chapter."""
     title, _, subtitle = html.escape(config["title"]).partition(": ")
-    version = made["packages"]["card"]
+    version = made["packages"][DISTRIBUTION]
     if made["commit"]:
         version += f", commit {made['commit'][:12]}"
     if made["dirty"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from card.base import DISTRIBUTION
 from card.base.data_files import DATA
 from card.base.provenance import Source
 from card.book.markdown import plain, table
@@ -104,7 +105,7 @@ def provenance(values: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "commit": commit,
         "dirty": None if commit is None else bool(git(root, "status", "--porcelain")),
         "python": platform.python_version(),
-        "packages": dict(sorted(versions("card", "book"))),
+        "packages": dict(sorted(versions("book"))),
         "scenario": values,
         "data_sha256": {
             path.relative_to(DATA).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -125,10 +126,10 @@ def git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def versions(package: str, extra: str) -> Iterator[tuple[str, str]]:
+def versions(extra: str) -> Iterator[tuple[str, str]]:
     """The package and what it directly requires, with the installed versions."""
-    yield package, metadata.version(package)
-    for requirement in metadata.requires(package) or ():
+    yield DISTRIBUTION, metadata.version(DISTRIBUTION)
+    for requirement in metadata.requires(DISTRIBUTION) or ():
         marker = requirement.partition(";")[2]
         if not marker or f"'{extra}'" in marker.replace('"', "'"):
             name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]

@@ -15,7 +15,6 @@ __all__ = ["app", "study_schema"]
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -12,7 +12,7 @@ from card import costs as model
 from card.base.errors import ScenarioError, unknown
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.channel.rates import state_rates
-from card.cli.options import AsJson, Name, Rate, Rounds, Seed, Settings, Text, option
+from card.cli.options import AsJson, Name, Policies, Rate, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
     MEANS,
     check_place,
@@ -176,9 +176,7 @@ def simulate(
     scenario: Name,
     rounds: Rounds = None,
     seed: Seed = None,
-    policies: Annotated[
-        str | None, option(Text, metavar="NAME,…", help="Policies to simulate; all if not given.")
-    ] = None,
+    policies: Policies = None,
     output: Annotated[
         str | None, option(Text, help="File for every round's results, .nc or .csv.")
     ] = None,

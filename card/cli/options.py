@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,7 +15,9 @@ from pydantic import AfterValidator, TypeAdapter
 from typer.core import TyperGroup
 
 from card.base import schema
+from card.base.data_files import scenario_names, study_names
 from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
+from card.policies import HALVES, POLICIES
 
 Text = schema.Name
 """A text that is not blank."""
@@ -61,8 +63,41 @@ def option(kind: Any, *names: str, **more: Any) -> Any:
     return typer.Option(*names, parser=reader(kind), **limits | more)
 
 
+def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Completes the last of names between commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in names() if name.startswith(last)]
+
+    return complete
+
+
+scenario_files = completing(
+    lambda: (*scenario_names(), *study_names(), *map(str, sorted(Path().glob("*.yml"))))
+)
+"""Completes the name of a scenario, or a file here."""
+
+
+def scenario_argument(metavar: str, text: str) -> Any:
+    """An argument that is a scenario or study."""
+    return typer.Argument(metavar=metavar, help=text, autocompletion=scenario_files)
+
+
 Name = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="Scenario name, or scenario or study file.")
+    str,
+    scenario_argument(
+        "SCENARIO", "Name of a scenario or study, or its file; .yml may be left out."
+    ),
+]
+Policies = Annotated[
+    str | None,
+    option(
+        Text,
+        metavar="NAME,…",
+        help="Policies to score in place of the usual ones.",
+        autocompletion=completing(lambda: POLICIES | HALVES),
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -105,6 +140,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a name, and the rest; no option stands there twice that counts once."""
+        if ctx.resilient_parsing:  # a shell completes what may still be wrong
+            return super().resolve_command(ctx, args)
         command = self.commands.get(args[0])
         if command is None:
             raise unknown("command", args[0], self.commands)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,18 @@ from card.base.arrays import LIBRARIES
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Sweep
-from card.cli.options import AsJson, Name, Rounds, Seed, Settings, Text, option
+from card.cli.options import (
+    AsJson,
+    Name,
+    Policies,
+    Rounds,
+    Seed,
+    Settings,
+    Text,
+    option,
+    scenario_argument,
+    scenario_files,
+)
 from card.cli.soundness import check as check_sound
 from card.cli.terminal import (
     MEANS,
@@ -52,14 +63,16 @@ app = typer.Typer()
 
 Library = Annotated[str, option(Text, help=f"What computes: {', '.join(LIBRARIES)}.")]
 _SHOWN = 40
-"""Rows of a sweep that a terminal shows."""
+"""Rows of a sweep that are printed."""
 _PICTURES = (".svg", ".png", ".pdf")
 
 
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the study; its file is NAME.yml.")],
-    base: Annotated[str, option(Text, help="Scenario or study to start from.")] = "nominal",
+    base: Annotated[
+        str, option(Text, help="Scenario or study to start from.", autocompletion=scenario_files)
+    ] = "nominal",
 ) -> None:
     """Write a commented study file that changes nothing yet; print its path."""
     path = Path(f"{name.removesuffix('.yml')}.yml")
@@ -78,8 +91,8 @@ def new(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="Scenario or study.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    first: Annotated[str, scenario_argument("A", "Scenario or study.")],
+    second: Annotated[str, scenario_argument("B", "What to compare it with.")],
     rounds: Rounds = None,
     seed: Seed = None,
     html: Annotated[str | None, option(Text, help="Write a web page to this file, too.")] = None,
@@ -90,9 +103,9 @@ def compare(
 
     with refusals():
         check_place("--html", html)
-        called = (Path(first).stem, Path(second).stem)
-        scenarios = load_study(first).scenario, load_study(second).scenario
-        found = compare_scenarios(*scenarios, rounds, seed)
+        asked = load_study(first), load_study(second)
+        called = (asked[0].name, asked[1].name)
+        found = compare_scenarios(asked[0].scenario, asked[1].scenario, rounds, seed)
         if html:
             save("--html", html, comparison_page(found, called) + "\n")
     if as_json:
@@ -118,9 +131,7 @@ def sweep(
             metavar="PATH=[VALUE, …]", help="Sweep these values instead of the study's own."
         ),
     ] = None,
-    policies: Annotated[
-        str | None, option(Text, metavar="NAME,…", help="Policies to score.")
-    ] = None,
+    policies: Policies = None,
     rounds: Rounds = None,
     seed: Seed = None,
     dask: Annotated[
@@ -170,15 +181,15 @@ def sweep(
         used = dict(zip(("rounds", "seed"), _drawn_with(grid), strict=True))
         print_json({"title": chosen.title, "scenario": chosen.title, **used, "points": rows})
         return
-    _print_points(chosen.title, grid, rows)
-    if output:
-        typer.echo(output)
+    _print_points(chosen.title, grid, rows, output)
+    for file in filter(None, (figure, output)):
+        typer.echo(file)
 
 
 @app.command()
 def book(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
+    study: Name = "nominal",
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, to look at only.")] = False,
     jobs: Annotated[int | None, option(Count, help="Notebooks run side by side.")] = None,
 ) -> None:
@@ -193,7 +204,7 @@ def book(
 @app.command()
 def pdf(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="Scenario name, or a file of one.")] = "nominal",
+    study: Name = "nominal",
 ) -> None:
     """Print the book of a study as one PDF, from its last build if there is one; print its path."""
     card = context.find_root().command
@@ -207,7 +218,7 @@ def pdf(
 def check(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SCENARIO]...", help="What to check; all that is shipped if none."),
+        scenario_argument("[SCENARIO]...", "What to check; all that is shipped if none."),
     ] = None,
 ) -> None:
     """Say whether studies, or all shipped entries and studies, are sound; exit 1 if one is not."""
@@ -339,21 +350,25 @@ def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
     save("--figure", file, drawn.getvalue())
 
 
-def _print_points(title: str, grid: xr.Dataset, rows: list[dict[str, Any]]) -> None:
-    """Every point and policy as a row, where a terminal can show as many."""
-    if len(rows) > _SHOWN:
-        progress(f"{len(rows):,} rows are not shown; --json or --output keeps them all.")
-        return
+def _print_points(
+    title: str, grid: xr.Dataset, rows: list[dict[str, Any]], output: str | None
+) -> None:
+    """Every point and policy as a row, the first ones where there are many."""
+    shown = rows[:_SHOWN]
     found = list(axes(grid).values())
-    labels = product(*(axis.labels for axis in found), grid.policy.values.tolist())
+    points = product(*(axis.labels for axis in found), grid.policy.values.tolist())
+    labels = islice(points, _SHOWN)
     heads = [*(axis.title for axis in found), "policy"]
     words = [list(cells) for cells in zip(heads, *labels, strict=True)]
     numbers = []
     for name, key, unit in MEANS:
-        means, low, high = ([row[key + end] for row in rows] for end in ("", "_low", "_high"))
+        means, low, high = ([row[key + end] for row in shown] for end in ("", "_low", "_high"))
         numbers.append(column(name, unit, means, low, high))
     head, *body = map(list, zip(*words, *numbers, strict=True))
     print_table(title, head, body)
+    if more := len(rows) - len(shown):
+        keeps = output or "--json or --output"
+        progress(f"{more:,} more rows are not shown; {keeps} keeps them all.")
 
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:

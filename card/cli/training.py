@@ -13,7 +13,7 @@ from rich.console import Console
 
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Natural, NotNegative
-from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader
+from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
 from card.cli.terminal import load, progress, refusals
 from card.llm.architectures import MOST_BLOCKS
 
@@ -44,7 +44,13 @@ Threads = Annotated[
 def certs(
     folder: Annotated[Path, typer.Argument(parser=reader(Place), help="Folder to make.")],
     scenario: Annotated[
-        str, option(Text, "--scenario", help="Scenario whose devices get a certificate.")
+        str,
+        option(
+            Text,
+            "--scenario",
+            help="Scenario whose devices get a certificate.",
+            autocompletion=scenario_files,
+        ),
     ] = "test-bed",
     server: Annotated[
         list[str] | None,

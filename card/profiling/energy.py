@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, installing
 from card.hardware.profile import PowerLaw, Reading
 
 TOLERANCE = 0.1
@@ -70,7 +70,7 @@ def energy_and_power(accelerator: str, work: Callable[[], object]) -> tuple[Read
     try:
         energy_j, time_s, how = _read_energy(accelerator, work)
     except ImportError:
-        absent = Reading(reason="zeus is not installed; pip install 'card[energy]'")
+        absent = Reading(reason=f"zeus is not installed; {installing('energy')}")
         return absent, absent
     except Exception as error:  # zeus and its drivers raise many kinds; any means "not offered"
         absent = Reading(reason=f"zeus cannot read energy here ({type(error).__name__})")
@@ -136,7 +136,7 @@ def sweep_clocks(work: Callable[[], object], *, points: int = 8) -> PowerLaw:
     try:
         gpus: Any = import_module("zeus.device").get_gpus()
     except ImportError:
-        raise ScenarioError("a sweep of clocks needs zeus; pip install 'card[energy]'.") from None
+        raise ScenarioError(f"a sweep of clocks needs zeus; {installing('energy')}.") from None
     except Exception as error:  # zeus raises its drivers' kinds
         raise ScenarioError(f"zeus cannot reach the GPU ({type(error).__name__}).") from error
     index, rows = torch.cuda.current_device(), []

@@ -60,7 +60,8 @@ def load_study(name_or_path: str | Path) -> Study:
     Parameters
     ----------
     name_or_path
-        Name of a shipped scenario or study, or path of a scenario or study file.
+        Name of a shipped scenario or study, or path of a scenario or study file, with or
+        without its ending.
 
     Raises
     ------
@@ -69,9 +70,8 @@ def load_study(name_or_path: str | Path) -> Study:
     """
     path = scenario_file(name_or_path)
     scenario, raw = load_scenario(path), read_study(path)
-    base_name = raw.get("base", "nominal")
-    base = load_scenario(scenario_file(base_name, path.parent if "base" in raw else None))
-    return Study(path, scenario, Path(base_name).stem, base, _sweep(scenario, raw))
+    base = scenario_file(raw.get("base", "nominal"), path.parent if "base" in raw else None)
+    return Study(path, scenario, base.stem, load_scenario(base), _sweep(scenario, raw))
 
 
 def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:

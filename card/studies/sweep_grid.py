@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from card.base import DISTRIBUTION
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
 from card.base.overrides import canonical, overlap
@@ -300,7 +301,7 @@ class Grid:
             "rounds": simulation.rounds if self.rounds is None else self.rounds,
             "seed": simulation.seed if self.seed is None else self.seed,
             "library": self.library,
-            "source": f"card {metadata.version('card')}",
+            "source": f"card {metadata.version(DISTRIBUTION)}",
         }
 
 

@@ -9,21 +9,30 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import card
+from card.base import DISTRIBUTION
 
 
-def environment(folder: Path, *extras: str) -> Path:
-    """Interpreter of a new environment, made of links to what this one has."""
+def environment(folder: Path, *extras: str, wheel: Path | None = None) -> Path:
+    """Interpreter of a new environment, made of links to what this one has.
+
+    The package is that of a wheel, or else that of the checkout.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    for name in needed("card", extras) - {"card"}:
+    for name in needed(DISTRIBUTION, extras) - {DISTRIBUTION}:
         found = metadata.distribution(name)
         tops = {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}
         for top in tops:
             link = site / top
             if not link.is_symlink():  # distributions may share a folder
                 link.symlink_to(found.locate_file(top))
+    if wheel:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+        subprocess.run([*pip, "--target", site, wheel], check=True)
+        return folder / "bin" / "python"
     (site / "card.pth").write_text(f"{Path(card.__file__).parents[1]}\n")
-    (info,) = metadata.distribution("card").locate_file("").glob("card-*.dist-info")
+    found = metadata.distribution(DISTRIBUTION)
+    (info,) = found.locate_file("").glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info")
     (site / info.name).symlink_to(info)
     return folder / "bin" / "python"
 

@@ -6,9 +6,10 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import card
 from card.book.markdown import to_json, write
 
-SOFTWARE = ("card", "numpy", "scipy", "torch", "pymoo", "dask", "xarray")
+SOFTWARE = ("numpy", "scipy", "torch", "pymoo", "dask", "xarray")
 
 
 def write_record(path, benchmarks, notes):
@@ -36,6 +37,7 @@ def write_record(path, benchmarks, notes):
                 },
                 "software": {
                     "python": platform.python_version(),
+                    "card": card.__version__,
                     **{name: metadata.version(name) for name in SOFTWARE},
                 },
                 "benchmarks": {

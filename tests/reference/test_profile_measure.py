@@ -182,7 +182,7 @@ def test_energy_is_absent_with_its_reason_without_zeus(monkeypatch):
     monkeypatch.setattr(power, "import_module", missing)
     for reading in power.energy_and_power("cpu", lambda: None):
         assert reading.value is None
-        assert reading.reason == "zeus is not installed; pip install 'card[energy]'"
+        assert reading.reason == "zeus is not installed; pip install 'card-split-learning[energy]'"
 
 
 def test_memory_and_clock_are_absent_with_their_reason(monkeypatch):

@@ -422,11 +422,15 @@ FILES = [
         b"base: study.yml\n",
         "{0}: `base` leads back to the file itself; name another base.",
     ),
-    (b"base: nominol\n", "base = 'nominol' is unknown; did you mean 'nominal'?"),
+    (
+        b"base: nominol\n",
+        "base = 'nominol' is neither shipped nor the name of a .yml file in "
+        "the folder of its study; did you mean 'nominal'?",
+    ),
     (
         b"base: '" + b"9" * 999 + b"'\n",
-        f"base = '{'9' * 17}...{'9' * 18}' is unknown; choose one of "
-        + NO_FILE.removeprefix("give a file or one of "),
+        f"base = '{'9' * 17}...{'9' * 18}' is neither shipped nor the name of a .yml file in "
+        "the folder of its study; choose one of " + NO_FILE.removeprefix("give a file or one of "),
     ),
     (b"base: other.yml\n", "base {1}/other.yml does not exist; " + NO_FILE),
     (b"base: 3\n", "base = 3 of {0} is not allowed; give the name or the file of a scenario."),
@@ -463,7 +467,11 @@ def test_cycle_of_bases(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nominl", "scenario = 'nominl' is unknown; did you mean 'nominal'?"),
+        (
+            "nominl",
+            "scenario = 'nominl' is neither shipped nor the name of a .yml file in "
+            "this folder; did you mean 'nominal'?",
+        ),
         ("study.yml", f"scenario study.yml does not exist; {NO_FILE}"),
         ("my/study", f"scenario my/study does not exist; {NO_FILE}"),
     ],

@@ -13,6 +13,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from card.base import DISTRIBUTION
+from card.base.errors import installing
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -45,6 +48,25 @@ def tracked_files():
 
 def vendored(path):
     return path.is_relative_to(ROOT / "book" / "_assets")
+
+
+class TestName:
+    def test_messages_and_the_lock_have_the_name_of_the_project(self):
+        assert PROJECT["name"] == DISTRIBUTION
+        assert f"--exclude {DISTRIBUTION} " in (ROOT / "Makefile").read_text()
+
+    def test_no_file_tells_to_install_what_has_only_the_name_of_the_import(self):
+        # in two pieces, so that this file does not say it
+        stranger = re.compile(rb"pip install[^\n]*['\" ]" + rb"card(\[|['\"`\s]|$)")
+        files = [path for path in tracked_files() if not vendored(path)]
+        assert [str(path) for path in files if stranger.search(path.read_bytes())] == []
+
+    def test_pip_adds_an_extra_to_the_package_that_is_there(self):
+        words = shlex.split(installing("sweep").removeprefix("pip "))
+        command = [sys.executable, "-m", "pip", *words, "--no-index", "--dry-run", "--no-deps"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert f"already satisfied: {DISTRIBUTION}[sweep]" in done.stdout
 
 
 class TestDependencies:
@@ -108,6 +130,11 @@ class TestReadme:
         assert "make book" in commands
         assert "make test" in commands
         assert [command for command in commands if command not in ci] == []
+
+    def test_build_for_processors_is_the_one_that_make_keeps(self):
+        (version,) = re.findall(r"install torch==(\S+) --index-url", README)
+        assert f"torch=={version}" in EXTRAS["lab"]
+        assert f"torch=={version}\n" in (ROOT / "requirements.lock").read_text()
 
     @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run", ".ci/commands"])
     def test_make_targets_exist(self, name):

@@ -41,7 +41,7 @@ def test_another_library_is_refused(name, message):
 
 def test_a_missing_library_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ScenarioError, match=r"pip install 'card\[lab\]'"):
+    with pytest.raises(ScenarioError, match=r"pip install 'card-split-learning\[lab\]'"):
         check_library("torch")
 
 

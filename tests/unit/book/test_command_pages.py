@@ -43,7 +43,7 @@ def test_a_section_says_what_the_command_does_and_takes(sections, name):
         ("solve", "`card solve SCENARIO --device <"),
         ("profile", "`card profile [SCENARIO] [OPTIONS]`"),
         ("compare", "`card compare A B [OPTIONS]`"),
-        ("pdf", "`card pdf [STUDY] [OPTIONS]`"),
+        ("pdf", "`card pdf [SCENARIO] [OPTIONS]`"),
         ("schema", "`card schema`"),
         ("serve", "Where the server listens. Default: `127.0.0.1:7070`."),
         ("serve", "Rounds in all. Default: `10`. From 1 to 1000000000."),

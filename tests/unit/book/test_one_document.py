@@ -11,6 +11,7 @@ from pypdf import PdfReader
 from typer.testing import CliRunner
 
 import card
+from card.base import DISTRIBUTION
 from card.base.errors import ScenarioError
 from card.book.build import BookError, Place, contents_of, portable
 from card.book.markdown import to_json, write
@@ -41,7 +42,7 @@ def place(tmp_path: Path) -> Place:
     made = {
         "commit": "0123456789abcdef",
         "dirty": False,
-        "packages": {"card": "1.2"},
+        "packages": {DISTRIBUTION: "1.2"},
         "scenario": {"title": "Two <devices>"},
     }
     for path, text in {

@@ -38,6 +38,6 @@ def test_the_record_of_a_book_is_repeatable(tmp_path: Path) -> None:
     assert record == provenance.provenance(values, tmp_path)
     assert (record["commit"], record["dirty"]) == (None, None), "a copy without history says so"
     assert record["scenario"] == values
-    assert {"card", "numpy", "jupyter-book"} <= record["packages"].keys()
+    assert {"card-split-learning", "numpy", "jupyter-book"} <= record["packages"].keys()
     assert "torch" not in record["packages"]
     assert len(record["data_sha256"]["hardware.yml"]) == 64

@@ -163,7 +163,7 @@ def test_simulate_refuses_an_output_before_it_runs(tmp_path, monkeypatch, output
 
 def test_the_version_is_that_of_the_package():
     assert run("--version").stdout == f"card {card.__version__}\n"
-    assert card.__version__ == metadata.version("card")
+    assert card.__version__ == metadata.version("card-split-learning")
 
 
 def test_simulate_prints_means_and_reductions_of_every_policy():

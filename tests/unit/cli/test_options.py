@@ -60,7 +60,7 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
             "--accelerator = 'gpu' is not allowed; give one of cpu, cuda.",
         ),
         (("solve", "nominal"), "--device is missing; give it. Name of the device."),
-        (("show",), "scenario is missing; give it. Scenario name, or scenario or study file."),
+        (("show",), "scenario is missing; give it. Name of a scenario or study, or its file"),
         (("show", "nominal", "x"), "Got unexpected extra argument(s) (x); see card show --help."),
         (
             ("simulate", "nominal", "--rounds"),
@@ -84,7 +84,7 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
             ("simulate", "nominal", "--policies", "card, card"),
             "--policies: card is given twice; give it once.",
         ),
-        (("--nosuch",), "option = '--nosuch' is unknown; choose one of --version."),
+        (("--nosuch",), "option = '--nosuch' is unknown; choose one of --version, --"),
         (
             ("simulate", "nominal", "--rounds", "5", "--rounds=6"),
             "--rounds is given twice; give it once.",

@@ -119,11 +119,72 @@ def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
         assert words in text
 
 
-def test_a_sweep_too_long_for_a_table_says_where_its_rows_are():
+@pytest.mark.parametrize(
+    ("options", "keeps", "said"),
+    [
+        ([], "--json or --output keeps", []),
+        (["--output", "x.csv"], "x.csv keeps", ["x.csv"]),
+        (["--figure", "x.svg"], "--json or --output keeps", ["x.svg"]),
+        (["--figure", "x.svg", "--output", "x.csv"], "x.csv keeps", ["x.svg", "x.csv"]),
+    ],
+)
+def test_a_long_sweep_prints_its_first_rows_and_where_all_are(folder, options, keeps, said):
     weights = f"objective.delay_weight={[step / 50 for step in range(1, 50)]}"
-    result = run("sweep", "nominal", "--over", weights, "--policies", "card", "--rounds", 1)
-    assert result.stdout == ""
-    assert "49 rows are not shown; --json or --output keeps them all" in result.stderr
+    command = ["sweep", "nominal", "--over", weights, "--policies", "card", "--rounds", 1]
+    result = run(*command, *options)
+    assert result.stdout.count(" card ") == 40
+    assert f"9 more rows are not shown; {keeps} them all." in result.stderr
+    assert result.stdout.splitlines()[-max(len(said), 1) :][: len(said)] == said
+
+
+class TestStudyByName:
+    @pytest.fixture(autouse=True)
+    def study(self, folder):
+        text = f"base: bigger-llm\ntitle: Mine\nsweep: {{over: {{{WEIGHTS.replace('=', ': ')}}}}}"
+        (folder / "my-study.yml").write_text(text)
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["show", "my-study"],
+            ["costs", "my-study"],
+            ["solve", "my-study", "--device", "device-1"],
+            ["simulate", "my-study", "--rounds", 1],
+            ["compare", "nominal", "my-study", "--rounds", 2],
+            ["sweep", "my-study", "--rounds", 1],
+            ["check", "my-study"],
+            ["new", "next", "--base", "my-study"],
+        ],
+        ids=lambda command: command[0],
+    )
+    def test_every_command_finds_it_without_its_ending(self, command):
+        assert "Mine" in done(*command) or command[0] not in ("show", "sweep")
+
+    def test_one_may_be_the_base_of_another(self, folder):
+        (folder / "next.yml").write_text("base: my-study")
+        assert card.load_scenario("next").title == "Mine"
+
+    def test_a_name_with_a_dot_is_whole(self, folder):
+        (folder / "v1.2.yml").write_text("base: my-study\ntitle: Other")
+        assert "v1.2" in done("compare", "nominal", "v1.2", "--rounds", 2)
+
+    @pytest.mark.parametrize("name", ["my-study", "sub/my-study", "./my-study"])
+    def test_a_folder_of_the_name_is_no_study(self, folder, name):
+        (folder / "sub").mkdir()
+        (folder / "my-study").mkdir()
+        (folder / "sub" / "my-study.yml").write_text("base: nominal\ntitle: Mine")
+        assert card.load_scenario(name).title == "Mine"
+
+    def test_a_shipped_name_wins(self, folder):
+        (folder / "nominal.yml").write_text("base: bigger-llm\ntitle: Mine")
+        assert card.load_scenario("nominal").title != "Mine"
+        assert card.load_scenario("nominal.yml").title == "Mine"
+
+    def test_a_name_of_nothing_is_refused(self):
+        assert refusal("solve", "my-studie", "--device", "device-1").startswith(
+            "Error: scenario = 'my-studie' is neither shipped nor the name of a .yml file in this "
+            "folder; choose one of "
+        )
 
 
 @pytest.mark.parametrize("figure", ["x.bmp", "x", "nowhere/x.svg", "folder.svg"])

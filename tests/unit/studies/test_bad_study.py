@@ -25,7 +25,7 @@ STUDIES = [
     ("base: nominal\nserver: {utilization: 0.5}", ["'server.utilisation'?"]),
     ("base: nominal\nchannel_states: {good: {gamma: 3}}", ["channel_states.good.gamma is not a"]),
     # names that do not exist
-    ("base: nominl", ["base = 'nominl' is unknown; did you mean 'nominal'?"]),
+    ("base: nominl", ["base = 'nominl' is neither", "; did you mean 'nominal'?"]),
     ("base: missing.yml", ["missing.yml does not exist", "bigger-llm"]),
     ("base: [nominal]", ["base = ['nominal']", "give the name or the file"]),
     ("base: nominal\nllm: llama-3.2-1B", ["llm = 'llama-3.2-1B'", "did you mean 'llama-3.2-1b'?"]),
