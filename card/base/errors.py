@@ -165,6 +165,16 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
         parent, dot, key = path.rpartition(".")
         siblings = _schema_at(root, location[:-1]).get("properties", {})
         return f"{path} is not a key of {whole}; {nearest(key, siblings, parent + dot)}"
+    if location[-1:] == ("[key]",):  # what pydantic calls a key that is itself wrong
+        path = dotted(location[:-1], raw)
+        names = _resolve(_schema_at(root, location[:-2]).get("propertyNames", {}), root)
+        parent, dot, key = path.rpartition(".")
+        remedy = (
+            nearest(key, names["enum"], parent + dot)
+            if "enum" in names
+            else f"give {allowed({'type': 'string'}, root)}, as the others are."
+        )
+        return f"{path} is not a key of {whole}; {remedy}"
     schema = _schema_at(root, location)
     within = allowed(schema, root)
     help_text = f" {schema['description']}" if schema.get("description") else ""
@@ -236,8 +246,13 @@ def _schema_at(root: Schema, location: Sequence[int | str]) -> Schema:
             if key in option.get("properties", {}):
                 node = option["properties"][key]
                 break
-            if isinstance(option.get("additionalProperties"), dict):
-                node = option["additionalProperties"]
+            others = [
+                option.get("additionalProperties"),
+                *option.get("patternProperties", {}).values(),
+            ]
+            found = next((other for other in others if isinstance(other, dict)), None)
+            if found is not None:
+                node = found
                 break
     return _resolve(node, root)
 

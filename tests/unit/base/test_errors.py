@@ -1,6 +1,7 @@
 """How a rejection is worded; `test_refused_scenarios` asserts the messages themselves."""
 
 import re
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -49,6 +50,8 @@ class Inner(BaseModel):
 class Outer(BaseModel):
     part: Inner
     items: list[Inner] = Field(default=[], max_length=2)
+    named: dict[Literal["left", "right"], Inner] = {}
+    ids: dict[Annotated[str, Field(pattern="^C")], Inner] = {}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,18 @@ class Outer(BaseModel):
         (
             {"part": {}, "items": [{"below": 2}]},
             "items.0.below = 2 is not allowed; give a number below 1.",
+        ),
+        (
+            {"part": {}, "named": {"rihgt": {}}},
+            "named.rihgt is not a key of a scenario; did you mean 'named.right'?",
+        ),
+        (
+            {"part": {}, "ids": {"x": {}}},
+            "ids.x is not a key of a scenario; give a text that is not blank, as the others are.",
+        ),
+        (
+            {"part": {}, "ids": {"C1": {"below": 2}}},
+            "ids.C1.below = 2 is not allowed; give a number below 1.",
         ),
     ],
 )
