@@ -183,15 +183,9 @@ class AdaptedLlm:
         shape = torch.empty((batch, length, 1), dtype=self.dtype, device=self.device)
         kept = None if lengths is None else positions < lengths.to(self.device).unsqueeze(1)
         makers = {FULL: create_causal_mask, SLIDING: create_sliding_window_causal_mask}
-        masks = {
-            kind: makers[kind](
-                config=self.model.config,
-                inputs_embeds=shape,
-                attention_mask=kept,
-                past_key_values=None,
-            )
-            for kind in dict.fromkeys(self.layer_types)
-        }
+        # by place, for the last, the cache of past keys, goes by two names in transformers 5
+        given = (self.model.config, shape, kept, None)
+        masks = {kind: makers[kind](*given) for kind in dict.fromkeys(self.layer_types)}
         rotary = None if self._gpt2 else self._trunk.rotary_emb(shape, position_ids=positions)
         return Context(positions, masks, rotary)
 
