@@ -66,7 +66,7 @@ class Server(Equipped):
     static_power_w: NotNegative
     """Power drawn whenever the server works, whatever its clock [W] (P_0)."""
     linear_power_w_per_hz: NotNegative = 0
-    """Power per clock while the server works [W/Hz] (P_1); 0 for that of a profile's law, if any."""
+    """Power per clock while the server works [W/Hz] (P_1); 0 for a profile's own."""
     waiting_power_w: NotNegative = 0
     """Power drawn while the server waits for a device, the link or its own launches [W] (P_w)."""
     power_cap_w: Power | None = None

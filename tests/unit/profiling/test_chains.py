@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
+from card.base.errors import installing
 from card.profiling import energy, timing
 from card.profiling.chains import added, longest
 from card.profiling.timing import told_apart
@@ -142,4 +143,4 @@ def test_idle_power_is_absent_with_its_reason(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(energy, "import_module", missing)
-    assert energy.idle_power_w("cpu").reason == "zeus is not installed; pip install 'card[energy]'"
+    assert energy.idle_power_w("cpu").reason == f"zeus is not installed; {installing('energy')}"
