@@ -85,10 +85,10 @@ class TestDependencies:
         allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
         assert python.removeprefix("python=") in allowed
 
-    def test_conda_environment_installs_the_package(self):
-        assert {"pip": ["-e ."]} in yaml.safe_load((ROOT / "environment.yml").read_text())[
-            "dependencies"
-        ]
+    def test_conda_environment_installs_the_package_and_what_chapter_7_trains_with(self):
+        *_, last = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+        (index,) = re.findall(r"--index-url (\S+)", README)
+        assert last == {"pip": [f"--extra-index-url {index}", "-e .[lab]"]}
 
     def test_lock_pins_every_direct_dependency_within_its_range(self):
         lines = (ROOT / "requirements.lock").read_text().splitlines()
