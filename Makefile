@@ -14,7 +14,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test quick coverage lint types check bench lock clean
+.PHONY: help book pdf test quick coverage lint types check dist bench lock clean
 
 # one thread each, as the workers share the processors already
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --benchmark-disable
@@ -47,6 +47,11 @@ types: $(READY) ## Check the package's types
 	$(BIN)/mypy --strict card
 
 check: lint types book test ## Everything that must hold before a change lands
+
+dist: $(READY) ## Build the wheel and the source archive; TAG, if given, must be that of the version
+	rm -rf dist
+	test -z "$(TAG)" || test "$(TAG)" = "v$$($(BIN)/python -m hatchling version)"
+	$(BIN)/python -m hatchling build
 
 bench: $(READY) ## Time the package
 	$(BIN)/python -m pytest tests/bench --benchmark-only

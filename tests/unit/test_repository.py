@@ -8,6 +8,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import lowest
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -84,10 +85,10 @@ class TestDependencies:
         allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
         assert python.removeprefix("python=") in allowed
 
-    def test_conda_environment_installs_the_package(self):
-        assert {"pip": ["-e ."]} in yaml.safe_load((ROOT / "environment.yml").read_text())[
-            "dependencies"
-        ]
+    def test_conda_environment_installs_the_package_and_what_chapter_7_trains_with(self):
+        *_, last = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+        (index,) = re.findall(r"--index-url (\S+)", README)
+        assert last == {"pip": [f"--extra-index-url {index}", "-e .[lab]"]}
 
     def test_lock_pins_every_direct_dependency_within_its_range(self):
         lines = (ROOT / "requirements.lock").read_text().splitlines()
@@ -95,6 +96,9 @@ class TestDependencies:
         pins = {canonicalize_name(name): version for name, version in pins.items()}
         for name, allowed in ranges(chain(PROJECT["dependencies"], *INSTALLED.values())).items():
             assert pins[name] in allowed, name
+
+    def test_lowest_versions_are_those_of_the_ranges(self):
+        assert lowest.FILE.read_text().splitlines() == lowest.lowest(PROJECT)
 
     def test_lock_holds_plain_pins_without_addresses_or_device_builds(self):
         text = (ROOT / "requirements.lock").read_text()
@@ -156,7 +160,7 @@ class TestSchemas:
         assert result.returncode == 0, result.stdout
 
     def test_workflows(self):
-        assert [path.stem for path in WORKFLOWS] == ["ci", "pages", "weekly"]
+        assert [path.stem for path in WORKFLOWS] == ["ci", "pages", "release", "weekly"]
         self.check("vendor.github-workflows", *WORKFLOWS)
 
     def test_updates_of_dependencies(self):
@@ -178,7 +182,7 @@ class TestSchemas:
 
 
 class TestContinuousIntegration:
-    @pytest.mark.parametrize("name", ["chromium", "commands", "run"])
+    @pytest.mark.parametrize("name", ["chromium", "commands", "run", "sphinx"])
     def test_script_is_executable_and_stops_at_the_first_error(self, name):
         script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111
@@ -197,7 +201,29 @@ class TestContinuousIntegration:
         jobs = yaml.safe_load(path.read_text())["jobs"].values()
         runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
         trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
-        assert runs <= {trust, ".ci/run", "make quick", *script_lines("run")}
+        alone = {".ci/run", ".ci/sphinx", "make quick", 'make dist TAG="$GITHUB_REF_NAME"'}
+        assert runs <= {trust, *alone, *script_lines("run")}
+
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    def test_workflows_pin_each_action_by_commit_and_name_its_version(self, path):
+        used = re.findall(r"uses: (.*)", path.read_text())
+        assert [one for one in used if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", one)] == []
+
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    def test_workflows_may_only_read_unless_a_job_says_more(self, path):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        wide = {
+            name for name, job in workflow["jobs"].items() if "write" in str(job.get("permissions"))
+        }
+        assert wide <= {"publish"}
+
+    def test_a_pull_request_runs_once_and_pages_follow_what_passed(self):
+        # YAML 1.1 takes `on` for a truth value
+        on = {path.stem: yaml.safe_load(path.read_text())[True] for path in WORKFLOWS}
+        assert on["ci"] == {"push": {"branches": ["main"]}, "pull_request": None}
+        assert on["pages"]["workflow_run"]["workflows"] == ["CI"]
+        assert "push" not in on["pages"]
 
     def test_jobs_of_a_change_make_every_check_of_the_script(self):
         jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
@@ -207,12 +233,17 @@ class TestContinuousIntegration:
         assert checks - {"make lint", "make types"} <= runs
         assert "make quick" in runs
 
-    def test_weekly_run_takes_the_newest_dependencies_and_no_cache(self):
+    def test_weekly_run_takes_the_newest_and_the_lowest_dependencies_and_no_cache(self):
         text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text()
-        (job,) = yaml.safe_load(text)["jobs"].values()
-        torch, project = shlex.split(job["env"]["REQUIREMENTS"])
-        assert torch in EXTRAS["lab"]
-        assert set(project.removeprefix(".[").removesuffix("]").split(",")) == set(INSTALLED)
+        jobs = yaml.safe_load(text)["jobs"]
+        for name, constraint in {
+            "newest": [],
+            "lowest": ["--constraint", "tests/lowest.txt"],
+        }.items():
+            torch, project, *rest = shlex.split(jobs[name]["env"]["REQUIREMENTS"])
+            assert torch in EXTRAS["lab"]
+            assert set(project.removeprefix(".[").removesuffix("]").split(",")) == set(INSTALLED)
+            assert rest == constraint
         assert "actions/cache" not in text
 
 
