@@ -11,7 +11,7 @@ from commands import refusal
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "test-bad"], "scenario = 'test-bad' is unknown"),
+        (["serve", "test-bad"], "scenario = 'test-bad' is neither shipped nor"),
         (["serve", "test-bed", "--set", "lora.rank=0"], "lora.rank = 0 is not allowed"),
         (["join", "--device", "device-9", "--data", "x"], "device = 'device-9' is unknown"),
     ],

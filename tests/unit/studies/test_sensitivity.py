@@ -194,7 +194,7 @@ def test_gradients_without_torch_are_refused_with_the_remedy(
     scenario: card.Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ScenarioError, match=r"gradients needs torch.*'card.lab.'"):
+    with pytest.raises(ScenarioError, match=r"gradients needs torch.*'card-split-learning.lab.'"):
         gradients(scenario)
 
 

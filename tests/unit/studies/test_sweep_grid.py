@@ -38,7 +38,7 @@ def grid(over, policies=("card",), rounds=1):
         (
             {BANDWIDTH: [1e6, -1.0]},
             "over.link.bandwidth_hz, value -1.0: link.bandwidth_hz = -1.0 is not allowed; "
-            "give a number above 0.",
+            "give a number from 1 to 1e+15.",
         ),
         (
             {"channel_states.foggy.path_loss_exponent": [3.0]},
