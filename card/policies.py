@@ -228,7 +228,7 @@ POLICIES: dict[str, Policy] = {
     "energy_optimal": energy_optimal,
     "exhaustive": exhaustive,
 }
-"""CARD and its benchmarks: what is compared where nobody names policies."""
+"""CARD and its benchmarks, which are compared where nobody names policies."""
 
 HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
 """What is left of CARD without one of its two decisions."""

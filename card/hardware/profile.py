@@ -84,7 +84,7 @@ class Part(Record):
 
     @property
     def worked_s(self) -> float:
-        """Time in which the processor works on the part [s]: a GPU's own, where it was measured."""
+        """Time in which the processor works on the part [s], a GPU's own if measured."""
         return read_value(self.device_s) or self.time_s
 
     @property
@@ -212,7 +212,7 @@ class Timed(Record):
     parts: dict[PartName, Part]
     """Times, work and memory of each part."""
     arrival_s: Reading | None = None
-    """What a side takes that begins inside the LLM, beyond its blocks and head [s]: masks, tables
+    """What a side takes that begins inside the LLM, beyond its blocks and head [s], as masks, tables
     of positions, its input; none in files of format 1."""
     smashed_bit: Natural
     """Activations of one mini-batch as really serialised, without framing [bit]."""

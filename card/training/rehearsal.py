@@ -41,7 +41,7 @@ TEXTS = {
 PROCESSES: ForkServerContext | SpawnContext = (
     get_context("forkserver") if "forkserver" in get_all_start_methods() else get_context("spawn")
 )
-"""How processes start: where the system can, each as a fork of one that has imported torch."""
+"""How processes start, each as a fork of one that has imported torch where the system can."""
 PROCESSES.set_forkserver_preload(["card.training.device", "card.training.server"])
 
 _SERVER = "server"
