@@ -212,8 +212,8 @@ class Timed(Record):
     parts: dict[PartName, Part]
     """Times, work and memory of each part."""
     arrival_s: Reading | None = None
-    """What a side takes that begins inside the LLM, beyond its blocks and head [s], as masks, tables
-    of positions, its input; none in files of format 1."""
+    """What a side takes that begins inside the LLM, beyond its blocks and head [s], such as
+    masks, tables of positions and its input; none in files of format 1."""
     smashed_bit: Natural
     """Activations of one mini-batch as really serialised, without framing [bit]."""
     peak_memory_bit: Reading
