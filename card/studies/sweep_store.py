@@ -37,7 +37,8 @@ _REMEDIES = {
 }
 _NOTHING_KEPT = "name another output, or make room for it."
 _PACKAGE = Path(__file__).parents[1]
-_MODEL = ("base/*.py", "hardware/*.py", "llm/*.py", "channel/*.py", "solver/*.py", "[!_]*.py")
+_ROOMS = ("base", "hardware", "scenario", "llm", "channel", "costs", "solver", "studies")
+MODEL = (*(f"{room}/*.py" for room in _ROOMS), "[!_]*.py")
 """The code that means come from: the rooms of the model, and the modules beside them."""
 
 # What scores an averaged quantity; link rates belong to draws, not to policies
@@ -301,7 +302,7 @@ class Store:
 def _fingerprint(grid: Grid) -> str:
     """Digest of all that the means depend on: what the sweep is of, and the model's code."""
     digest = hashlib.sha256(json.dumps(grid.content).encode())
-    code = [path for room in _MODEL for path in sorted(_PACKAGE.glob(room))]
+    code = [path for room in MODEL for path in sorted(_PACKAGE.glob(room))]
     for path in code:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from house import FILES, IMPORTS
 from machines import machine, study
 
 import card
 from card.base.errors import ScenarioError
 from card.studies.study_file import load_study
 from card.studies.sweep_grid import Grid
-from card.studies.sweep_store import Store
+from card.studies.sweep_store import MODEL, Store
 
 pytest.importorskip("zarr")
 pytest.importorskip("netCDF4")
@@ -417,3 +418,14 @@ def test_an_output_that_a_library_would_read_as_a_chain_of_addresses_is_refused(
     with pytest.raises(ScenarioError, match=r"is not allowed; name it without '::'"):
         card.sweep(card.load_scenario("nominal"), {"objective.delay_weight": [0.2]}, output=output)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_code_that_a_sweep_computes_with_is_part_of_its_fingerprint():
+    package = Path(card.__file__).parent
+    known = {path for room in MODEL for path in package.glob(room)}
+    reached, new = set(), {"card.studies.sweep"}
+    while new:
+        reached |= new
+        new = {name for module in new for name in IMPORTS[module]} - reached
+    files = {FILES[name] for name in reached if not name.endswith("__init__")}
+    assert files - known == set()
