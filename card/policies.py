@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from card.base.arguments import check_index, check_positive, check_shapes
 from card.base.arrays import backend_of, guarded
 from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
@@ -91,11 +92,17 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
     Raises
     ------
     ScenarioError
-        If a cut is not feasible by :eq:`eq-feasible`, or a clock not allowed by
-        :eq:`eq-clock-range` or not on a list of clocks.
+        If a value is out of its range or not finite, a cut not feasible by :eq:`eq-feasible`, or a
+        clock not allowed by :eq:`eq-clock-range` or not on a list of clocks.
     """
     backend = backend_of(device, cut, frequency_hz)
-    device, cut, clock = np.broadcast_arrays(*map(backend.numpy, (device, cut, frequency_hz)))
+    given = {
+        "device": check_index("device", device, system.num_devices, backend),
+        "cut": check_index("cut", cut, system.num_blocks + 1, backend),
+        "frequency_hz": check_positive("frequency_hz", frequency_hz, backend),
+    }
+    check_shapes(**given)
+    device, cut, clock = np.broadcast_arrays(*map(backend.numpy, given.values()))
     misfits = ~system.feasible[device, cut]
     if misfits.any():
         index, wrong = device[misfits][0], cut[misfits][0]

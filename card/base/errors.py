@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -124,16 +124,25 @@ def no_scenario(value: object) -> ScenarioError:
 
 
 def from_validation(
-    error: ValidationError, model: type[BaseModel], raw: Any, entry: str = ""
+    error: ValidationError,
+    model: type[BaseModel],
+    raw: Any,
+    entry: str = "",
+    removed: Container[str] = (),
 ) -> ScenarioError:
     """Error listing each problem pydantic found, one line each, in the scenario's own words.
 
     What is not of a scenario, such as an entry of a catalogue, is named at the start of each line.
+    Paths that are `removed` are missing since they are there without a value.
     """
     schema = model.model_json_schema()
     problems = error.errors(include_url=False)
     places = [problem["loc"] for problem in problems]
-    absent = [p["loc"][0] for p in problems if p["type"] == "missing" and len(p["loc"]) == 1]
+    absent = [
+        place[0]
+        for problem, place in zip(problems, places, strict=True)
+        if problem["type"] == "missing" and len(place) == 1 and place[0] not in removed
+    ]
     lines = []
     if len(absent) > 1:
         missing = ", ".join(map(str, absent))
@@ -143,20 +152,27 @@ def from_validation(
         # a list whose items are wrong is reported a second time, as too short
         within = any(len(at) > len(place) and at[: len(place)] == place for at in places)
         if not within and not (len(absent) > 1 and place[:1] and place[0] in absent):
-            lines.append(_line(dict(problem), schema, raw, "an entry" if entry else "a scenario"))
+            whole = "an entry" if entry else "a scenario"
+            lines.append(_line(dict(problem), schema, raw, whole, removed))
     before = f"{entry}: " if entry else ""
     return ScenarioError("\n".join(before + line for line in dict.fromkeys(lines)))
 
 
-def validated(model: type[Model], raw: Any, entry: str = "", context: Any = None) -> Model:
+def validated(
+    model: type[Model],
+    raw: Any,
+    entry: str = "",
+    context: Any = None,
+    removed: Container[str] = (),
+) -> Model:
     """The model that raw values make, or what is wrong with them, as `from_validation` says it."""
     try:
         return model.model_validate(raw, context=context)
     except ValidationError as error:
-        raise from_validation(error, model, raw, entry) from None
+        raise from_validation(error, model, raw, entry, removed) from None
 
 
-def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
+def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Container[str]) -> str:
     location = tuple(item["loc"])
     path = dotted(location, raw)
     if item["type"] == "value_error":
@@ -179,7 +195,8 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str) -> str:
     within = allowed(schema, root)
     help_text = f" {schema['description']}" if schema.get("description") else ""
     if item["type"] == "missing":
-        return f"{path} is missing; give {within}.{help_text}"
+        without = "has no value" if path in removed else "is missing"
+        return f"{path} {without}; give {within}.{help_text}"
     value = item["input"]
     if item["type"] == "finite_number":
         within = within.replace("a number", "a finite number")

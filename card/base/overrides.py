@@ -51,6 +51,11 @@ def origins(changes: Mapping[str, Any]) -> dict[str, Any]:
     return sources if isinstance(sources, dict) else {}
 
 
+def removed(changes: Mapping[str, Any], base: Any) -> set[str]:
+    """Paths that changes give as null, as `canonical` spells them."""
+    return {canonical(".".join(keys), base) for keys, value in _entries(changes) if value is None}
+
+
 def canonical(path: str, base: Any) -> str:
     """The one spelling of a path in a raw scenario: items of a list by name where they have one."""
     keys = []

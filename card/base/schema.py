@@ -20,8 +20,7 @@ Share = Annotated[Number, Field(ge=1e-9, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WHOLE)]
 Flag = Annotated[bool, Field(strict=True)]
-Key = Annotated[str, Field(strict=True, min_length=1)]
-Name = Annotated[Key, Field(pattern=r"\S")]
+Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
 
 
 class Record(BaseModel):
@@ -33,7 +32,9 @@ class Record(BaseModel):
 class Sweep(Record):
     """Which scenarios a study sweeps over, and what it scores on each."""
 
-    over: Annotated[dict[Key, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
+    over: Annotated[
+        dict[Name, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)
+    ]
     """Values per dotted path, e.g. `objective.delay_weight`."""
     policies: Annotated[tuple[Name, ...], Field(min_length=1)] = (
         "card",

@@ -147,8 +147,21 @@ def _yaml() -> YAML:
     return yaml
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping stored in a YAML file, with errors that name the file and line."""
+def read_yaml(path: Path, example: str = "title: My title") -> dict[str, Any]:
+    """Mapping stored in a YAML file, with errors that name the file and line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    example
+        What such a file can say at least, for a file that holds no mapping.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read or is no such file.
+    """
     text = read_text(path)
     try:
         content = _load(text)
@@ -157,11 +170,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f", line {mark.line + 1}" if mark else ""
         raise ScenarioError(f"{path}{line} is not valid YAML: {_said(error)}.") from error
     if content is None:
-        raise ScenarioError(f"{path} is empty; write at least a base, e.g. base: nominal.")
+        raise ScenarioError(f"{path} is empty; write a mapping of keys to values, e.g. {example}.")
     if not isinstance(content, dict):
         raise ScenarioError(
-            f"{path} holds {shortened(content)}; write a mapping of keys to values, e.g. "
-            f"base: nominal."
+            f"{path} holds {shortened(content)}; write a mapping of keys to values, e.g. {example}."
         )
     return content
 

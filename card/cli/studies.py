@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice, product
 from pathlib import Path
@@ -16,6 +14,7 @@ from card.base.arrays import LIBRARIES
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Sweep
+from card.cli.clusters import cluster
 from card.cli.options import (
     AsJson,
     Name,
@@ -57,7 +56,6 @@ from card.studies.sweep_grid import COSTS, INTERVALS, Grid
 
 if TYPE_CHECKING:
     import xarray as xr
-    from distributed import Client
 
 app = typer.Typer()
 
@@ -161,7 +159,7 @@ def sweep(
         if figure:
             Grid.checked(chosen, plan.over, plan.policies, rounds, seed)
             _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
-        with _cluster(dask) as client:
+        with cluster(dask) as client:
             grid = run_sweep(
                 chosen,
                 plan.over,
@@ -247,7 +245,8 @@ def study_schema() -> dict[str, Any]:
     device, states = keys["devices"]["items"], keys["channel_states"]
     by_name = {"type": "object", "additionalProperties": {"anyOf": [device, removed]}}
     keys["devices"] = {"anyOf": [keys["devices"], by_name]}
-    states["additionalProperties"] = {"anyOf": [states["additionalProperties"], removed]}
+    for name, state in states["patternProperties"].items():
+        states["patternProperties"][name] = {"anyOf": [state, removed]}
     keys["base"] = {"type": "string", "description": "Scenario that this file overrides."}
     keys["sweep"] = Sweep.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
@@ -290,30 +289,6 @@ def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:
         changed["policies"] = tuple(names(policies) or ())
     # not validated here: what the options say is checked with the grid
     return Sweep.model_construct(**changed)
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[Client | None]:
-    """Client of a Dask cluster, for as long as a sweep takes."""
-    if address is None:
-        yield None
-        return
-    with extra("sweep", "--dask"):
-        from distributed import Client
-    logging.disable()  # what the cluster does wrong is told in one line
-    try:
-        # not the default of the process, which would keep a client that never reached anyone
-        client = Client(address, timeout=5, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ScenarioError(
-            f"--dask {address!r} does not answer ({str(error).splitlines()[0]}); give the address "
-            "of a running scheduler, e.g. tcp://127.0.0.1:8786."
-        ) from None
-    try:
-        with client:
-            yield client
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _drawn_with(grid: xr.Dataset) -> tuple[int, int]:

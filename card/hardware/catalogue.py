@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import UserDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -134,17 +134,17 @@ class Catalogue(UserDict[str, Hardware]):
     """Processors by name; an entry is validated when it is used, so a bad one spoils no other."""
 
     def __init__(self, path: Path) -> None:
-        entries = read_yaml(path)
-        for name in entries:
-            if not isinstance(name, str):
-                raise ScenarioError(
-                    f"{path}, entry {shortened(name)}: its name is not a word; put it in quotes."
-                )
-        super().__init__(entries)
-        self._path = path
+        entries: dict[Any, Any] = read_yaml(path)
+        words = {name: shortened(name) for name in entries if not isinstance(name, str)}
+        super().__init__({words.get(name, name): entry for name, entry in entries.items()})
+        self._path, self._no_words = path, set(words.values())
 
     def __getitem__(self, name: str) -> Hardware:
         """Entry of a name, or an error that says in which file and entry a value is wrong."""
+        if name in self._no_words:
+            raise ScenarioError(
+                f"{self._path}, entry {name}: its name is not a word; put it in quotes."
+            )
         entry = super().__getitem__(name)
         if not isinstance(entry, Hardware):
             entry = self[name] = validated(Hardware, entry, f"{self._path}, entry {name}")
@@ -168,18 +168,19 @@ _ENTRIES = (".yml", ".yaml")
 
 def is_file(name: str) -> bool:
     """Whether a name is that of a file: a measured profile, or a processor as a user has it."""
-    return name.endswith((".json", *_ENTRIES))
+    return name.casefold().endswith((".json", *_ENTRIES))
 
 
 def hardware(key: str, name: str) -> Hardware:
     """Processor that the scenario's `key` names: of the catalogue, or in a file."""
     if name in catalogue():
         return catalogue()[name]
-    if name.endswith(_ENTRIES):
+    if name in profile_names():
+        return measured(load_profile(key, name))
+    _check_file(key, name, f"a .yml file that describes it, {_PROFILE}", catalogue())
+    if name.casefold().endswith(_ENTRIES):
         return _own(Path(name))
-    if not (name in profile_names() or is_file(name)):
-        raise _no_profile(key, name, [*catalogue(), *profile_names()])
-    return measured(load_profile(key, name))
+    return measured(read_profile(Path(name)))
 
 
 def _own(path: Path) -> Own:
@@ -207,18 +208,29 @@ def load_profile(key: str, name: str) -> Profile:
     """Measured profile that `key` names: a shipped one, or a file."""
     if name in profile_names():
         return read_profile(DATA / "profiles" / f"{name}.json")
-    if not is_file(name):
-        raise _no_profile(key, name, profile_names())
+    _check_file(key, name, _PROFILE)
     return read_profile(Path(name))
 
 
-def _no_profile(key: str, name: str, known: Sequence[str]) -> ScenarioError:
-    """Error for what is neither a name nor a file of a profile, whether or not it is there."""
-    if not os.path.exists(name):  # noqa: PTH110, which says no to names that no file can have
-        return unknown(key, name, known or ["a .json file"])
-    return ScenarioError(
-        f"{key} = {shortened(name)} is no profile; give a .json file that `card profile --output` "
-        f"wrote, or one of {', '.join(known)}."
+_PROFILE = "a .json file that `card profile --output` wrote"
+
+
+def _check_file(key: str, name: str, kinds: str, listed: Iterable[str] = ()) -> None:
+    """Refuse what is neither a name nor a file; one that is there and cannot be read says why."""
+    known = [*listed, *profile_names()]
+    there = os.path.exists(name)  # noqa: PTH110, which says no to names that no file can have
+    if not (there or is_file(name)):
+        raise unknown(key, name, known)
+    if not there:
+        wrong = "does not exist"
+    elif Path(name).is_dir():
+        wrong = "is a folder"
+    elif not is_file(name):
+        wrong = "has another ending"
+    else:
+        return
+    raise ScenarioError(
+        f"{key} = {shortened(name)} {wrong}; give {kinds}, or one of {', '.join(known)}."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from card.base.data_files import scenario_file
 from card.base.errors import ScenarioError, validated
-from card.base.overrides import merge_recorded, origins
+from card.base.overrides import merge_recorded, origins, removed
 from card.base.provenance import Origins, check_origins
 from card.base.schema import check_sweep
 from card.base.yaml_files import read_yaml
@@ -30,7 +30,8 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     raw, layers = _read_merged(name_or_path, ())
     if overrides:
         layers.append(_Layer("", overrides, raw, merge_recorded(raw, overrides, "set by the user")))
-    scenario = validated(Scenario, layers[-1].after)
+    empty = {path for layer in layers for path in removed(layer.given, layer.before)}
+    scenario = validated(Scenario, layers[-1].after, removed=empty)
     whole = scenario.model_dump()
     for where, given, *found in layers:
         check_origins(origins(given), *found, whole, where=where)
@@ -76,7 +77,7 @@ def _read_merged(
 
 def read_study(path: Path) -> dict[str, Any]:
     """What a scenario or study file says, with profile files named from the folder it lies in."""
-    raw: dict[str, Any] = _anchored(read_yaml(path), path.parent)
+    raw: dict[str, Any] = _anchored(read_yaml(path, "base: nominal"), path.parent)
     return raw
 
 

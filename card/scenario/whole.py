@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from card.base.data_files import DATA, llm_names, read_json
 from card.base.errors import nearest, repeated, shortened, unknown, validated
-from card.base.overrides import merge_recorded, origins, words
+from card.base.overrides import merge_recorded, origins, removed, words
 from card.base.provenance import Source, check_origins
-from card.base.schema import Key, Name, Record
+from card.base.schema import Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import by_content
 from card.scenario import ends, parts
@@ -34,7 +34,7 @@ class Scenario(Record):
     """The mobile devices, in the order they take turns."""
     link: parts.Link
     """The radio link of every device."""
-    channel_states: Annotated[dict[Key, parts.ChannelState], Field(min_length=1)]
+    channel_states: Annotated[dict[Name, parts.ChannelState], Field(min_length=1)]
     """Named propagation conditions; every device meets each."""
     objective: parts.Objective
     """What counts how much."""
@@ -100,7 +100,8 @@ class Scenario(Record):
         kept = {name: board for name, board in self.boards.items() if name not in named}
         before = self.model_dump(mode="json")
         raw = merge_recorded(before, overrides, reason)
-        changed = validated(Scenario, raw, context={**kept, **(boards or {})})
+        known = {**kept, **(boards or {})}
+        changed = validated(Scenario, raw, context=known, removed=removed(overrides, before))
         if given := origins(overrides):
             check_origins(given, before, changed.model_dump())
         return changed

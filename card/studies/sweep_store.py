@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ _NOTHING_KEPT = "name another output, or make room for it."
 _PACKAGE = Path(__file__).parents[1]
 _ROOMS = ("base", "hardware", "scenario", "llm", "channel", "costs", "solver", "studies")
 MODEL = (*(f"{room}/*.py" for room in _ROOMS), "[!_]*.py")
-"""The code that means come from: the rooms of the model, and the modules beside them."""
+"""The code that means come from, in the rooms of the model and in the modules beside them."""
 
 # What scores an averaged quantity; link rates belong to draws, not to policies
 _MEANS = tuple(name for name in UNITS if name not in ("uplink_bps", "downlink_bps"))
@@ -70,6 +71,8 @@ class Store:
     def __init__(self, output: str | Path, grid: Grid) -> None:
         self.output, self.grid = Path(output), grid
         self._check_name(str(output))
+        if self.output.is_symlink():
+            self.output = Path(os.path.realpath(output))  # what a link leads to is written
         _need_libraries()
         self.partial = self.output.with_name(self.output.name + ".partial")
         self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
@@ -318,9 +321,17 @@ def _digest(arrays: Mapping[str, Any]) -> str:
 
 
 def _digest_of_all(found: xr.Dataset, blocks: list[str]) -> str:
-    """Digest of a whole sweep: of its coordinates as they are on disk, and of its blocks."""
+    """Digest of a whole sweep: of coordinates and attributes as they are on disk, and of blocks."""
     axes = {str(name): found[name].values.tolist() for name in sorted(map(str, found.coords))}
-    return hashlib.sha256(json.dumps([axes, blocks]).encode()).hexdigest()
+    said = {str(name): _plain(found[name].attrs) for name in sorted(map(str, found.variables))}
+    said[""] = {key: value for key, value in _plain(found.attrs).items() if key != "digest"}
+    whole = json.dumps([axes, said, blocks], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes without the kinds of numbers that a format has for them."""
+    return {str(key): np.asarray(value).tolist() for key, value in attributes.items()}
 
 
 def _need_libraries() -> None:

@@ -1,5 +1,6 @@
 """`card.policies`: what each benchmark does, by hand and by brute force."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import replace
@@ -199,12 +200,31 @@ class TestCheckDecision:
             (0, 0, 9e12, "frequency_hz = 9e+12 is not allowed; give 10 to 20 Hz for fast."),
             (0, 0, 5.0, "frequency_hz = 5 is not allowed; give 10 to 20 Hz for fast."),
             ([0, 1], 0, [15.0, 4.0], "frequency_hz = 4 is not allowed; give 5 to 20 Hz for slow."),
+            (0, 3, 20.0, "cut = 3 is out of range; give 0 to 2."),
+            (0, -1, 20.0, "cut = -1 is out of range; give 0 to 2."),
+            (2, 0, 20.0, "device = 2 is out of range; give 0 to 1."),
         ],
     )
     def test_others_are_refused(self, device, cut, clock, message):
         with pytest.raises(ScenarioError) as refusal:
             check_decision(self.SYSTEM, np.array(device), np.array(cut), np.array(clock))
         assert str(refusal.value) == message
+
+    @pytest.mark.parametrize(
+        ("device", "cut", "clock", "wrong"),
+        [
+            (0, 0.5, 20.0, "cut = "),
+            (0, math.nan, 20.0, "cut = "),
+            (0, 0, math.nan, "frequency_hz = nan is not allowed"),
+            (0, 0, math.inf, "frequency_hz = inf is not allowed"),
+            (0, 0, [15.0, -1.0], "frequency_hz = -1"),
+            (0.0, 0, 20.0, "device = "),
+            ([0, 1], [0, 1, 0], 20.0, "the shapes do not broadcast together"),
+        ],
+    )
+    def test_what_is_no_decision_is_refused_as_costs_refuse_it(self, device, cut, clock, wrong):
+        with pytest.raises(ScenarioError, match=wrong):
+            check_decision(self.SYSTEM, device, cut, clock)
 
     def test_bounds_and_clocks_are_written_so_that_they_are_accepted(self):
         third = handmade(frequency_min_hz=np.array([1e9 / 3] * 2), frequency_max_hz=2e9 / 3)

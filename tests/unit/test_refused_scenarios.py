@@ -49,7 +49,7 @@ VALUES = [
     ("training.batch_size", 1.5, f"training.batch_size = 1.5 is not allowed; {BATCH}"),
     ("training.batch_size", 0, f"training.batch_size = 0 is not allowed; {BATCH}"),
     ("training.batch_size", [1], f"training.batch_size = [1] is not allowed; {BATCH}"),
-    ("training.batch_size", None, f"training.batch_size is missing; {BATCH}"),
+    ("training.batch_size", None, f"training.batch_size has no value; {BATCH}"),
     (
         "simulation.seed",
         -1,
@@ -412,7 +412,7 @@ FILES = [
         "'tag:yaml.org,2002:python/object:os.system'.",
     ),
     (b"title: caf\xe9\n", "{0} is not UTF-8 text (byte 11); save it as UTF-8."),
-    (b"", "{0} is empty; write at least a base, e.g. base: nominal."),
+    (b"", "{0} is empty; write a mapping of keys to values, e.g. base: nominal."),
     (
         b"- a\n- b\n",
         "{0} holds ['a', 'b']; write a mapping of keys to values, e.g. base: nominal.",
@@ -440,6 +440,25 @@ FILES = [
         "name a scenario that has them, e.g. base: nominal.",
     ),
     (b"base: nominal\nlinks: {}\n", "links is not a key of a scenario; did you mean 'link'?"),
+    (
+        b"base: nominal\nserver:\n",
+        "server has no value; give a mapping of keys to values. The edge server.",
+    ),
+    (
+        b"base: nominal\ntraining:\n  batch_size:\n",
+        "training.batch_size has no value; give a whole number from 1 to 1000000000. "
+        "Sequences per mini-batch (B).",
+    ),
+    (
+        b"base: nominal\ndevices: {0: {distance_m: }}\n",
+        "devices.device-1.distance_m has no value; give a number from 1 to 1e+06. "
+        "Distance to the base station [m]; the path-loss law starts at 1 m.",
+    ),
+    (
+        b"base: nominal\nchannel_states: {' ': {path_loss_exponent: 2}}\n",
+        "channel_states.  is not a key of a scenario; give a text that is not blank, as the "
+        "others are.",
+    ),
     (b"base: nominal\n3: x\n", f"3 is not a key of a scenario; choose one of {TOP_KEYS}."),
 ]
 

@@ -81,8 +81,10 @@ def test_file_and_entry_are_named(tmp_path, entry, message):
 def test_name_that_is_no_word_is_refused(tmp_path, key, name):
     path = tmp_path / "hardware.yml"
     path.write_text(f"{key}: {label(SOUND)}\n", "utf-8")
+    found = Catalogue(path)
+    assert list(found) == [name], "so that a check of all entries meets it"
     with pytest.raises(ScenarioError) as refusal:
-        Catalogue(path)
+        found[name]
     assert str(refusal.value) == (
         f"{path}, entry {name}: its name is not a word; put it in quotes."
     )

@@ -70,6 +70,37 @@ def test_a_book_takes_it_along(study):
     assert json.dumps(values)
 
 
+@pytest.mark.parametrize("name", ["NPU.YML", "npu.Yaml"])
+def test_endings_may_be_written_in_capitals(study, name):
+    (study.parent / "npu.yml").rename(study.parent / name)
+    study.write_text(study.read_text("utf-8").replace("npu.yml", name), "utf-8")
+    assert card.load_scenario(study).server.board.title == "My NPU"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("none.yml", "does not exist"),
+        ("none.json", "does not exist"),
+        ("NONE.YAML", "does not exist"),
+        ("folder", "is a folder"),
+        ("folder.yml", "is a folder"),
+        ("notes.txt", "has another ending"),
+    ],
+)
+def test_what_is_no_such_file_is_told_by_key_and_with_what_may_be_given(tmp_path, name, wrong):
+    for folder in ("folder", "folder.yml"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "notes.txt").touch()
+    file = str(tmp_path / name)
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario("nominal", **{"devices.device-1.hardware": file})
+    kinds = "a .yml file that describes it, a .json file that `card profile --output` wrote, or one"
+    said = str(refusal.value)
+    assert said.startswith("devices.device-1.hardware = ")
+    assert f"{name}' {wrong}; give {kinds} of jetson" in said
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -87,8 +118,3 @@ def test_what_is_wrong_names_the_file(study, entry, message):
     with pytest.raises(ScenarioError) as refusal:
         card.load_scenario(study)
     assert str(refusal.value).startswith(f"{study.parent / 'npu.yml'}: {message}")
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ScenarioError, match=r"none\.yml cannot be read"):
-        card.load_scenario("nominal", **{"server.hardware": str(tmp_path / "none.yml")})

@@ -9,9 +9,10 @@ import yaml
 
 import card
 from card.base.data_files import DATA
+from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.studies.bootstrap import reductions
-from card.studies.claims import Claim, applied
+from card.studies.claims import Claim, applied, recorded_claims
 
 MODULE = importlib.import_module("card.studies.claims")
 RECORD = read_yaml(DATA / "claims.yml")
@@ -130,3 +131,12 @@ class TestAppliedToAStudy:
         _, energy = applied(kept, rounds=5)
         assert energy.reason.endswith("cannot leave all blocks to the server")
         assert energy.value is None
+
+
+def test_a_record_that_is_a_list_gets_advice_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "claims.yml").write_text("- C1\n", "utf-8")
+    monkeypatch.setattr(MODULE, "DATA", tmp_path)
+    with pytest.raises(ScenarioError) as refusal:
+        recorded_claims()
+    assert "holds ['C1']; write a mapping of keys to values, e.g. " in str(refusal.value)
+    assert "base" not in str(refusal.value).replace(str(tmp_path), "")

@@ -225,6 +225,31 @@ def test_one_bit_that_changed_in_a_file_is_noticed(tmp_path):
         swept(output=output)
 
 
+SAID = {
+    "a unit": lambda found: found.delay_s.attrs.update(units="ms"),
+    "an axis' unit": lambda found: found["server.clocks_hz"].attrs.update(units="GHz"),
+    "hardware": lambda found: found.attrs.update(hardware="{}"),
+    "a number of rounds": lambda found: found.attrs.update(rounds=ROUNDS + 1),
+    "a scenario that is gone": lambda found: found.attrs.pop("scenario"),
+}
+
+
+@pytest.mark.parametrize("change", SAID.values(), ids=SAID)
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_what_an_output_says_of_itself_is_part_of_it(tmp_path, suffix, change):
+    output, engine = tmp_path / f"sweep{suffix}", {".nc": "netcdf4", ".zarr": "zarr"}[suffix]
+    swept(output=output).close()
+    with xr.open_dataset(output, engine=engine) as found:
+        changed = found.load()
+    change(changed)
+    if suffix == ".nc":
+        changed.to_netcdf(output, engine=engine)
+    else:
+        changed.to_zarr(output, mode="w", zarr_format=2)
+    with pytest.raises(ScenarioError, match="it is not what was written"):
+        swept(output=output)
+
+
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_a_finished_block_that_lost_something_is_not_gone_on_with(tmp_path, loss):
     output = tmp_path / "sweep.zarr"
@@ -252,6 +277,19 @@ def looping(link: Path) -> None:
 
 def dangling(link: Path) -> None:
     link.symlink_to("/nonexistent/x.nc")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path, suffix):
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / f"link{suffix}", tmp_path / "there" / f"sweep{suffix}"
+    link.symlink_to(target)
+    for _ in range(2):
+        with swept(output=link) as found:
+            assert same(found, swept())
+    assert link.is_symlink()
+    assert list(target.parent.iterdir()) == [target]
+    assert sorted(tmp_path.iterdir()) == [link, target.parent]
 
 
 def taken(link: Path) -> None:
