@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from card.scenario import Scenario
     from card.simulation import simulate
     from card.solver import Decision, solve, solve_exhaustive
+    from card.studies.benchmark import benchmark
     from card.studies.calibration import Calibration, CalibrationError, Target, calibrate
     from card.studies.claims import Claim, claims
     from card.studies.sweep import sweep
@@ -30,6 +31,7 @@ __all__ = [
     "ScenarioError",
     "System",
     "Target",
+    "benchmark",
     "calibrate",
     "claims",
     "cut_profile",
@@ -49,6 +51,7 @@ _HOMES = {
     "scenario": ("Scenario",),
     "simulation": ("simulate",),
     "solver": ("Decision", "solve", "solve_exhaustive"),
+    "studies.benchmark": ("benchmark",),
     "studies.calibration": ("Calibration", "CalibrationError", "Target", "calibrate"),
     "studies.claims": ("Claim", "claims"),
     "studies.sweep": ("sweep",),

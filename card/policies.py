@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from card.base.arguments import check_index, check_positive, check_shapes
 from card.base.arrays import backend_of, guarded
-from card.base.errors import ScenarioError, unknown
-from card.base.units import FloatArray, IntArray
+from card.base.errors import ScenarioError
+from card.base.functions import functions
+from card.base.units import BoolArray, FloatArray, IntArray
 from card.costs import System, evaluate
 from card.solver import (
     Decision,
@@ -103,7 +104,7 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
     }
     check_shapes(**given)
     device, cut, clock = np.broadcast_arrays(*map(backend.numpy, given.values()))
-    misfits = ~system.feasible[device, cut]
+    misfits, outside, unlisted = _wrong(system, device, cut, clock)
     if misfits.any():
         index, wrong = device[misfits][0], cut[misfits][0]
         fits = np.flatnonzero(system.feasible[index])
@@ -111,23 +112,52 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
             f"cut = {wrong} does not fit {system.device_names[index]} and the server; give one of "
             f"{', '.join(map(str, fits))}."
         )
-    lowest = backend_of(system.frequency_min_hz).numpy(system.frequency_min_hz)[device]
-    highest = backend_of(system.frequency_max_hz).numpy(system.frequency_max_hz)
-    outside = (clock < lowest * (1 - _ROUNDING)) | (clock > highest * (1 + _ROUNDING))
     if outside.any():
+        index, (lowest, highest) = device[outside][0], _clock_range(system)
         raise ScenarioError(
             f"frequency_hz = {clock[outside][0]:{_DIGITS}} is not allowed; give "
-            f"{lowest[outside][0]:{_DIGITS}} to {highest:{_DIGITS}} Hz for "
-            f"{system.device_names[device[outside][0]]}."
+            f"{lowest[index]:{_DIGITS}} to {highest:{_DIGITS}} Hz for {system.device_names[index]}."
         )
+    if system.clocks_hz is not None and unlisted.any():
+        offered = ", ".join(f"{item:{_DIGITS}}" for item in system.clocks_hz)
+        raise ScenarioError(
+            f"frequency_hz = {clock[unlisted][0]:{_DIGITS}} is not on the list; give one of "
+            f"{offered}."
+        )
+
+
+def allowed(system: System, device: Any, cut: Any, frequency_hz: Any) -> BoolArray:
+    """Whether each decision may be taken, as `check_decision` says, whatever numbers it has.
+
+    Returns
+    -------
+    BoolArray
+        One truth value per decision, of their broadcast shape.
+    """
+    backend = backend_of(device, cut, frequency_hz)
+    device, cut, clock = np.broadcast_arrays(*map(backend.numpy, (device, cut, frequency_hz)))
+    known = np.isin(cut, np.arange(system.num_blocks + 1))
+    misfits, outside, unlisted = _wrong(system, device, np.where(known, cut, 0).astype(int), clock)
+    whole: BoolArray = known & np.isfinite(clock) & ~(misfits | outside | unlisted)
+    return whole
+
+
+def _wrong(system: System, device: Any, cut: Any, clock: Any) -> tuple[BoolArray, ...]:
+    """Where a cut does not fit, a clock is out of its range, and a clock is not on the list."""
+    lowest, highest = _clock_range(system)
+    outside = (clock < lowest[device] * (1 - _ROUNDING)) | (clock > highest * (1 + _ROUNDING))
+    unlisted = np.zeros(clock.shape, dtype=bool)
     if system.clocks_hz is not None:
-        listed = np.isclose(clock[..., None], system.clocks_hz, rtol=_ROUNDING, atol=0).any(axis=-1)
-        if not listed.all():
-            offered = ", ".join(f"{item:{_DIGITS}}" for item in system.clocks_hz)
-            raise ScenarioError(
-                f"frequency_hz = {clock[~listed][0]:{_DIGITS}} is not on the list; give one of "
-                f"{offered}."
-            )
+        near = np.isclose(clock[..., None], system.clocks_hz, rtol=_ROUNDING, atol=0)
+        unlisted = ~near.any(axis=-1)
+    return ~system.feasible[device, cut], outside, unlisted
+
+
+def _clock_range(system: System) -> tuple[FloatArray, FloatArray]:
+    """Lowest clock of each device, and the highest of all [Hz]."""
+    ends = system.frequency_min_hz, system.frequency_max_hz
+    lowest, highest = (backend_of(end).numpy(end) for end in ends)
+    return lowest, highest
 
 
 def card(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -241,13 +271,15 @@ HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
 """What is left of CARD without one of its two decisions."""
 
 
-def named(names: list[str] | tuple[str, ...]) -> dict[str, Policy]:
-    """Policies by name, in the order given."""
-    known = POLICIES | HALVES
-    for name in names:
-        if not isinstance(name, str) or name not in known:
-            raise unknown("policies", name, known)
-    return {name: known[name] for name in names}
+def named(names: Iterable[str]) -> dict[str, Policy]:
+    """Policies by name, in the order given; FILE.py:FUNCTION goes by the function's name.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is unknown, or a function's file, or its name, is refused.
+    """
+    return functions("policies", names, POLICIES | HALVES)
 
 
 def _choice(decision: Decision) -> Choice:

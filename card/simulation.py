@@ -76,6 +76,25 @@ def decided(
     ScenarioError
         If a decision is none of the feasible ones, whoever's policy it is.
     """
+    cut, frequency = choice_of(system, draws, name, policy, seed)
+    try:
+        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
+        check_decision(system, draws.device, cut, frequency)
+    except ScenarioError as error:
+        raise ScenarioError(f"the policy {name}: {error}") from error
+    return cut, frequency, costs
+
+
+def choice_of(
+    system: System, draws: Draws, name: str, policy: Policy, seed: int
+) -> tuple[IntArray, FloatArray]:
+    """Cuts and clocks [Hz] of one policy on given draws, of their shape, allowed or not.
+
+    Raises
+    ------
+    ScenarioError
+        If what the policy returns has another shape, or is no pair of arrays.
+    """
     try:
         choice = policy(system, draws.guarded(), np.random.default_rng([seed, 1]))
     except Exception as error:
@@ -83,17 +102,12 @@ def decided(
         raise
     try:
         cut, frequency = (copied(_spread(draws, part)) for part in choice)
+        return cut, frequency
     except (TypeError, ValueError, RuntimeError):
         raise ScenarioError(
             f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
             f"clocks [Hz] that broadcast to the shape {draws.device.shape} of the draws."
         ) from None
-    try:
-        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
-        check_decision(system, draws.device, cut, frequency)
-    except ScenarioError as error:
-        raise ScenarioError(f"the policy {name}: {error}") from error
-    return cut, frequency, costs
 
 
 def outcomes(system: System, draws: Draws, name: str, policy: Policy, seed: int) -> dict[str, Any]:
@@ -128,8 +142,8 @@ def simulate(
     scenario
         What to simulate.
     policies
-        Names from `card.policies.POLICIES`, or a mapping of names to policies of your own; all
-        shipped ones when None.
+        Names from `card.policies.POLICIES`, or FILE.py:FUNCTION, or a mapping of names to policies
+        of your own; when None, all shipped ones and those that the scenario names.
     rounds
         Rounds per device and channel state; the scenario's when None.
     seed
@@ -152,9 +166,9 @@ def simulate(
     """
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
-    chosen = _chosen(policies)
-    arrays = System.of(scenario)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
+    chosen = _chosen(scenario, policies)
+    arrays = System.of(scenario)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     results = [outcomes(arrays, draws, *entry, seed) for entry in chosen.items()]
     dims = ("policy", "state", "device", "round")
@@ -263,9 +277,11 @@ def _spread(draws: Draws, part: Any) -> Any:
     return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
 
 
-def _chosen(policies: Sequence[str] | Mapping[str, Policy] | None) -> dict[str, Policy]:
+def _chosen(
+    scenario: Scenario, policies: Sequence[str] | Mapping[str, Policy] | None
+) -> dict[str, Policy]:
     if policies is None:
-        return POLICIES
+        return POLICIES | named(scenario.policies)
     if isinstance(policies, str) or not isinstance(policies, (Sequence, Mapping)) or not policies:
         raise ScenarioError(
             f"policies = {argument(policies)} is not allowed; give a list of "

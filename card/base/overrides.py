@@ -28,7 +28,7 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     if not isinstance(given, Mapping) or not isinstance(sources, Mapping):
         return merged
     sources = dict(sources)
-    values = {key: nested[key] for key in nested if key not in ("sources", "title")}
+    values = {key: nested[key] for key in nested if key not in ("sources", "title", "policies")}
     changed = dict.fromkeys(".".join(_by_name(base, keys)) for keys, _ in _entries(values))
     sources |= {
         path: {"kind": "assumed", "source": reason} for path in changed if path not in given

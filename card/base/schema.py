@@ -23,6 +23,21 @@ Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
 
 
+POLICY_NAMES = (
+    "card",
+    "device_only",
+    "server_only",
+    "random_cut",
+    "static_cut",
+    "delay_optimal",
+    "energy_optimal",
+    "exhaustive",
+    "clock_only",
+    "cut_only",
+)
+"""Names of the shipped decision policies, which `card.policies` has."""
+
+
 class Record(BaseModel):
     """Frozen values that refuse unknown keys and document each field."""
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from card.base.arrays import backend_of
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 

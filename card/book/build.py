@@ -20,6 +20,7 @@ from typing import Any
 
 from card.base.data_files import DATA
 from card.base.errors import needs
+from card.base.functions import is_function
 from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
@@ -155,16 +156,23 @@ def contents_of(values: Mapping[str, Any], *, quick: bool = False) -> dict[str, 
 
 
 def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Values of a scenario with its hardware files, named after their content."""
+    """Values of a scenario with the files that it names, which are called after their content."""
     values = scenario.model_dump(mode="json")
     files: dict[str, bytes] = {}
+
+    def carried(kind: str, file: Path) -> str:
+        content = file.read_bytes()
+        name = f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}{file.suffix}"
+        files[name] = content
+        return name
+
     for part in (values["server"], *values["devices"]):
         if is_file(part["hardware"]):
-            file = Path(part["hardware"])
-            content = file.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()[:16]
-            part["hardware"] = f"hardware-{digest}{file.suffix}"
-            files[part["hardware"]] = content
+            part["hardware"] = carried("hardware", Path(part["hardware"]))
+    for place, policy in enumerate(values["policies"]):
+        if is_function(policy):
+            file, _, function = policy.rpartition(":")
+            values["policies"][place] = f"{carried('policy', Path(file))}:{function}"
     return values, files
 
 

@@ -180,6 +180,9 @@ def simulate(
     output: Annotated[
         str | None, option(Text, help="File for every round's results, .nc or .csv.")
     ] = None,
+    baseline: Annotated[
+        str | None, option(Text, metavar="NAME", help="What the others save against this policy.")
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -192,7 +195,8 @@ def simulate(
         }
         results = run_simulation(load(scenario, settings, also), names(policies), rounds, seed)
         averages = means(results)
-        saved = reductions(results) if "card" in averages else {}
+        compared = baseline is not None or "card" in averages
+        saved = reductions(results, baseline=baseline) if compared else {}
         if output is not None:
             save("--output", output, _file(results, output))
     if as_json:
@@ -211,7 +215,8 @@ def simulate(
         columns.append(column(name, unit, [mean[key] for mean in averages.values()]))
     for part in ("delay", "energy"):
         cells = [interval(**saved[name][part]) if name in saved else "–" for name in averages]
-        columns.append([f"{part} saved by CARD", *cells])
+        against = f"against {baseline}" if baseline else "by CARD"
+        columns.append([f"{part} saved {against}", *cells])
     head, *rows = zip(*columns, strict=True)
     print_table(results.attrs["title"], head, rows)
 

@@ -95,7 +95,7 @@ Policies = Annotated[
     option(
         Text,
         metavar="NAME,…",
-        help="Policies to score in place of the usual ones.",
+        help="Policies to score in place of the usual ones; your own as FILE.py:FUNCTION.",
         autocompletion=completing(lambda: POLICIES | HALVES),
     ),
 ]

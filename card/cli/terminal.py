@@ -160,11 +160,11 @@ MEANS = (
 """What a table calls each mean, its key, and its unit."""
 
 
-def names(option: str | None) -> list[str] | None:
+def names(option: str | None, what: str = "--policies") -> list[str] | None:
     """Names between commas, each given once."""
     found = None if option is None else [name.strip() for name in option.split(",")]
     if found and (twice := repeated(found)):
-        raise ScenarioError(f"--policies: {twice} is given twice; give it once.")
+        raise ScenarioError(f"{what}: {twice} is given twice; give it once.")
     return found
 
 
@@ -200,8 +200,8 @@ def column(
 
 
 def digits(value: float) -> str:
-    """A number with five significant digits, for a table."""
-    return f"{float(f'{value:.5g}'):,.10g}"
+    """A number with five significant digits, for a table; a dash for one that is not known."""
+    return "–" if np.isnan(value) else f"{float(f'{value:.5g}'):,.10g}"
 
 
 def percent(value: float | None) -> str:

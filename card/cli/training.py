@@ -86,9 +86,12 @@ def serve(
         option(
             Cut,
             metavar="INT",
-            help="Cut in place of CARD's; given repeatedly, each round takes the next.",
+            help="Cut in place of the policy's; given repeatedly, each round takes the next.",
         ),
     ] = None,
+    policy: Annotated[
+        str, option(Text, metavar="NAME", help="What decides; your own as FILE.py:FUNCTION.")
+    ] = "card",
     learning_rate: Annotated[float, option(Step, help="Step size of AdamW.")] = 1e-3,
     wait_for: Annotated[int, option(Count, help="Devices to wait for before the first round.")] = 1,
     timeout: Annotated[
@@ -98,7 +101,7 @@ def serve(
     threads: Threads = None,
     settings: Settings = None,
 ) -> None:
-    """Fine-tune a scenario's LLM with the devices that join; CARD decides every round."""
+    """Fine-tune a scenario's LLM with the devices that join; CARD, or a policy, decides."""
     with refusals(), _lab(threads):
         chosen = load(scenario, settings)
 
@@ -110,7 +113,7 @@ def serve(
 
         job = Job.open(chosen, weights)
         credentials = server_credentials(certificates) if certificates else None
-        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()))
+        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()), policy)
         try:
             found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
         except checkpoint.CheckpointError as error:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from card.base.data_files import scenario_file
 from card.base.errors import ScenarioError, validated
+from card.base.functions import functions, is_function
 from card.base.overrides import merge_recorded, origins, removed
 from card.base.provenance import Origins, check_origins
-from card.base.schema import check_sweep
+from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
 from card.hardware.catalogue import is_file
 from card.scenario.whole import Scenario
@@ -35,6 +36,7 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     whole = scenario.model_dump()
     for where, given, *found in layers:
         check_origins(origins(given), *found, whole, where=where)
+    functions("policies", scenario.policies, dict.fromkeys(POLICY_NAMES))
     return scenario
 
 
@@ -76,7 +78,7 @@ def _read_merged(
 
 
 def read_study(path: Path) -> dict[str, Any]:
-    """What a scenario or study file says, with profile files named from the folder it lies in."""
+    """What a scenario or study file says, with files that it names found from its folder."""
     raw: dict[str, Any] = _anchored(read_yaml(path, "base: nominal"), path.parent)
     return raw
 
@@ -86,5 +88,5 @@ def _anchored(node: Any, folder: Path, key: str = "") -> Any:
         return {name: _anchored(value, folder, str(name)) for name, value in node.items()}
     if isinstance(node, list):
         return [_anchored(item, folder, key) for item in node]
-    file = key.rpartition(".")[2] == "hardware" and isinstance(node, str) and is_file(node)
-    return str(folder / node) if file else node
+    names_file = {"hardware": is_file, "policies": is_function}.get(key.rpartition(".")[2])
+    return str(folder / node) if names_file and isinstance(node, str) and names_file(node) else node

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -40,6 +42,8 @@ class Scenario(Record):
     """What counts how much."""
     simulation: parts.Simulation
     """Rounds and seed of the Monte Carlo."""
+    policies: tuple[Name, ...] = ()
+    """Policies to compare beside the usual ones, by name or as FILE.py:FUNCTION."""
     sources: dict[str, Source]
     """Provenance per key; `devices.distance_m` covers every device."""
 
@@ -78,12 +82,18 @@ class Scenario(Record):
     def content(self) -> dict[str, Any]:
         """All that results follow from, wherever files lie and whatever they are called.
 
-        Titles and sources are left out; hardware and LLM stand there as what their files say.
+        Titles, policies and sources are left out; hardware and LLM stand there as what their files
+        say.
         """
-        values = self.model_dump(mode="json", exclude={"title", "sources"})
+        values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
         config = read_json(f"llms/{self.llm}")
         known = {key: value for key, value in config.items() if key != "_card"}
         return {**by_content(values, self.boards), "llm": known}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `content`, which tells results of one scenario from those of another."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
 
     def updated(
         self,

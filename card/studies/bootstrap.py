@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from card.base.errors import unknown
 from card.base.units import FloatArray
 from card.simulation import reduction
 
@@ -82,35 +83,49 @@ def interval_of_means(
     return ends
 
 
-def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:
+def reductions(
+    results: xr.Dataset, resamples: int = RESAMPLES, baseline: str | None = None
+) -> dict[str, dict[str, Any]]:
     """CARD's reductions of mean delay and server energy against every other policy.
 
     Parameters
     ----------
     results
-        Dataset of `simulate` with the policy `card`.
+        Dataset of `simulate`, with the policy `card` where no baseline is named.
     resamples
         Bootstrap resamples.
+    baseline
+        Policy that every other one is compared with: their reductions against it, in place of
+        CARD's against them.
 
     Returns
     -------
     dict[str, dict[str, Any]]
-        Per benchmark `delay` and `energy`, each with `value`, `low` and `high`, the ratio of means
-        over states, devices and rounds and its paired bootstrap 95 % percentile interval over
-        rounds. None where the benchmark's mean is 0, an interval also where there is one round.
+        Per other policy `delay` and `energy`, each with `value`, `low` and `high`, the ratio of
+        means over states, devices and rounds and its paired bootstrap 95 % percentile interval over
+        rounds. None where the mean compared with is 0, an interval also where there is one round.
+
+    Raises
+    ------
+    ScenarioError
+        If a policy that is needed was not simulated.
     """
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
     table = per_round.to_dataarray().transpose("variable", "policy", "round").values
     rng = np.random.default_rng([int(results.attrs["seed"]), 2])
     resampled = resampled_means(rng, table, resamples, _run(results))
     policies = results.policy.values.tolist()
-    ours = policies.index("card")
+    named = baseline or "card"
+    if named not in policies:
+        raise unknown("baseline", named, policies)
+    fixed = policies.index(named)
 
     def interval(quantity: int, policy: int) -> dict[str, float | None]:
-        value = reduction(table[quantity, ours], table[quantity, policy])
+        ours, theirs = (policy, fixed) if baseline else (fixed, policy)
+        value = reduction(table[quantity, ours], table[quantity, theirs])
         if value is None or table.shape[-1] < 2:
             return {"value": value, "low": None, "high": None}
-        spent = resampled[:, quantity, policy]
+        spent = resampled[:, quantity, theirs]
         defined = spent > 0
         ratios = 1.0 - resampled[defined, quantity, ours] / spent[defined]
         low, high = np.quantile(ratios, [0.025, 0.975])
@@ -119,7 +134,7 @@ def reductions(results: xr.Dataset, resamples: int = RESAMPLES) -> dict[str, dic
     return {
         name: {"delay": interval(0, position), "energy": interval(1, position)}
         for position, name in enumerate(policies)
-        if position != ours
+        if position != fixed
     }
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from card.policies import POLICIES
 from card.scenario import Scenario
 from card.simulation import rounds_and_seed, simulate
 from card.studies.bootstrap import RESAMPLES, reductions, resampled_means, run_of
@@ -88,6 +87,9 @@ def compare(
     """
     rounds, seed = rounds_and_seed(first, rounds, seed)
     runs = [simulate(scenario, None, rounds, seed) for scenario in (first, second)]
+    theirs = set(runs[1].policy.values.tolist())
+    common = [policy for policy in runs[0].policy.values.tolist() if policy in theirs]
+    runs = [run.sel(policy=common) for run in runs]
     tables = [
         run[list(QUANTITIES)]
         .mean(("state", "device"))
@@ -113,7 +115,7 @@ def compare(
             low=float(low[row, column]) if known else None,
             high=float(high[row, column]) if known else None,
         )
-        for column, policy in enumerate(POLICIES)
+        for column, policy in enumerate(common)
         for row, quantity in enumerate(QUANTITIES)
     ]
     return Comparison(

@@ -60,11 +60,11 @@ def leaves(
 ) -> Iterator[tuple[tuple[str, ...], str, Any, FieldInfo]]:
     """Keys that lead to a value, its path without names of list items, the value, and its field.
 
-    Titles, names and sources are no values of the model.
+    Titles, names, policies and sources are no values of the model.
     """
     for key, field in type(part).model_fields.items():
         value, here, common = getattr(part, key), (*keys, key), f"{shared}.{key}".lstrip(".")
-        if key in ("title", "name", "sources"):
+        if key in ("title", "name", "policies", "sources"):
             continue
         if isinstance(value, BaseModel):
             yield from leaves(value, here, common)

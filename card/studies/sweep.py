@@ -60,7 +60,7 @@ def sweep(
         Values per dotted path, e.g. `{"objective.delay_weight": [0.2, 0.8]}`. A value may be a
         list or a mapping, too; its coordinate is then what a study file says on one line.
     policies
-        Names of the policies to score.
+        Names of the policies to score; your own as FILE.py:FUNCTION.
     rounds
         Rounds of every grid point; the scenario's when None.
     seed

@@ -16,6 +16,7 @@ import numpy as np
 from card.base import DISTRIBUTION
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
+from card.base.functions import OwnFunction
 from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
@@ -92,8 +93,8 @@ class Grid:
     """What the paths vary."""
     over: dict[str, list[Any]]
     """Values per dotted path."""
-    policies: tuple[str, ...]
-    """Names of the policies."""
+    policies: dict[str, Policy]
+    """The policies, by name."""
     rounds: int | None
     """Rounds of every point; the scenario's when None."""
     seed: int | None
@@ -131,14 +132,14 @@ class Grid:
             raise ScenarioError(
                 f"policies = {policies!r:.40} is not allowed; give a list of names, e.g. [card]."
             )
-        named(list(policies))
+        chosen = named(policies)
         _once("policies", list(policies))
         rounds_and_seed(scenario, rounds, seed)
         check_library(library)
         grid = cls(
             scenario,
             {str(path): _listed(path, values) for path, values in over.items()},
-            tuple(policies),
+            chosen,
             rounds,
             seed,
             library,
@@ -158,7 +159,7 @@ class Grid:
                 f"is not allowed; give at most {MOST_POINTS}, or sweep them in parts."
             )
         for path in self.over:
-            if path.split(".")[0] in ("title", "sources"):
+            if path.split(".")[0] in ("title", "policies", "sources"):
                 raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
         raw = self.scenario.model_dump(mode="json")
         paths = {path: canonical(path, raw) for path in sorted(self.over)}
@@ -237,7 +238,6 @@ class Grid:
 
     def compute(self, block: Block) -> Arrays:
         """Means of a block's points."""
-        chosen = named(self.policies)
         values = [items[part] for items, part in zip(self.over.values(), block, strict=True)]
         points = []
         for combination in product(*values):
@@ -245,7 +245,9 @@ class Grid:
             try:
                 changed = self.scenario.updated(point, boards=self.boards)
                 with one_thread():  # other threads or processes compute other blocks meanwhile
-                    found = round_means(changed, chosen, self.rounds, self.seed, self.library)
+                    found = round_means(
+                        changed, self.policies, self.rounds, self.seed, self.library
+                    )
                 points.append(found)
             except ScenarioError as error:
                 raise ScenarioError(f"at {_where(point)}: {error}") from None
@@ -286,7 +288,11 @@ class Grid:
         said = self.provenance()
         told = [said[key] for key in ("rounds", "seed", "library", "source")]
         over = [[path, by_content(values, self.boards)] for path, values in self.over.items()]
-        return [self.scenario.content, over, self.policies, INTERVALS, *told]
+        policies = {
+            name: policy.source if isinstance(policy, OwnFunction) else None
+            for name, policy in self.policies.items()
+        }
+        return [self.scenario.content, over, list(policies.items()), INTERVALS, *told]
 
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""

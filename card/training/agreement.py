@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -90,12 +88,10 @@ class Job:
         """The arrays that decisions are made on."""
         return system(self.scenario)
 
-    @cached_property
+    @property
     def scenario_hash(self) -> str:
-        """SHA-256 of all that results follow from, hardware and LLM by what their files say."""
-        return hashlib.sha256(
-            json.dumps(self.scenario.content, sort_keys=True).encode()
-        ).hexdigest()
+        """SHA-256 of all that results follow from."""
+        return self.scenario.digest
 
     @cached_property
     def llm_fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""The edge server's end of split fine-tuning: devices take turns, CARD chooses each round's cut.
+"""The edge server's end of split fine-tuning: devices take turns, and a policy decides each round.
 
 A round that fails changes nothing: the adapters of the last completed round come back, and the next
 device has its turn. Every completed round is a checkpoint, from which a killed server goes on.
@@ -16,8 +16,8 @@ import numpy as np
 
 from card.base.errors import ScenarioError
 from card.costs import evaluate
-from card.policies import check_decision
-from card.solver import solve
+from card.policies import Draws, check_decision, named
+from card.simulation import decided
 from card.training import checkpoint
 from card.training.agreement import Job
 from card.training.journal import Report
@@ -47,7 +47,9 @@ class Terms:
     wait_for: int = 1
     """Devices that must be connected before the first round."""
     cuts: tuple[int, ...] = ()
-    """Cuts to go through, round by round, in place of CARD's; none lets CARD decide."""
+    """Cuts to go through, round by round, in place of the policy's; none lets it decide."""
+    policy: str = "card"
+    """Policy that decides, by name or as FILE.py:FUNCTION."""
 
 
 class DevicesMissingError(Exception):
@@ -87,11 +89,12 @@ class Server:
     Raises
     ------
     ScenarioError
-        If the cut is not one of the LLM's, or the folder holds another run.
+        If the cut is not one of the LLM's, the policy is refused, or the folder holds another run.
     """
 
     def __init__(self, job: Job, terms: Terms, folder: Path, report: Report) -> None:
         self._job, self._terms, self._folder, self._report = job, terms, folder, report
+        ((self._policy_name, self._policy),) = named([terms.policy]).items()
         self._roster = Roster([device.name for device in job.scenario.devices])
         self._identity = {
             "scenario": job.scenario_hash,
@@ -201,17 +204,18 @@ class Server:
         arrays = self._job.system
         index = arrays.device_names.index(device)
         up, down = rates.uplink_bps, rates.downlink_bps
-        decision = solve(arrays, index, up, down)
+        draws = Draws.of(arrays, np.array([index]), np.array([up]), np.array([down]))
+        seed = self._job.scenario.simulation.seed + self._done
+        (own,), (clock,), _ = decided(arrays, draws, self._policy_name, self._policy, seed)
         cuts = self._terms.cuts
-        cut = cuts[self._done % len(cuts)] if cuts else int(decision.cut)
-        clock = float(decision.frequency_hz)
+        cut = cuts[self._done % len(cuts)] if cuts else int(own)
         check_decision(arrays, index, cut, clock)
         costs = evaluate(arrays, index, cut, clock, up, down)
         return _Plan(
             round=self._done + 1,
             device=device,
             cut=cut,
-            frequency_hz=clock,
+            frequency_hz=float(clock),
             predicted_delay_s=float(costs.delay_s),
             predicted_energy_j=float(costs.energy_j),
             uplink_bps=up,

@@ -20,6 +20,7 @@ NAMES = [
     "ScenarioError",
     "System",
     "Target",
+    "benchmark",
     "calibrate",
     "claims",
     "cut_profile",
@@ -32,6 +33,7 @@ NAMES = [
     "system",
 ]
 SIGNATURES = {
+    "benchmark": "policies scenarios rounds seed",
     "calibrate": "scenario targets over rounds seed steps tolerance",
     "claims": "",
     "cut_profile": "scenario",

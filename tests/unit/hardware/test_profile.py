@@ -177,5 +177,5 @@ def test_what_a_profile_cannot_do_is_said(tmp_path):
         card.ScenarioError, match=r"utilisation = 0\.5 is not allowed with a measured"
     ):
         card.load_scenario("nominal", **overrides)
-    with pytest.raises(card.ScenarioError, match="does not exist; give a .yml"):
+    with pytest.raises(card.ScenarioError, match="does not exist; give"):
         hardware("devices.device-1.hardware", str(tmp_path / "none.json"))

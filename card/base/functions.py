@@ -1,0 +1,163 @@
+"""Functions that a user keeps in a Python file, named FILE.py:FUNCTION and known by their text."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self, TypeVar
+
+from card.base.errors import ScenarioError, nearest, shortened, unknown
+from card.base.text_files import read_text
+
+Known = TypeVar("Known")
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is that of a function in a file."""
+    return name.rpartition(":")[0].casefold().endswith(".py")
+
+
+@dataclass(frozen=True)
+class OwnFunction:
+    """A function as its file stood when it was read; the file may import what is installed.
+
+    It travels to other processes, and machines, with the text of its file.
+    """
+
+    file: str
+    """The file, for messages."""
+    name: str
+    """The function."""
+    source: str
+    """All that the file says."""
+
+    @classmethod
+    def read(cls, what: str, reference: str) -> Self:
+        """The function that FILE.py:FUNCTION names; nothing of the file is run.
+
+        Raises
+        ------
+        ScenarioError
+            If the file cannot be read, is not Python, or has no such function; `what` names it.
+        """
+        file, _, name = reference.rpartition(":")
+        source = _text(file)
+        known = _defined(file, source)
+        if name not in known:
+            raise ScenarioError(
+                f"{what} = {shortened(reference)}: there is no function {name!r} in the file; "
+                f"{nearest(name, known)}"
+            )
+        return cls(file, name, source)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns; what it raises is told with the file and the line."""
+        try:
+            return getattr(_module(self.file, self.source), self.name)(*arguments)
+        except ScenarioError:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [frame.lineno for frame in frames if frame.filename == self.file]
+            where = f", line {lines[-1]}" if lines else ""
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ScenarioError(
+                f"{self.file}{where}: {self.name} fails ({reason:.200}); mend the function."
+            ) from error
+
+
+def functions(
+    what: str, names: Iterable[str], known: Mapping[str, Known]
+) -> dict[str, Known | OwnFunction]:
+    """The known ones of these names, and functions in files by their own names, in their order.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is unknown, a function cannot be read, or its name is that of another.
+    """
+    found: dict[str, Known | OwnFunction] = {}
+    for name in names:
+        if isinstance(name, str) and is_function(name):
+            own = OwnFunction.read(what, name)
+            if own.name in known or own.name in found:
+                raise ScenarioError(
+                    f"{what} = {shortened(name)}: another one is called {own.name}; rename yours."
+                )
+            found[own.name] = own
+        elif isinstance(name, str) and name.casefold().endswith(".py"):
+            raise ScenarioError(
+                f"{what} = {shortened(name)} names no function; give FILE.py:FUNCTION, e.g. "
+                f"{name}:mine."
+            )
+        elif isinstance(name, str) and name in known:
+            found[name] = known[name]
+        else:
+            raise unknown(what, name, known)
+    return found
+
+
+def functions_in(file: str, arguments: int) -> list[str]:
+    """The functions of a file that take so many arguments, as FILE.py:FUNCTION.
+
+    Raises
+    ------
+    ScenarioError
+        If the file cannot be read, is not Python, or has none.
+    """
+    named = _defined(file, _text(file))
+    found = [
+        f"{file}:{name}"
+        for name, node in named.items()
+        if isinstance(node, ast.FunctionDef)
+        and not name.startswith("_")
+        and len(node.args.posonlyargs + node.args.args) == arguments
+    ]
+    if not found:
+        raise ScenarioError(
+            f"{file} has no function of {arguments} arguments; add one, or name it: "
+            f"{file}:FUNCTION."
+        )
+    return found
+
+
+def _text(file: str) -> str:
+    if not Path(file).is_file():
+        raise ScenarioError(f"{file} is no file; give one that has the function, FILE.py:FUNCTION.")
+    return read_text(Path(file))
+
+
+def _defined(file: str, source: str) -> dict[str, ast.stmt]:
+    """What a file gives a name to, outside functions and classes."""
+    try:
+        tree = ast.parse(source, file)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        reason = getattr(error, "msg", None) or str(error) or "it is nested too deeply"
+        raise ScenarioError(f"{file}{where} is not valid Python: {reason}; mend it.") from None
+    named: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            named[node.name] = node
+        elif isinstance(node, ast.Assign):
+            named |= {one.id: node for one in node.targets if isinstance(one, ast.Name)}
+    return named
+
+
+@lru_cache
+def _module(file: str, source: str) -> ModuleType:
+    """A file's names once it has run; where Python looks for them, as for any module."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    module = ModuleType(f"own_{digest}")
+    module.__file__ = file
+    sys.modules[module.__name__] = module
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module

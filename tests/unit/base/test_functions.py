@@ -1,0 +1,118 @@
+"""Functions in a user's Python file: found without running it, known by its text."""
+
+import pickle
+
+import pytest
+
+from card.base.errors import ScenarioError
+from card.base.functions import OwnFunction, functions, functions_in
+
+SOURCE = """
+from dataclasses import dataclass
+from math import sqrt
+
+
+@dataclass
+class Pair:
+    one: "int"
+
+
+def root(value):
+    return sqrt(value)
+
+
+def pair(one, two, three):
+    return Pair(one)
+
+
+half = lambda value: value / 2
+
+
+def _hidden(one, two, three): ...
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(SOURCE, "utf-8")
+    return path
+
+
+def test_it_runs_as_the_file_stood_when_it_was_read(file):
+    root = OwnFunction.read("policies", f"{file}:root")
+    file.write_text("def root(value): return 0", "utf-8")
+    assert root(9) == 3
+    assert OwnFunction.read("policies", f"{file}:root")(9) == 0
+
+
+def test_it_travels_with_its_text(file):
+    sent = pickle.dumps(OwnFunction.read("policies", f"{file}:pair"))
+    file.unlink()
+    assert pickle.loads(sent)(1, 2, 3).one == 1
+
+
+def test_reading_runs_nothing(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("raise SystemExit\ndef f(): ...", "utf-8")
+    OwnFunction.read("policies", f"{path}:f")
+
+
+def test_those_of_as_many_arguments_are_found(file):
+    assert functions_in(str(file), 3) == [f"{file}:pair"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{0}:rot", "policies = '{0}:rot': there is no function 'rot' in the file; did you mean"),
+        ("{0}", "policies = '{0}' names no function; give FILE.py:FUNCTION, e.g. {0}:mine."),
+        ("none.py:f", "none.py is no file; give one that has the function"),
+        (".py:f", ".py is no file; give one that has the function"),
+        ("cord", "policies = 'cord' is unknown; did you mean 'card'?"),
+        (5, "policies = 5 is unknown; choose one of card."),
+        ("{0}:root", "policies = '{0}:root': another one is called root; rename yours."),
+    ],
+)
+def test_what_is_no_function_is_told(file, monkeypatch, name, message):
+    monkeypatch.chdir(file.parent)
+    given = name.format(file.name) if isinstance(name, str) else name
+    with pytest.raises(ScenarioError) as refusal:
+        functions("policies", ["card", f"{file}:root", given], {"card": 1})
+    assert str(refusal.value).startswith(message.format(file.name))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", ", line 1 is not valid Python: "),
+        ("\x00", " is not valid Python: "),
+        ("(" * 5000, ", line 1 is not valid Python: "),
+        ("f(\n\n  1,\n", ", line 1 is not valid Python: '(' was never closed; mend it."),
+        ("", " has no function of 3 arguments; add one, or name it: "),
+    ],
+)
+def test_a_file_that_is_no_python_is_told(tmp_path, text, message):
+    path = tmp_path / "own.py"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        functions_in(str(path), 3)
+    assert str(refusal.value).startswith(f"{path}{message}")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f():\n    return 1 / 0\n", ", line 2: f fails (ZeroDivisionError: division by zero)"),
+        ("import nothing_here\ndef f(): ...\n", ", line 1: f fails (ModuleNotFoundError: No mod"),
+        ("def f(x): ...\n", ": f fails (TypeError: f() missing 1 required"),
+        ("f = 5\n", ": f fails (TypeError: 'int' object is not callable); mend the function."),
+    ],
+)
+def test_what_it_raises_names_the_line(tmp_path, text, message):
+    path = tmp_path / "own.py"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        OwnFunction.read("policies", f"{path}:f")()
+    assert str(refusal.value).startswith(f"{path}{message}")
