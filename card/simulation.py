@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from card.base import DISTRIBUTION
 from card.base.arguments import check_rounds, check_seed
 from card.base.arrays import backend_of, check_library, copied
 from card.base.errors import ScenarioError, argument, no_scenario
@@ -198,6 +200,8 @@ def simulate(
         },
         attrs={
             "title": scenario.title,
+            "source": f"card {metadata.version(DISTRIBUTION)}",
+            "scenario_hash": scenario.digest,
             "seed": seed,
             "delay_weight": arrays.delay_weight,
             **({"shadowing_coherence_rounds": coherence} if coherence else {}),

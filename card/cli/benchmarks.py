@@ -8,7 +8,18 @@ import typer
 
 from card.base.functions import functions_in
 from card.cli.options import AsJson, Rounds, Seed, Text, option, scenario_files
-from card.cli.terminal import MEANS, column, names, percent, print_json, print_table, refusals
+from card.cli.terminal import (
+    MEANS,
+    check_place,
+    column,
+    names,
+    netcdf,
+    percent,
+    print_json,
+    print_table,
+    refusals,
+    save,
+)
 from card.studies.benchmark import ROUNDS, SCORES, SEED, SUITE
 from card.studies.benchmark import benchmark as run_benchmark
 
@@ -36,6 +47,7 @@ def benchmark(
     ] = None,
     rounds: Rounds = None,
     seed: Seed = None,
+    output: Annotated[str | None, option(Text, help="File for the scores, .nc.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score policies of your own beside the shipped ones on a suite of scenarios."""
@@ -46,10 +58,13 @@ def benchmark(
             for name in (functions_in(given, 3) if given.casefold().endswith(".py") else [given])
         ]
         suite = names(scenarios, "--scenarios") or SUITE
+        check_place("--output", output, (".nc",))
         scores = run_benchmark(chosen, suite, rounds or ROUNDS, SEED if seed is None else seed)
+        if output is not None:
+            save("--output", output, netcdf(scores))
     told = {name: _scores(scores.sel(scenario=name)) for name in scores.scenario.values.tolist()}
     if as_json:
-        hashes = scores.attrs["scenarios"]
+        hashes = scores.attrs["scenario_hash"].split(", ")
         print_json(
             {
                 **{key: scores.attrs[key] for key in ("source", "rounds", "seed")},

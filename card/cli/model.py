@@ -21,6 +21,7 @@ from card.cli.terminal import (
     interval,
     load,
     names,
+    netcdf,
     note,
     percent,
     print_json,
@@ -251,11 +252,10 @@ def claims(as_json: AsJson = False) -> None:
 
 
 def _file(results: xr.Dataset, name: str) -> bytes:
-    """Results of every round as CSV or as netCDF, whose third version holds no long numbers."""
+    """Results of every round as CSV or as netCDF."""
     if name.endswith(".csv"):
         return results.to_dataframe().to_csv(lineterminator="\n").encode()
-    plain = results.assign_attrs(seed=str(results.attrs["seed"]))
-    return bytes(plain.to_netcdf(engine="scipy"))
+    return netcdf(results)
 
 
 _SLOW_BPS, _FAST_BPS = 1e4, 1e12

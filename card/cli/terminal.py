@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -24,6 +24,9 @@ from card.base.yaml_files import parse_value
 from card.costs import load_scenario, notes
 from card.scenario import Scenario
 from card.studies.scenario_values import show
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @contextmanager
@@ -133,6 +136,12 @@ def check_place(option: str, file: str | None, suffixes: Sequence[str] = ()) -> 
             )
         with writing(option, file):
             check_writable(file)
+
+
+def netcdf(results: xr.Dataset) -> bytes:
+    """Results as netCDF, whose third version holds no long whole numbers."""
+    plain = results.assign_attrs(seed=str(results.attrs["seed"]))
+    return bytes(plain.to_netcdf(engine="scipy"))
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def _clocks(axes: Axes, results: xr.Dataset) -> None:
         label_line(axes, rounds, level, name, colour)
 
 
-def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
+def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDTH_IN) -> Figure:
     """Share of rounds that each device spends at each cut, in every channel state.
 
     Parameters
@@ -146,9 +146,11 @@ def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
         Dataset of `card.simulate` for one policy, dims `(state, device, round)`.
     num_blocks
         Transformer blocks of the LLM.
+    width_in
+        Width of the figure [inch].
     """
     states, devices = results.state.values.tolist(), results.device.values.tolist()
-    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.36 * len(devices)), layout="constrained")
+    figure = Figure(figsize=(width_in, 1.1 + 0.36 * len(devices)), layout="constrained")
     panels = figure.subplots(1, len(states), sharex=True, sharey=True, squeeze=False)[0]
     titles = apart(states, NAME_LETTERS)
     for axes, state, title in zip(panels, states, titles, strict=True):
@@ -162,7 +164,7 @@ def decision_shares(results: xr.Dataset, num_blocks: int) -> Figure:
                 if share >= 20:
                     axes.text(
                         left + share / 2, position, f"cut {cut}", color="white", weight="bold",
-                        fontsize=9, ha="center", va="center_baseline",
+                        fontsize="smaller", ha="center", va="center_baseline",
                     )  # fmt: skip
                 left += share
         axes.set(title=title, xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")

@@ -36,7 +36,7 @@ def svg(figure: Figure, *, name: str = "card") -> str:
     name
         What the identifiers inside the file are derived from.
     """
-    _legible(figure)
+    legible(figure)
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -45,7 +45,7 @@ def svg(figure: Figure, *, name: str = "card") -> str:
 
 def png(figure: Figure) -> bytes:
     """Figure as PNG with at most 256 colours, for a white page; equal figures give equal bytes."""
-    _legible(figure)
+    legible(figure)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=PNG_DPI)
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
@@ -82,7 +82,8 @@ def show_in_notebooks() -> None:
     formatters["image/png"].for_type(Figure, png)
 
 
-def _legible(figure: Figure) -> None:
+def legible(figure: Figure) -> None:
+    """Give text in colours too faint to read a darker shade of them."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         colour = to_hex(text.get_color()).upper()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from card.figures.labels import NAME_LETTERS, apart, folded, short
 from card.figures.style import (
     COLOURS,
     DEVICE_COLOURS,
+    NARROW_IN,
     PART_COLOURS,
     PART_HATCHES,
     PART_LABELS,
@@ -63,8 +64,12 @@ def label_of(policy: str) -> str:
     return POLICY_LABELS.get(policy, short(policy.replace("_", " "), NAME_LETTERS))
 
 
-def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
-    """Mean delay against mean server energy of every policy, directly labelled, with intervals.
+def headline(
+    table: xr.Dataset, curve: xr.Dataset | None = None, width_in: float = WIDTH_IN
+) -> Figure:
+    """Mean delay against mean server energy of every policy, with intervals.
+
+    Labels stand beside their points, or below them all where the figure is narrow.
 
     Parameters
     ----------
@@ -72,31 +77,39 @@ def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
         Result of `card.studies.bootstrap.mean_intervals` by policy.
     curve
         Mean `delay_s` and `energy_j` of CARD along its weight of delay, drawn as a line.
+    width_in
+        Width of the figure [inch].
     """
-    figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
+    wide = width_in >= NARROW_IN
+    height_in = 4.4 if wide else 0.75 * width_in + 0.11 * table.sizes["policy"]
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
     axes = figure.subplots()
     if curve is not None:
         axes.plot(curve.energy_j, curve.delay_s, color=COLOURS["blue"], linewidth=5, alpha=0.25,
                   solid_capstyle="round", zorder=1)  # fmt: skip
     groups: dict[tuple[float, float], list[str]] = {}
+    sizes = (13, 11) if wide else (8, 6)
     for policy in table.policy.values.tolist():
         here = table.sel(policy=policy)
         (x, *x_ends), (y, *y_ends) = here.energy_j.values, here.delay_s.values
         colour = POLICY_COLOURS.get(policy, COLOURS["black"])
         axes.errorbar(
             x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), color=colour,
-            marker=POLICY_MARKERS.get(policy, "h"), markersize=13 if policy == "card" else 11,
+            marker=POLICY_MARKERS.get(policy, "h"), markersize=sizes[policy != "card"],
             markeredgecolor="white", zorder=4 if policy == "card" else 3,
         )  # fmt: skip
         groups.setdefault((float(f"{x:.6g}"), float(f"{y:.6g}")), []).append(policy)
     top = 1.12 * float(table.delay_s.max())
     axes.set(xlabel="mean server energy per round [J]", ylabel="mean delay per round [s]",
              ylim=(0, top), xlim=(-0.03, 1.12) * table.energy_j.max().values)  # fmt: skip
+    if not wide:
+        _legend_below(figure, groups.values(), with_curve=curve is not None)
+        return figure
     line = (curve.energy_j.values, curve.delay_s.values) if curve is not None else ((), ())
     busy = list(zip(*line, strict=True))
     names = [", ".join(map(label_of, group)) for group in groups.values()]
     colours = [POLICY_COLOURS.get(group[0], COLOURS["black"]) for group in groups.values()]
-    place_labels(axes, (WIDTH_IN, 4.4), list(groups), names, colours, busy)
+    place_labels(axes, (width_in, height_in), list(groups), names, colours, busy)
     if curve is not None:
         at = int(np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max()))))
         low = float(curve.delay_s[at]) < 0.14 * top  # no room below, where the axis is
@@ -110,6 +123,20 @@ def headline(table: xr.Dataset, curve: xr.Dataset | None = None) -> Figure:
                   va="bottom", color="#555555", fontsize=9.5,
                   arrowprops={"arrowstyle": "->", "color": "#555555"})  # fmt: skip
     return figure
+
+
+def _legend_below(figure: Figure, groups: Iterable[Sequence[str]], *, with_curve: bool) -> None:
+    """Name the points, those at one place together, and the line under the axes."""
+    handles = [
+        Line2D([], [], linestyle="", color=POLICY_COLOURS.get(group[0], COLOURS["black"]),
+               marker=POLICY_MARKERS.get(group[0], "h"), label=", ".join(map(label_of, group)))
+        for group in groups
+    ]  # fmt: skip
+    if with_curve:
+        handles.append(Line2D([], [], color=COLOURS["blue"], alpha=0.25, linewidth=4,
+                              label="CARD at other weights"))  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0,
+                  handletextpad=0.4, borderpad=0.2)  # fmt: skip
 
 
 def _bars(value: float, ends: Sequence[float]) -> list[list[float]]:
@@ -148,16 +175,21 @@ def place_labels(
                       va="center", color=colour, weight="bold", fontsize=10)  # fmt: skip
 
 
-def by_state(table: xr.Dataset) -> Figure:
+def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
     """Mean delay and mean server energy of every policy in each channel state, with intervals.
 
     Parameters
     ----------
     table
         Result of `card.studies.bootstrap.mean_intervals` by policy and state.
+    width_in
+        Width of the figure [inch].
     """
     policies, states = table.policy.values.tolist(), table.state.values.tolist()
-    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.42 * len(policies)), layout="constrained")
+    figure = Figure(
+        figsize=(width_in, 1.2 + (0.42 if width_in >= NARROW_IN else 0.3) * len(policies)),
+        layout="constrained",
+    )
     panels = figure.subplots(1, 2, sharey=True)
     quantities = {"delay_s": "mean delay [s]", "energy_j": "mean server energy [J]"}
     offsets = np.linspace(-0.22, 0.22, len(states)) if len(states) > 1 else [0.0]

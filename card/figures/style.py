@@ -20,6 +20,8 @@ from card.figures.palette import COLOURS as COLOURS
 
 WIDTH_IN = 7.2
 """Width of a figure across the page [inch]."""
+NARROW_IN = 5.0
+"""Width below which a figure is one for a column of a paper [inch]."""
 
 POLICY_LABELS = {
     "card": "CARD",
@@ -68,8 +70,9 @@ PART_HATCHES = dict(zip(PART_COLOURS, (None, "////", "---", "\\\\\\\\", "xxx"), 
 """What tells the parts of a round apart where colours do not."""
 
 
-def use_style() -> None:
-    """Set the style of all figures, and what a notebook shows of them."""
+def use_style(width_in: float = WIDTH_IN) -> None:
+    """Set the style of all figures, smaller for a column, and what a notebook shows of them."""
+    size = 10 if width_in >= NARROW_IN else 8
     sns.set_theme(
         context="notebook",
         style="ticks",
@@ -81,9 +84,9 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
             "savefig.facecolor": "white",
-            "font.size": 10,
-            "axes.labelsize": 10,
-            "axes.titlesize": 10.5,
+            "font.size": size,
+            "axes.labelsize": size,
+            "axes.titlesize": 1.05 * size,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
             "axes.spines.top": False,
@@ -92,12 +95,15 @@ def use_style() -> None:
             "axes.axisbelow": True,
             "grid.color": "#E6E6E6",
             "grid.linewidth": 0.8,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "legend.fontsize": 9,
+            "xtick.labelsize": 0.9 * size,
+            "ytick.labelsize": 0.9 * size,
+            "legend.fontsize": 0.9 * size,
             "legend.frameon": False,
             "lines.linewidth": 1.8,
             "svg.fonttype": "none",
+            # fonts that a journal can embed: no Type 3
+            "pdf.fonttype": 42,
+            "ps.fonttype": 42,
             # names of devices and states are no formulas, whatever signs they have
             "text.parse_math": False,
             "svg.hashsalt": "card",

@@ -106,7 +106,7 @@ def benchmark(
             "rounds": rounds,
             "seed": seed,
             "source": f"card {metadata.version(DISTRIBUTION)}",
-            "scenarios": [scenario.digest for scenario in loaded],
+            "scenario_hash": ", ".join(scenario.digest for scenario in loaded),
         },
     )
 

@@ -126,8 +126,8 @@ def new_study(name: str, base: str = "nominal", folder: Path | None = None) -> s
         "#    objective.delay_weight: [0.2, 0.5, 0.8]",
         "#  policies: [card, device_only, server_only]",
         "",
-        "# Policies to compare beside the usual ones, e.g. [cut_only, my_policy.py:mine], with mine a",
-        "# function of a file beside this one.",
+        "# Policies to compare beside the usual ones, e.g. [cut_only, my_policy.py:mine], where",
+        "# mine is a function of a file beside this one.",
         f"#policies: {label(list(scenario.policies))}",
     ]
     return "\n".join(lines)

@@ -308,6 +308,7 @@ class Grid:
             "seed": simulation.seed if self.seed is None else self.seed,
             "library": self.library,
             "source": f"card {metadata.version(DISTRIBUTION)}",
+            "scenario_hash": self.scenario.digest,
         }
 
 

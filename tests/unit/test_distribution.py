@@ -46,7 +46,14 @@ def test_wheel_says_what_an_index_shows(wheel):
     told = Parser().parsestr(text.decode())
     assert "Typing :: Typed" in told.get_all("Classifier")
     assert len(told.get_all("Project-URL")) == 2
-    assert set(told.get_all("Provides-Extra")) == {"book", "energy", "lab", "sweep", "test"}
+    assert set(told.get_all("Provides-Extra")) == {
+        "book",
+        "energy",
+        "export",
+        "lab",
+        "sweep",
+        "test",
+    }
 
 
 def test_source_builds_the_same_wheel(wheel, tmp_path):

@@ -1,0 +1,168 @@
+"""Results as tables for a paper, a spreadsheet or another program."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from card.base.errors import ScenarioError, needs
+from card.studies.bootstrap import mean_intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+_WITHIN = ("state", "device", "round")
+_SCORES = ("objective", "delay_s", "energy_j", "device_energy_j")
+_COLUMNS = (*(f"{name}{end}" for name in _SCORES for end in ("", "_low", "_high")), "infeasible")
+_HEADS = {
+    "objective": "objective",
+    "delay_s": "delay [s]",
+    "energy_j": "server energy [J]",
+    "device_energy_j": "device energy [J]",
+    "infeasible": "infeasible [1]",
+}
+_TOLD = ("title", "source", "rounds", "seed", "scenario_hash")
+
+
+def read_results(file: str | Path) -> xr.Dataset:
+    """Results that `card simulate`, `sweep` or `benchmark` wrote with `--output`.
+
+    Parameters
+    ----------
+    file
+        A `.nc` file or a `.zarr` store.
+
+    Raises
+    ------
+    ScenarioError
+        If it is not there, damaged, or of something else.
+    """
+    import xarray as xr
+
+    path = Path(file)
+    remedy = "give a .nc or .zarr that card simulate, sweep or benchmark wrote with --output."
+    if not path.exists():
+        raise ScenarioError(f"{file} does not exist; {remedy}")
+    try:
+        results = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
+    except Exception as error:  # the libraries that read results raise errors of many kinds
+        reason = " ".join(str(error).split())
+        raise ScenarioError(f"{file} cannot be read ({reason:.100}); {remedy}") from error
+    if not {"delay_s", "energy_j"} <= set(results.data_vars) or "policy" not in results.dims:
+        raise ScenarioError(f"{file} holds no results; {remedy}")
+    return results
+
+
+def as_frame(results: xr.Dataset) -> pd.DataFrame:
+    """A row per policy and point or scenario: means over states, devices and rounds, in SI units.
+
+    What the results are of stands in `attrs`: title, version, rounds, seed and scenario's hash.
+    """
+    kept = results[[name for name in _COLUMNS if name in results]]
+    means = kept.mean([dim for dim in _WITHIN if dim in kept.dims])
+    told = {key: _plain(results.attrs[key]) for key in _TOLD if key in results.attrs}
+    if "round" in results.dims:
+        told["rounds"] = results.sizes["round"]
+        ends = mean_intervals(results)
+        means = means.assign(
+            {
+                f"{name}_{end}": found.sel(statistic=end, drop=True)
+                for name, found in ends.items()
+                for end in ("low", "high")
+            }
+        )
+    order = [str(dim) for dim in means.dims if dim != "policy"]
+    whole = means.to_dataframe(dim_order=[*order, "policy"])
+    frame = whole[[name for name in _COLUMNS if name in whole]]
+    frame.attrs.update(told)
+    return frame
+
+
+def write_table(frame: pd.DataFrame, suffix: str) -> bytes:
+    """A file of a table, by its ending, which says of what it is.
+
+    Parameters
+    ----------
+    frame
+        Result of `as_frame`.
+    suffix
+        One of `WRITERS`.
+
+    Raises
+    ------
+    MissingExtraError
+        If a library that writes it is not installed.
+    """
+    needs("export", suffix, *_MODULES[suffix])
+    return WRITERS[suffix](frame)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    told = {str(key): str(value) for key, value in frame.attrs.items()}
+    return bytes(frame.assign(**told).to_csv(lineterminator="\n").encode())
+
+
+def _tex(frame: pd.DataFrame) -> bytes:
+    """LaTeX with booktabs; an interval stands behind its mean."""
+    shown = {}
+    for name, head in _HEADS.items():
+        if name not in frame:
+            continue
+        cells = frame[name].map(_digits)
+        if f"{name}_low" in frame:
+            ends = zip(frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+            said = [
+                "" if low != low else f" ({_digits(low)}–{_digits(high)})" for low, high in ends
+            ]
+            cells = cells + said
+        shown[head] = cells
+    table = frame.assign(**shown)[list(shown)].reset_index()
+    styled = (
+        table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    )
+    of = "; ".join(f"{key} {value}" for key, value in frame.attrs.items()).replace("\n", " ")
+    return f"% {of}\n{styled.to_latex(hrules=True)}".encode()
+
+
+def _xlsx(frame: pd.DataFrame) -> bytes:
+    import pandas as pd
+
+    file = io.BytesIO()
+    with pd.ExcelWriter(file, engine="openpyxl") as book:
+        frame.reset_index().to_excel(book, sheet_name="results", index=False)
+        about = pd.DataFrame({key: [str(value)] for key, value in frame.attrs.items()})
+        about.T.to_excel(book, sheet_name="about", header=False)
+    return file.getvalue()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    plain = frame.reset_index()
+    plain.attrs = frame.attrs
+    return bytes(plain.to_parquet(engine="fastparquet", index=False))
+
+
+WRITERS: dict[str, Callable[[Any], bytes]] = {
+    ".tex": _tex,
+    ".csv": _csv,
+    ".xlsx": _xlsx,
+    ".parquet": _parquet,
+}
+"""What writes a table, by ending."""
+_MODULES = {
+    ".tex": ("pandas", "jinja2"),
+    ".csv": ("pandas",),
+    ".xlsx": ("pandas", "openpyxl"),
+    ".parquet": ("pandas", "fastparquet"),
+}
+
+
+def _digits(value: float) -> str:
+    return "–" if value != value else f"{float(f'{value:.4g}'):,.10g}"
+
+
+def _plain(value: Any) -> Any:
+    """An attribute without the kinds of numbers that a format has."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,158 @@
+"""Results taken home: tables in every format, figures for a column, and how to cite them."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import refusal, run
+
+import card
+from card.cli.taking_home import _ARTIFACT, _LETTER
+
+pytest.importorskip("openpyxl")
+pytest.importorskip("fastparquet")
+pd = pytest.importorskip("pandas")
+pypdf = pytest.importorskip("pypdf")
+pytest.importorskip("matplotlib")
+pytest.importorskip("netCDF4")
+
+from card.figures.papers import FIGURES, inches, picture
+
+ROOT = Path(card.__file__).parents[1]
+NOMINAL = card.load_scenario("nominal")
+OPTIONS = ["--rounds", "4", "--policies", "card,server_only"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    run("simulate", "nominal", *OPTIONS, "--output", folder / "simulation.nc")
+    weights = ["--over", "objective.delay_weight=[0.2, 0.8]"]
+    run("sweep", "nominal", *OPTIONS, *weights, "--output", folder / "sweep.nc")
+    run("sweep", "nominal", *OPTIONS, *weights, "--output", folder / "sweep.zarr")
+    scores = ["--rounds", "4", "--scenarios", "nominal,realistic"]
+    run("benchmark", *scores, "--output", folder / "scores.nc")
+    return folder
+
+
+def exported(folder, result, suffix):
+    file = folder / f"{result}{suffix}"
+    assert run("export", folder / result, "--to", file).stdout.strip() == str(file)
+    return file
+
+
+READ = {".csv": pd.read_csv, ".xlsx": pd.read_excel, ".parquet": pd.read_parquet}
+
+
+@pytest.mark.parametrize("suffix", READ)
+@pytest.mark.parametrize("result", ["sweep.nc", "sweep.zarr"])
+def test_a_table_has_the_means_of_the_result(folder, result, suffix):
+    found = READ[suffix](exported(folder, result, suffix))
+    weights = [0.2, 0.8]
+    swept = card.sweep(
+        NOMINAL, {"objective.delay_weight": weights}, ["card", "server_only"], rounds=4
+    )
+    for row in found.to_dict("records"):
+        point = swept.sel(
+            {"objective.delay_weight": row["objective.delay_weight"], "policy": row["policy"]}
+        )
+        assert row["delay_s"] == pytest.approx(float(point.delay_s.mean()), rel=1e-12)
+        assert row["energy_j_low"] == pytest.approx(float(point.energy_j_low), rel=1e-12)
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("result", ["simulation.nc", "sweep.nc", "scores.nc"])
+def test_a_file_says_of_what_it_is(folder, result):
+    version, digest = f"card {card.__version__}", NOMINAL.digest
+    sheet = pd.read_excel(exported(folder, result, ".xlsx"), "about", header=None, index_col=0)
+    frame = pd.read_parquet(exported(folder, result, ".parquet"))
+    table = exported(folder, result, ".tex").read_text("utf-8").splitlines()[0]
+    rows = pd.read_csv(exported(folder, result, ".csv"))
+    for told in (sheet[1], frame.attrs, rows.iloc[0]):
+        assert told["source"] == version
+        assert digest in told["scenario_hash"]
+        assert int(told["rounds"]) == 4
+    assert table.startswith("% ")
+    assert version in table
+    assert digest in table
+
+
+def test_a_simulation_s_table_has_intervals(folder):
+    found = pd.read_csv(exported(folder, "simulation.nc", ".csv"))
+    assert (found.delay_s_low <= found.delay_s).all()
+    assert (found.delay_s <= found.delay_s_high).all()
+
+
+def test_a_table_for_latex_has_rules_and_no_raw_underscore(folder):
+    text = exported(folder, "simulation.nc", ".tex").read_text("utf-8").partition("\n")[2]
+    assert r"server\_only & " in text
+    assert r"\toprule" in text
+    assert not re.search(r"(?<!\\)_", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.nc", "--to", "a.tex"], "none.nc does not exist; give a .nc or .zarr"),
+        (["{own}", "--to", "a.tex"], "cannot be read"),
+        (["{scores}", "--to", "a.txt"], "end it in .tex or .csv or .xlsx or .parquet."),
+        (["{scores}", "--to", "none/a.tex"], "cannot be written: there is no folder for it"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(folder, tmp_path, arguments, message):
+    own = tmp_path / "own.nc"
+    own.write_text("no result", "utf-8")
+    names = {"own": own, "scores": folder / "scores.nc"}
+    assert message in refusal("export", *(item.format(**names) for item in arguments))
+
+
+class TestFigures:
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_a_pdf_is_as_wide_as_asked_with_fonts_that_can_be_embedded(self, name):
+        document = pypdf.PdfReader(io.BytesIO(picture(name, NOMINAL, "pdf", 3.5, 5, 1)))
+        (page,) = document.pages
+        assert float(page.mediabox.width) == pytest.approx(3.5 * 72, abs=0.5)
+        fonts = [font.get_object() for font in page["/Resources"]["/Font"].values()]
+        assert {str(font["/Subtype"]) for font in fonts} <= {"/Type0", "/TrueType"}
+        assert document.metadata.subject == f"scenario {NOMINAL.digest}, 5 rounds, seed 1"
+
+    def test_equal_calls_give_equal_bytes(self):
+        assert picture("cuts", NOMINAL, "pdf", 3, 5) == picture("cuts", NOMINAL, "pdf", 3, 5)
+
+    @pytest.mark.parametrize("file_format", ["svg", "eps", "png"])
+    def test_every_format_is_written(self, tmp_path, file_format):
+        file = tmp_path / f"cuts.{file_format}"
+        options = ["--format", file_format, "--rounds", "5", "--output", file]
+        assert run("figure", "cuts", "nominal", *options).stdout.strip() == str(file)
+        assert NOMINAL.digest.encode() in file.read_bytes()
+
+    def test_widths_are_read_in_the_units_of_papers(self):
+        given = [inches("3.5in"), inches("88.9mm"), inches("8.89cm"), inches("252.945 pt")]
+        np.testing.assert_allclose(given, 3.5)
+
+    @pytest.mark.parametrize("width", ["3.5", "1in", "99in", "in", "nanin", "-3in", ""])
+    def test_other_widths_are_refused(self, width):
+        assert "give " in refusal("figure", "cuts", "--width", width)
+
+
+class TestCitation:
+    def test_is_the_one_of_the_book_and_of_the_file_for_reference_managers(self):
+        assert _LETTER in (ROOT / "book" / "cite.md").read_text("utf-8")
+        listed = (ROOT / "CITATION.cff").read_text("utf-8")
+        title = " ".join(re.search(r"title   = \{(.*?)\},", _ARTIFACT, re.S)[1].split())
+        assert title.strip("{} ") in " ".join(listed.split())
+        assert f"version: {card.__version__}" in listed
+
+    def test_names_the_scenario_by_its_hash(self):
+        said = run("cite", "nominal", "--set", "title=50 % & more_{x}").stdout
+        assert NOMINAL.digest[:16] in said
+        assert r"50 \% \& more\_\{x\}" in said
+        assert "note" not in run("cite").stdout
+
+
+def test_json_of_a_scorecard_has_hashes(folder):
+    found = json.loads(run("benchmark", "--rounds", "2", "--scenarios", "nominal", "--json").stdout)
+    assert found["scenarios"]["nominal"]["hash"] == NOMINAL.digest
