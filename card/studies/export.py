@@ -141,7 +141,7 @@ def _xlsx(frame: pd.DataFrame) -> bytes:
 def _parquet(frame: pd.DataFrame) -> bytes:
     plain = frame.reset_index()
     plain.attrs = frame.attrs
-    return bytes(plain.to_parquet(engine="fastparquet", index=False))
+    return bytes(plain.to_parquet(engine="pyarrow", index=False))
 
 
 WRITERS: dict[str, Callable[[Any], bytes]] = {
@@ -155,7 +155,7 @@ _MODULES = {
     ".tex": ("pandas", "jinja2"),
     ".csv": ("pandas",),
     ".xlsx": ("pandas", "openpyxl"),
-    ".parquet": ("pandas", "fastparquet"),
+    ".parquet": ("pandas", "pyarrow"),
 }
 
 

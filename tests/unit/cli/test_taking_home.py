@@ -13,7 +13,7 @@ import card
 from card.cli.taking_home import _ARTIFACT, _LETTER
 
 pytest.importorskip("openpyxl")
-pytest.importorskip("fastparquet")
+pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
 pypdf = pytest.importorskip("pypdf")
 pytest.importorskip("matplotlib")
