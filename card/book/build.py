@@ -21,6 +21,7 @@ from typing import Any
 from card.base.data_files import DATA
 from card.base.errors import needs
 from card.base.functions import is_function
+from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
@@ -160,19 +161,24 @@ def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
     values = scenario.model_dump(mode="json")
     files: dict[str, bytes] = {}
 
-    def carried(kind: str, file: Path) -> str:
-        content = file.read_bytes()
-        name = f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}{file.suffix}"
+    def carried(kind: str, content: bytes, suffix: str) -> str:
+        name = f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
         files[name] = content
         return name
 
     for part in (values["server"], *values["devices"]):
         if is_file(part["hardware"]):
-            part["hardware"] = carried("hardware", Path(part["hardware"]))
+            file = Path(part["hardware"])
+            part["hardware"] = carried("hardware", file.read_bytes(), file.suffix)
     for place, policy in enumerate(values["policies"]):
         if is_function(policy):
-            file, _, function = policy.rpartition(":")
-            values["policies"][place] = f"{carried('policy', Path(file))}:{function}"
+            source, _, function = policy.rpartition(":")
+            name = carried("policy", Path(source).read_bytes(), ".py")
+            values["policies"][place] = f"{name}:{function}"
+    if is_llm_file(scenario.llm):
+        title = llm_title(scenario.llm, scenario.llm_config)
+        content = json.dumps({**said(scenario.llm_config), "_card": {"title": title}}).encode()
+        values["llm"] = carried("llm", content, ".json")
     return values, files
 
 

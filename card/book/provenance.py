@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from card.base import DISTRIBUTION
 from card.base.data_files import DATA
+from card.base.llm_configs import LlmConfig
 from card.base.provenance import Source
 from card.book.markdown import plain, table
 from card.hardware import Hardware
-from card.llm import architecture, public_config
+from card.llm import Architecture, architecture_of
 from card.scenario import Scenario
 from card.studies.scenario_values import Parameter, joined, parameters, unit_in, with_unit
 
@@ -36,8 +37,9 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
         changed = [i for i in parameters(scenarios[name]) if known.get(i.path, i) != i.value]
         parts += [f"## Scenario <code>{plain(name)}</code>", plain(scenarios[name].title) + "."]
         parts += [f"Only these values differ from `{reference}`.", _table(changed)]
-    for name in dict.fromkeys(s.llm for s in scenarios.values()):
-        parts += [f"## {plain(architecture(name).title)}", _table(_dimensions(name))]
+    for name, config in {s.llm: s.llm_config for s in scenarios.values()}.items():
+        model = architecture_of(name, config)
+        parts += [f"## {plain(model.title)}", _table(_dimensions(model, config))]
     parts += ["## Hardware"]
     boards = {name: board for s in scenarios.values() for name, board in s.boards.items()}
     for board in boards.values():
@@ -45,9 +47,9 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _dimensions(llm: str) -> Iterator[Parameter]:
-    card, model = public_config(llm)["_card"], architecture(llm)
-    source = Source(kind="config", source=f"config.json of {card['title']}", url=card["source"])
+def _dimensions(model: Architecture, config: LlmConfig) -> Iterator[Parameter]:
+    page = (config.get("_card") or {}).get("source")
+    source = Source(kind="config", source=f"config.json of {model.title}", url=page)
     for key in (
         "num_blocks",
         "hidden",

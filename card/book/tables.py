@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from card.base.llm_configs import llm_title
 from card.base.provenance import Source
 from card.book.markdown import percent, plain, scientific, table
 from card.book.notation import notation
@@ -71,7 +72,7 @@ def scenario_table(scenario: Scenario) -> str:
     """
     by_name = {symbol.code: symbol for symbol in notation().listed if symbol.chapter in ("", "01")}
     boards = [device.board.title for device in scenario.devices]
-    parts = {"llm": ("LLM", architecture(scenario.llm).title)}
+    parts = {"llm": ("LLM", llm_title(scenario.llm, scenario.llm_config))}
     parts |= {"server.hardware": ("server", scenario.server.board.title)}
     parts |= {"devices.hardware": ("devices", show(brief(boards)))}
     rows = [

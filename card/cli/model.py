@@ -31,7 +31,6 @@ from card.cli.terminal import (
     refusals,
     save,
 )
-from card.llm import public_config
 from card.scenario import Scenario
 from card.simulation import means
 from card.simulation import simulate as run_simulation
@@ -387,5 +386,5 @@ def _resolved(scenario: Scenario) -> dict[str, Any]:
     return {
         **scenario.model_dump(mode="json"),
         "catalogue": {name: b.model_dump(mode="json") for name, b in scenario.boards.items()},
-        "llm_config": public_config(scenario.llm),
+        "llm_config": scenario.llm_config,
     }

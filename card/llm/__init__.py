@@ -1,6 +1,7 @@
 """LLMs on paper: dimensions, cost of a block, what every cut asks, and which cuts fit."""
 
-from card.llm.architectures import Architecture, architecture, public_config
+from card.base.llm_configs import public_config
+from card.llm.architectures import Architecture, architecture, architecture_of
 from card.llm.blocks import block_cost, head_cost
 from card.llm.cuts import LABEL_BITS, CutProfile, cut_profile
 from card.llm.memory import feasible_cuts

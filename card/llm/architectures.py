@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from card.base.data_files import DATA, llm_names, read_json
+from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError, unknown, validated
+from card.base.llm_configs import llm_title, public_config
 from card.base.schema import Count, Flag, Name
 from card.scenario import Training
 
@@ -140,13 +140,14 @@ class Architecture:
 
 
 class _Described(BaseModel):
-    title: Name
+    title: Name | None = None
+    source: Name | None = None
 
 
 class _LlamaConfig(BaseModel):
     """The keys of a configuration that dimensions come from, in the words of `config.json`."""
 
-    described: _Described = Field(alias="_card")
+    described: _Described | None = Field(None, alias="_card")
     hidden_size: Count
     num_attention_heads: Count
     num_key_value_heads: Count
@@ -161,7 +162,7 @@ class _LlamaConfig(BaseModel):
 class _Gpt2Config(BaseModel):
     """Likewise for GPT-2, which names them in its own way."""
 
-    described: _Described = Field(alias="_card")
+    described: _Described | None = Field(None, alias="_card")
     n_embd: Count
     n_head: Count
     n_inner: Count | None = None
@@ -189,7 +190,7 @@ def _llama_like(
     widths = {"q": heads, "k": kv_heads, "v": kv_heads}
     return Architecture(
         name=name,
-        title=config.described.title,
+        title=llm_title(name, raw),
         num_blocks=config.num_hidden_layers,
         hidden=hidden,
         heads=heads,
@@ -223,7 +224,7 @@ def _gpt2(name: str, raw: dict[str, Any], place: str) -> Architecture:
     ffn = config.n_inner or 4 * hidden
     return Architecture(
         name=name,
-        title=config.described.title,
+        title=llm_title(name, raw),
         num_blocks=config.n_layer,
         hidden=hidden,
         heads=heads,
@@ -247,17 +248,10 @@ def _gpt2(name: str, raw: dict[str, Any], place: str) -> Architecture:
     )
 
 
-def public_config(name: str) -> dict[str, Any]:
-    """Public configuration of a shipped LLM, as in `data/llms`."""
-    if name not in llm_names():
-        raise unknown("llm", name, llm_names())
-    return read_json(f"llms/{name}")
-
-
-@lru_cache
 def architecture(name: str) -> Architecture:
-    """Architecture of a shipped LLM, by its name in `data/llms`."""
-    return architecture_of(name, public_config(name), f"{DATA / 'llms' / name}.json")
+    """Architecture of a shipped LLM, of a `config.json`, or of a folder with one."""
+    file = f"{DATA / 'llms' / name}.json" if name in llm_names() else name
+    return architecture_of(name, public_config(name), file)
 
 
 def architecture_of(name: str, raw: dict[str, Any], file: str = "") -> Architecture:

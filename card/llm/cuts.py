@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from card.base.arrays import locked
 from card.base.errors import ScenarioError, no_scenario
 from card.base.units import IntArray
-from card.llm.architectures import Architecture, architecture, check_length
+from card.llm.architectures import Architecture, architecture_of, check_length
 from card.llm.blocks import block_cost, head_cost
 from card.scenario import Lora, Scenario, Training
 
@@ -76,7 +76,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     """
     if not isinstance(scenario, Scenario):
         raise no_scenario(scenario)
-    arch = architecture(scenario.llm)
+    arch = architecture_of(scenario.llm, scenario.llm_config)
     check_length(arch, scenario.training)
     training, lora = scenario.training, scenario.lora
     try:

@@ -1,6 +1,6 @@
 """Scenarios: everything a study may change, validated once, with the origin of every number."""
 
-from card.scenario.ends import Device, Server
+from card.scenario.ends import Device, Known, Server
 from card.scenario.parts import ChannelState, Link, Lora, Objective, Simulation, Training
 from card.scenario.reading import read_scenario, read_study
 from card.scenario.whole import Scenario

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
+from card.base.llm_configs import LlmConfig
 from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat
 
 MOST_CLOCKS = 10_000
 """Clocks that a step may make at most."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What hardware and LLMs are, by the names that scenarios have for them."""
+
+    boards: dict[str, Hardware] = field(default_factory=dict)
+    """Entries of the hardware catalogue and measured profiles."""
+    llms: dict[str, LlmConfig] = field(default_factory=dict)
+    """Configurations of LLMs."""
+
+    def joined(self, other: Known) -> Known:
+        """All that is known of either; the other one's where both have a name."""
+        return Known({**self.boards, **other.boards}, {**self.llms, **other.llms})
+
+    def without(self, names: AbstractSet[str]) -> Known:
+        """All but what has one of these names."""
+        boards = {name: board for name, board in self.boards.items() if name not in names}
+        return Known(boards, {name: llm for name, llm in self.llms.items() if name not in names})
 
 
 class Equipped(Record):
@@ -41,8 +62,7 @@ class Equipped(Record):
 
     def _equip(self, key: str, info: ValidationInfo) -> Hardware:
         """Look the hardware up, or take it as known already, and check what is said of its rate."""
-        known: Mapping[str, Hardware] = info.context or {}
-        name = self.hardware
+        known, name = (info.context or Known()).boards, self.hardware
         self._board = known[name] if name in known else hardware(f"{key}.hardware", name)
         measured = isinstance(self._board, Measured)
         rate = {"utilisation": self.utilisation != 1, "number_format": self.number_format}

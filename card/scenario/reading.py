@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from card.base.data_files import scenario_file
 from card.base.errors import ScenarioError, validated
 from card.base.functions import functions, is_function
+from card.base.llm_configs import is_llm_file
 from card.base.overrides import merge_recorded, origins, removed
 from card.base.provenance import Origins, check_origins
 from card.base.schema import POLICY_NAMES, check_sweep
@@ -88,5 +89,12 @@ def _anchored(node: Any, folder: Path, key: str = "") -> Any:
         return {name: _anchored(value, folder, str(name)) for name, value in node.items()}
     if isinstance(node, list):
         return [_anchored(item, folder, key) for item in node]
-    names_file = {"hardware": is_file, "policies": is_function}.get(key.rpartition(".")[2])
-    return str(folder / node) if names_file and isinstance(node, str) and names_file(node) else node
+    if not isinstance(node, str):
+        return node
+    last = key.rpartition(".")[2]
+    named = (
+        (last == "hardware" and is_file(node))
+        or (last == "policies" and is_function(node))
+        or (key == "llm" and is_llm_file(node, folder))
+    )
+    return str(folder / node) if named else node

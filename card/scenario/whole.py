@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from card.base.data_files import DATA, llm_names, read_json
-from card.base.errors import nearest, repeated, shortened, unknown, validated
+from card.base.errors import repeated, unknown, validated
+from card.base.llm_configs import LlmConfig, public_config, said
 from card.base.overrides import merge_recorded, origins, removed, words
 from card.base.provenance import Source, check_origins
 from card.base.schema import Name, Record
@@ -25,7 +25,7 @@ class Scenario(Record):
     title: Name
     """One line that says what is studied."""
     llm: Name
-    """Entry of `data/llms`."""
+    """Entry of `data/llms`, a `config.json` as its publisher wrote it, or a folder with one."""
     training: parts.Training
     """Mini-batches, number formats, topology and the cuts allowed."""
     lora: parts.Lora
@@ -47,16 +47,12 @@ class Scenario(Record):
     sources: dict[str, Source]
     """Provenance per key; `devices.distance_m` covers every device."""
 
+    _llm_config: LlmConfig = PrivateAttr()
+
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.llm not in llm_names() and ("/" in self.llm or self.llm.endswith(".json")):
-            raise ValueError(
-                f"llm = {shortened(self.llm)} is no name; choose one of {', '.join(llm_names())}, "
-                f"or copy its config.json to {DATA / 'llms'}/NAME.json, add a `_card` with a "
-                f"title, as the others there have, and give NAME."
-            )
-        if self.llm not in llm_names():
-            raise ValueError(f"llm = {self.llm!r} is unknown; {nearest(self.llm, llm_names())}")
+    def _check(self, info: ValidationInfo) -> Self:
+        llms = (info.context or ends.Known()).llms
+        self._llm_config = llms[self.llm] if self.llm in llms else public_config(self.llm)
         names = [device.name for device in self.devices]
         twice = repeated(names)
         if twice is not None:
@@ -73,10 +69,21 @@ class Scenario(Record):
         raise unknown("device", device, names)
 
     @property
+    def llm_config(self) -> LlmConfig:
+        """What the file of `llm` says, as it was when the scenario was loaded."""
+        return self._llm_config
+
+    @property
+    def known(self) -> ends.Known:
+        """What hardware and LLM are, by the names that the scenario has for them."""
+        devices = {device.hardware: device.board for device in self.devices}
+        boards = {self.server.hardware: self.server.board, **devices}
+        return ends.Known(boards, {self.llm: self.llm_config})
+
+    @property
     def boards(self) -> dict[str, Hardware]:
         """What the hardware of server and devices is, by the names that the scenario has for it."""
-        devices = {device.hardware: device.board for device in self.devices}
-        return {self.server.hardware: self.server.board, **devices}
+        return self.known.boards
 
     @property
     def content(self) -> dict[str, Any]:
@@ -86,9 +93,7 @@ class Scenario(Record):
         say.
         """
         values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
-        config = read_json(f"llms/{self.llm}")
-        known = {key: value for key, value in config.items() if key != "_card"}
-        return {**by_content(values, self.boards), "llm": known}
+        return {**by_content(values, self.boards), "llm": said(self.llm_config)}
 
     @property
     def digest(self) -> str:
@@ -99,19 +104,17 @@ class Scenario(Record):
         self,
         overrides: Mapping[str, Any],
         reason: str = "set by the user",
-        boards: Mapping[str, Hardware] | None = None,
+        known: ends.Known | None = None,
     ) -> Scenario:
         """Copy with values replaced; keys are dotted paths or nested mappings.
 
-        Hardware that no value names stays as it was loaded; what one names is read anew, but for
-        `boards`, which are known already.
+        Hardware and LLM that no value names stay as they were loaded; what one names is read anew,
+        but for what is `known` already.
         """
-        named = set(words(overrides))
-        kept = {name: board for name, board in self.boards.items() if name not in named}
         before = self.model_dump(mode="json")
         raw = merge_recorded(before, overrides, reason)
-        known = {**kept, **(boards or {})}
-        changed = validated(Scenario, raw, context=known, removed=removed(overrides, before))
+        kept = self.known.without(set(words(overrides))).joined(known or ends.Known())
+        changed = validated(Scenario, raw, context=kept, removed=removed(overrides, before))
         if given := origins(overrides):
             check_origins(given, before, changed.model_dump())
         return changed

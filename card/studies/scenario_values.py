@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -11,8 +12,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.provenance import Source
-from card.hardware import Hardware
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
 
@@ -128,20 +129,28 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
 def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
     """Values by shared path and path, without sources, which are no values of the model.
 
-    A file of hardware is what it says, wherever it lies.
+    A file of hardware or of an LLM is what it says, wherever it lies.
     """
-    files = {name: _said(board) for name, board in scenario.boards.items() if is_file(name)}
+    files = {
+        name: _told(board.title, board.model_dump_json())
+        for name, board in scenario.boards.items()
+        if is_file(name)
+    }
+    llm, config = scenario.llm, scenario.llm_config
+    if is_llm_file(llm):
+        told = json.dumps(said(config), sort_keys=True)
+        files[llm] = _told(llm_title(llm, config), told)
     groups: dict[str, dict[str, Parameter]] = {}
     for item in parameters(scenario):
-        value = files.get(item.value, item.value) if item.path.endswith("hardware") else item.value
+        named = item.path.endswith(("hardware", "llm"))
+        value = files.get(item.value, item.value) if named else item.value
         groups.setdefault(item.shared, {})[item.path] = item._replace(source=None, value=value)
     return groups
 
 
-def _said(board: Hardware) -> str:
-    """Title of measured hardware, and the start of a digest of all that its file says."""
-    digest = hashlib.sha256(board.model_dump_json().encode()).hexdigest()
-    return f"{board.title} ({digest[:8]})"
+def _told(title: str, content: str) -> str:
+    """Title of what a file describes, and the start of a digest of all that it says."""
+    return f"{title} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"
 
 
 def unit_in(description: str | None) -> str:

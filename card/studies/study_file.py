@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from card.base.data_files import llm_names, scenario_file, scenario_names, study_names
 from card.base.errors import ScenarioError
+from card.base.llm_configs import is_llm_file
 from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
 from card.costs import load_scenario
@@ -152,7 +153,7 @@ def _keys(scenario: Scenario, folder: Path | None) -> Iterator[str]:
             if above[: depth + 1] != parts[: depth + 1]:
                 yield f"{'  ' * depth}{part}:{'' if depth else _MAPPINGS.get(part, '')}"
         plain: Any = list(value) if isinstance(value, tuple) else value
-        if key == "hardware" and is_file(plain):
+        if (key == "hardware" and is_file(plain)) or (key == "llm" and is_llm_file(plain)):
             plain = os.path.relpath(plain, folder or ".")
         note = "" if shared in told else f"  # {_meaning(field)}"
         yield f"{'  ' * len(parts)}{key}: {label(plain)}{note}"

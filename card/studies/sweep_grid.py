@@ -17,14 +17,14 @@ from card.base import DISTRIBUTION
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
 from card.base.functions import OwnFunction
+from card.base.llm_configs import is_llm_file, said
 from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
-from card.hardware import Hardware
 from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
-from card.scenario import Scenario
+from card.scenario import Known, Scenario
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
 from card.studies.bootstrap import interval_of_means, run_of
 from card.studies.scenario_values import parameters
@@ -101,8 +101,8 @@ class Grid:
     """Seed of every point; the scenario's when None."""
     library: str = "numpy"
     """What computes, one of `card.base.arrays.LIBRARIES`."""
-    boards: dict[str, Hardware] = field(default_factory=dict)
-    """What hardware of the values is, by name, as it was when they were checked."""
+    known: Known = field(default_factory=Known)
+    """What hardware and LLMs of the values are, by name, as they were when they were checked."""
 
     @classmethod
     def checked(
@@ -184,9 +184,10 @@ class Grid:
 
     def _check_point(self, what: str, values: Mapping[str, Any]) -> None:
         try:
-            point = self.scenario.updated(values, boards=self.boards)
+            point = self.scenario.updated(values, known=self.known)
             checked(point)
-            self.boards.update(point.boards)
+            self.known.boards.update(point.boards)
+            self.known.llms.update(point.known.llms)
         except ScenarioError as error:
             raise ScenarioError(f"{what}: {error}") from None
         for part, ours, theirs in (
@@ -243,7 +244,7 @@ class Grid:
         for combination in product(*values):
             point = dict(zip(self.over, combination, strict=True))
             try:
-                changed = self.scenario.updated(point, boards=self.boards)
+                changed = self.scenario.updated(point, known=self.known)
                 with one_thread():  # other threads or processes compute other blocks meanwhile
                     found = round_means(
                         changed, self.policies, self.rounds, self.seed, self.library
@@ -285,14 +286,20 @@ class Grid:
     @property
     def content(self) -> list[Any]:
         """What the means follow from, wherever files lie and whatever they are called."""
-        said = self.provenance()
-        told = [said[key] for key in ("rounds", "seed", "library", "source")]
-        over = [[path, by_content(values, self.boards)] for path, values in self.over.items()]
+        from_what = self.provenance()
+        told = [from_what[key] for key in ("rounds", "seed", "library", "source")]
+        over = [[path, self._content_of(path, values)] for path, values in self.over.items()]
         policies = {
             name: policy.source if isinstance(policy, OwnFunction) else None
             for name, policy in self.policies.items()
         }
         return [self.scenario.content, over, list(policies.items()), INTERVALS, *told]
+
+    def _content_of(self, path: str, values: list[Any]) -> list[Any]:
+        if path == "llm":
+            return [said(self.known.llms[name]) for name in values]
+        plain: list[Any] = by_content(values, self.known.boards)
+        return plain
 
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""
@@ -302,8 +309,9 @@ class Grid:
             "scenario": json.dumps(self.scenario.model_dump(mode="json")),
             "sweep": json.dumps(self.over),
             "hardware": json.dumps(
-                {name: board.model_dump(mode="json") for name, board in self.boards.items()}
+                {name: board.model_dump(mode="json") for name, board in self.known.boards.items()}
             ),
+            "llms": json.dumps(self.known.llms),
             "rounds": simulation.rounds if self.rounds is None else self.rounds,
             "seed": simulation.seed if self.seed is None else self.seed,
             "library": self.library,
@@ -325,7 +333,8 @@ def _coordinate(values: Sequence[Any]) -> list[Any]:
     if numbers:
         return list(values)
     words = [value if isinstance(value, str) else label(value) for value in values]
-    short = [Path(word).name if is_file(word) else word for word in words]
+    files = [is_file(word) or is_llm_file(word) for word in words]
+    short = [Path(w).name if file else w for w, file in zip(words, files, strict=True)]
     return short if len(set(short)) == len(short) else words
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from card.base.units import FloatArray
 from card.costs import System, evaluate
-from card.llm import CutProfile, architecture, block_cost, head_cost
+from card.llm import CutProfile, architecture_of, block_cost, head_cost
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def round_steps(
 
 def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
     """Lane, label and share of that lane's time of each step of a mini-batch."""
-    arch, training = architecture(scenario.llm), scenario.training
+    arch, training = architecture_of(scenario.llm, scenario.llm_config), scenario.training
     first, other = (block_cost(arch, training, scenario.lora, first=f) for f in (True, False))
     head = head_cost(arch, training)
     forward = first.forward_flop + (cut - 1) * other.forward_flop if cut else 0

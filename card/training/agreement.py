@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from card.base.errors import ScenarioError
 from card.costs import System, system
-from card.llm import Architecture, architecture, public_config
+from card.llm import Architecture, architecture_of
 from card.scenario import Scenario
 from card.training.llm.models import DTYPES, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
@@ -69,10 +69,11 @@ class Job:
         folder = weights or shipped_checkpoint(scenario.llm)
         dtype = DTYPES[training.weight_bits]
         if folder is None:
-            llm = AdaptedLlm.build(public_config(scenario.llm), lora, dtype)
+            llm = AdaptedLlm.build(scenario.llm_config, lora, dtype)
         else:
             llm = AdaptedLlm.load(folder, lora, dtype)
-            _check_same(llm.architecture, architecture(scenario.llm), folder)
+            expected = architecture_of(scenario.llm, scenario.llm_config)
+            _check_same(llm.architecture, expected, folder)
         own = folder / "tokenizer.json" if folder else TOKENIZER
         path = own if own.is_file() else TOKENIZER
         tokenizer, tokenizer_hash = read_tokenizer(path)

@@ -6,7 +6,6 @@ Every message is asserted whole, as it is the interface. Paths are what `--set` 
 import pytest
 
 import card
-from card.base.data_files import DATA
 
 NAN, INFINITY = float("nan"), float("inf")
 GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
@@ -146,11 +145,15 @@ VALUES = [
     (
         "llm",
         "my-llm/config.json",
-        f"llm = 'my-llm/config.json' is no name; choose one of {LLMS}, or copy its config.json to "
-        f"{DATA / 'llms'}/NAME.json, add a `_card` with a title, as the others there have, and "
-        f"give NAME.",
+        f"llm = 'my-llm/config.json': there is no file 'my-llm/config.json'; give a config.json, "
+        f"a folder with one, or one of {LLMS}.",
     ),
-    ("llm", 3, "llm = 3 is not allowed; give a text that is not blank. Entry of `data/llms`."),
+    (
+        "llm",
+        3,
+        "llm = 3 is not allowed; give a text that is not blank. Entry of `data/llms`, a "
+        "`config.json` as its publisher wrote it, or a folder with one.",
+    ),
     (
         "server.hardware",
         "rtx4090",

@@ -1,10 +1,12 @@
 """Scenarios: loading, overriding, studies, and the origin of every number."""
 
 import json
+import pickle
 from itertools import product
 
 import pytest
 from machines import study
+from own_llms import own_llm_study
 
 import card
 from card.base.data_files import DATA, scenario_names
@@ -292,6 +294,49 @@ class TestFilesOfHardware:
 
     def test_llm_is_what_its_configuration_says(self):
         assert card.load_scenario("nominal").content["llm"]["num_hidden_layers"] == 16
+
+
+class TestFilesOfLlms:
+    """The same of an LLM's configuration."""
+
+    def test_folder_and_name_make_no_difference(self, tmp_path):
+        here, there = (card.load_scenario(own_llm_study(tmp_path / name)) for name in ("a", "b"))
+        assert here.llm != there.llm
+        assert here.content == there.content == card.load_scenario("nominal").content
+
+    def test_content_does(self, tmp_path):
+        before = card.load_scenario(own_llm_study(tmp_path))
+        after = card.load_scenario(own_llm_study(tmp_path, num_hidden_layers=12))
+        assert before.llm == after.llm
+        assert before.content != after.content
+        assert before != after
+        assert len(card.cut_profile(before).cut) == len(card.cut_profile(after).cut) + 4
+
+    def test_scenario_stays_what_it_was_loaded_as(self, tmp_path):
+        loaded = card.load_scenario(own_llm_study(tmp_path))
+        own_llm_study(tmp_path, num_hidden_layers=12)
+        changed = loaded.updated({"lora.rank": 4})
+        copied = pickle.loads(pickle.dumps(loaded))
+        assert [len(card.cut_profile(s).cut) for s in (loaded, changed, copied)] == [17] * 3
+        again = loaded.updated({"llm": loaded.llm})
+        assert len(card.cut_profile(again).cut) == 13
+
+    @pytest.mark.parametrize("name", ["mine", "./mine", "mine/", "mine/config.json"])
+    def test_every_way_to_name_a_file_looks_beside_the_study(self, tmp_path, monkeypatch, name):
+        study = own_llm_study(tmp_path / "studies")
+        study.write_text(f"base: nominal\ntitle: t\nllm: {name}\n", "utf-8")
+        (tmp_path / "studies/top.yml").write_text("base: study.yml\ntitle: u\n", "utf-8")
+        monkeypatch.chdir(tmp_path)
+        for file in ("studies/study.yml", "studies/top.yml"):
+            assert card.load_scenario(file).llm_config["num_hidden_layers"] == 16
+
+    def test_an_llm_and_a_processor_may_share_a_name(self, tmp_path, monkeypatch):
+        own_llm_study(tmp_path)
+        (tmp_path / "mine").rename(tmp_path / "rtx-4060-ti")
+        monkeypatch.chdir(tmp_path)
+        found = card.load_scenario("nominal", llm="rtx-4060-ti")
+        assert found.content == found.updated({"title": "t"}).content
+        assert found.content == card.load_scenario("nominal").content
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class AdaptedLlm:
     def __init__(self, model: Any, lora: Lora, seed: int = 0) -> None:
         config = model.config
         name = Path(config.name_or_path).name or config.model_type
-        arch = architecture_of(name, {**config.to_dict(), "_card": {"title": name}})
+        arch = architecture_of(name, config.to_dict())
         arch.adapted(lora.targets)
         if lora.adapter_bits not in _ADAPTER_DTYPES:
             raise ScenarioError(

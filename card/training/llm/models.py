@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from card.base.data_files import DATA
+from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
@@ -111,7 +111,7 @@ def stored_model(path: Path, dtype: torch.dtype) -> Any:
 def shipped_checkpoint(llm: str) -> Path | None:
     """Folder of the checkpoint shipped for an entry of `data/llms`; None if there is none."""
     path = DATA / "checkpoints" / llm
-    return path if path.is_dir() else None
+    return path if llm in llm_names() and path.is_dir() else None
 
 
 @torch.no_grad()

@@ -18,10 +18,12 @@ from filelock import FileLock
 from machines import study
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from own_llms import own_llm_study
 from pypdf import PdfReader
 
 import card
 from card.base.errors import ScenarioError
+from card.base.llm_configs import llm_title, public_config
 from card.book import pages, provenance
 from card.book.build import ROOT, build_book, make, portable
 from card.book.chapters import chapters_of
@@ -411,3 +413,18 @@ def test_staged_scenario_names_its_files_by_content(tmp_path):
     assert list(files.values()) == [(tmp_path / "a/mine.json").read_bytes()]
     changed, _ = portable(card.load_scenario(study(tmp_path / "a", slower=2.0)))
     assert changed != here
+
+
+def test_staged_scenario_has_its_own_llm_with_it(tmp_path):
+    (here, files), (there, _) = (
+        portable(card.load_scenario(own_llm_study(tmp_path / n))) for n in "ab"
+    )
+    assert here == there
+    (name,) = files
+    assert here["llm"] == name
+    (tmp_path / name).write_bytes(files[name])
+    assert llm_title(name, public_config(str(tmp_path / name))) == "mine"
+    assert (
+        card.load_scenario("nominal", llm=str(tmp_path / name)).content["llm"]
+        == (card.load_scenario("nominal").content["llm"])
+    )

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from machines import study
+from own_llms import own_llm_study
 
 import card
 from card.book.comparison_page import comparison_page
@@ -154,3 +155,17 @@ class TestFilesOfHardware:
         (found,) = differences(before, after)
         assert found.path == "devices.device-1.hardware"
         assert found.first != found.second
+
+
+class TestFilesOfLlms:
+    def test_the_same_content_elsewhere_is_no_difference(self, tmp_path):
+        here, there = (card.load_scenario(own_llm_study(tmp_path / name)) for name in ("a", "b"))
+        assert differences(here, there) == []
+
+    def test_other_content_under_the_same_name_is_one(self, tmp_path):
+        before = card.load_scenario(own_llm_study(tmp_path))
+        after = card.load_scenario(own_llm_study(tmp_path, num_hidden_layers=12))
+        (found,) = differences(before, after)
+        assert found.path == "llm"
+        assert found.first != found.second
+        assert found.first.startswith("mine (")
