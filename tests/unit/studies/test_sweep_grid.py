@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from own_llms import own_llm
 
 import card
 from card.base.errors import ScenarioError
@@ -157,3 +158,19 @@ def test_a_grid_of_too_many_points_is_refused_with_their_number():
         "over has 2000 x 501 = 1002000 points, which is not allowed; give at most 1000000, or "
         "sweep them in parts."
     )
+
+
+def test_llms_along_a_path_are_known_by_content(tmp_path):
+    def of(*files):
+        return grid({"llm": list(map(str, files))})
+
+    eight, nine = (own_llm(tmp_path / f"{n}.json", num_hidden_layers=n) for n in (8, 9))
+    before = of(eight, nine)
+    means = before.compute((slice(0, 2),))
+    assert before.dataset(means)["llm"].values.tolist() == ["8.json", "9.json"]
+    assert of(eight.rename(tmp_path / "eight.json"), nine).content == before.content
+    own_llm(nine, num_hidden_layers=10)
+    assert of(tmp_path / "eight.json", nine).content != before.content
+    own_llm(tmp_path / "8.json", num_hidden_layers=4)
+    # a file that changes meanwhile is what it was
+    assert (before.compute((slice(0, 2),))["delay_s"] == means["delay_s"]).all()

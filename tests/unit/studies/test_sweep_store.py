@@ -15,7 +15,6 @@ import pytest
 import xarray as xr
 from house import FILES, IMPORTS
 from machines import machine, study
-from own_llms import own_llm
 
 import card
 from card.base.errors import ScenarioError
@@ -431,18 +430,6 @@ class TestFilesOfHardware:
         machine(Path(files[1]), 3.0)
         with pytest.raises(ScenarioError, match="is of another sweep"):
             kept(tmp_path / "a", output, {path: files})
-
-    def test_llms_along_a_path_are_known_by_content(self, tmp_path):
-        output = tmp_path / "means.nc"
-        study(tmp_path / "a")
-        files = [str(own_llm(tmp_path / f"{n}.json", num_hidden_layers=n)) for n in (8, 9)]
-        found = kept(tmp_path / "a", output, {"llm": files})
-        assert found["llm"].values.tolist() == ["8.json", "9.json"]
-        (tmp_path / "8.json").rename(tmp_path / "eight.json")
-        kept(tmp_path / "a", output, {"llm": [str(tmp_path / "eight.json"), files[1]]})
-        own_llm(tmp_path / "9.json", num_hidden_layers=10)
-        with pytest.raises(ScenarioError, match="is of another sweep"):
-            kept(tmp_path / "a", output, {"llm": [str(tmp_path / "eight.json"), files[1]]})
 
     def test_files_of_a_sweep_lie_beside_the_study(self, tmp_path, monkeypatch):
         path = study(tmp_path / "a")
