@@ -19,6 +19,7 @@ from card.base.provenance import Source
 from card.book.markdown import plain, table
 from card.hardware import Hardware
 from card.llm import Architecture, architecture_of
+from card.llm.dimensions import DIMENSIONS
 from card.scenario import Scenario
 from card.studies.scenario_values import Parameter, joined, parameters, unit_in, with_unit
 
@@ -50,16 +51,7 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
 def _dimensions(model: Architecture, config: LlmConfig) -> Iterator[Parameter]:
     page = (config.get("_card") or {}).get("source")
     source = Source(kind="config", source=f"config.json of {model.title}", url=page)
-    for key in (
-        "num_blocks",
-        "hidden",
-        "heads",
-        "kv_heads",
-        "head_dim",
-        "ffn",
-        "vocabulary",
-        "tied",
-    ):
+    for key in DIMENSIONS:
         yield Parameter(key, key, getattr(model, key), "", source)
 
 

@@ -15,7 +15,7 @@ from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Natural, NotNegative
 from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
 from card.cli.terminal import load, progress, refusals
-from card.llm.architectures import MOST_BLOCKS
+from card.llm.families import MOST_BLOCKS
 
 app = typer.Typer()
 

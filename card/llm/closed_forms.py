@@ -7,7 +7,7 @@ from typing import Any
 
 from card.base.data_files import read_json
 from card.llm.architectures import architecture
-from card.llm.blocks import block_cost, head_cost
+from card.llm.blocks import block_costs, head_cost
 from card.llm.cuts import profile_of
 from card.scenario import Scenario
 
@@ -38,13 +38,12 @@ def closed_forms(scenario: Scenario, llm: str, targets: Sequence[str]) -> dict[s
     training = scenario.training
     lora = scenario.lora.model_copy(update={"targets": tuple(targets)})
     arch = architecture(llm)
-    first, inner = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
-    head, cuts = head_cost(arch, training), profile_of(arch, training, lora)
-    more = arch.num_blocks - 1
+    parts = (*block_costs(arch, training, lora), head_cost(arch, training))
+    cuts = profile_of(arch, training, lora)
     return {
-        "forward_flop": first.forward_flop + more * inner.forward_flop + head.forward_flop,
-        "training_flop": first.flop + more * inner.flop + head.flop,
+        "forward_flop": sum(part.forward_flop for part in parts),
+        "training_flop": sum(part.flop for part in parts),
         "smashed_bit": int(cuts.downlink_bit[1]),
         "adapter_bit": int(cuts.adapter_bit[-1]),
-        "saved_bit": first.saved_bit + more * inner.saved_bit + head.saved_bit,
+        "saved_bit": sum(part.saved_bit for part in parts),
     }

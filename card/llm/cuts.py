@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from card.base.arrays import locked
 from card.base.errors import ScenarioError, no_scenario
 from card.base.units import IntArray
-from card.llm.architectures import Architecture, architecture_of, check_length
-from card.llm.blocks import block_cost, head_cost
+from card.llm.architectures import architecture_of, check_length
+from card.llm.blocks import block_costs, head_cost
+from card.llm.dimensions import Architecture
 from card.scenario import Lora, Scenario, Training
 
 LABEL_BITS = 32
@@ -91,27 +93,28 @@ def cut_profile(scenario: Scenario) -> CutProfile:
 
 def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
     """`cut_profile` of any architecture."""
-    first, other = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
-    head = head_cost(arch, training)
+    blocks, head = block_costs(arch, training, lora), head_cost(arch, training)
     count = arch.num_blocks
     cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
     ushaped = training.topology == "u-shaped"
 
     def below(part: str) -> NDArray[Any]:
         """Sum over the device's blocks 1..c."""
-        one, more = getattr(first, part), getattr(other, part)
-        return np.where(cut > 0, one + (cut - 1) * more, 0)
-
-    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
-    split, trains = (cut < count).astype(object), (cut > 0).astype(object)
-    tokens = training.batch_size * training.sequence_length
-    hidden_bit = tokens * arch.hidden * training.activation_bits
-    label_bit = 0 if ushaped else tokens * LABEL_BITS
+        sums = accumulate((getattr(block, part) for block in blocks), initial=0)
+        return np.array(list(sums), dtype=object)
 
     def above(part: str) -> NDArray[Any]:
         """Sum over the server's blocks c+1..I."""
-        whole: int = getattr(first, part) + (count - 1) * getattr(other, part)
-        return whole - below(part)
+        sums = below(part)
+        rest: NDArray[Any] = sums[-1] - sums
+        return rest
+
+    head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
+    split, first = (cut < count).astype(object), (cut > 0).astype(object)
+    trains = (below("adapter_parameters") > 0).astype(object)
+    tokens = training.batch_size * training.sequence_length
+    hidden_bit = tokens * arch.hidden * training.activation_bits
+    label_bit = 0 if ushaped else tokens * LABEL_BITS
 
     head_on_server = 1 - head_on_device
     # a tied head is the embedding, of which both ends need a copy when the head is the server's
@@ -134,7 +137,7 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
         server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
         messages=split * (1 + trains + 2 * ushaped),
-        device_parts=np.stack([cut**0, trains, cut - trains, head_on_device], axis=1),
+        device_parts=np.stack([cut**0, first, cut - first, head_on_device], axis=1),
     )
     return locked(
         CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))

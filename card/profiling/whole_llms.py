@@ -9,19 +9,23 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
 
 from card.base.data_files import llm_names
 from card.base.whole_files import write_whole
 from card.costs import load_scenario
 from card.llm import architecture, public_config
 from card.profiling.counters import count, tensors_in
-from card.profiling.llm_under_test import Parts
 from card.profiling.machine import software
 from card.scenario import Lora, Training
+from card.training.llm.models import DTYPES, plain_model
 from card.training.wire.tensors import payload_bit
 
 SCENARIO = "nominal"
@@ -43,29 +47,76 @@ def counted() -> dict[str, dict[str, Any]]:
 
 
 def _of(name: str, training: Training, lora: Lora) -> dict[str, Any]:
-    arch = architecture(name)
-    fused = {"targets": ("c_attn",)} if len(arch.qkv) == 1 else {}
+    arch, raw = architecture(name), public_config(name)
+    first, *others = arch.blocks[0].qkv
+    fused = {} if others else {"targets": (first.name.rpartition(".")[2],)}
     adapters = lora.model_copy(update=fused)
-    model = Parts(public_config(name), training, adapters, "meta")
-    hidden, arguments = model.embed()
+    plain = plain_model(raw, DTYPES[training.activation_bits], device="meta").eval()
+    plain.loss_type = "ForCausalLM"  # not every class name tells it
+    blocks = next(m for m in plain.modules() if isinstance(m, nn.ModuleList))
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of peft, about a name in transformers
+        peft = LoraConfig(
+            r=adapters.rank,
+            target_modules=list(adapters.targets),
+            fan_in_fan_out=raw["model_type"] == "gpt2",
+        )
+        model: Any = get_peft_model(plain, peft, autocast_adapter_dtype=False)
+    trained = {key: w for key, w in model.named_parameters() if w.requires_grad}
+    for weight in trained.values():
+        weight.data = weight.data.to(DTYPES[adapters.adapter_bits])
+    shape = (training.batch_size, training.sequence_length)
+    ids = torch.zeros(shape, dtype=torch.int64, device="meta")
+    run = partial(model, attention_mask=torch.ones_like(ids), use_cache=False)
+    smashed, arguments = _fixed_arguments(blocks, lambda: run(input_ids=ids))
 
-    def whole(arrived: Tensor) -> Tensor:
-        for block in model.blocks:
-            arrived = block(arrived, **arguments)
-        return model.head(arrived)
+    def whole(tokens: Tensor) -> Tensor:
+        loss: Tensor = run(input_ids=tokens, labels=tokens).loss
+        return loss
 
-    shared = [*model.model.parameters(), *tensors_in(arguments)]
-    forward, backward, saved = count((whole, hidden), shared)
-    blocks = range(arch.num_blocks)
-    trained = {f"{i}.{key}": weight for i in blocks for key, weight in model.adapters(i).items()}
+    shared = [*model.parameters(), *tensors_in(arguments), ids]
+    forward, backward, saved = count((whole, ids), shared)
     return {
         "targets": list(adapters.targets),
         "forward_flop": forward,
         "training_flop": forward + backward,
-        "smashed_bit": payload_bit(_zeros({"hidden": hidden})),
+        "smashed_bit": payload_bit(_zeros({"hidden": smashed})),
         "adapter_bit": payload_bit(_zeros(trained)),
         "saved_bit": saved,
     }
+
+
+def _fixed_arguments(
+    blocks: nn.ModuleList, run: Callable[[], object]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Input of block 1, and what every block is called with beside its input, from now on always.
+
+    Masks and rotary tables are shared by all blocks and made anew by every pass of a model; kept
+    fixed, they can be told from what a block keeps.
+    """
+    inputs: list[Tensor] = []
+    arguments: list[dict[str, Any]] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        names = ("hidden_states", "past_key_values", "attention_mask")
+        called = {**dict(zip(names, args, strict=False)), **kwargs}
+        inputs.append(called.pop("hidden_states"))
+        arguments.append(called)
+
+    noting = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
+    with torch.no_grad():
+        run()
+    for hook in noting:
+        hook.remove()
+    for block, fixed in zip(blocks, arguments, strict=True):
+
+        def same(
+            _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], fixed: Any = fixed
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return (args[0] if args else kwargs["hidden_states"],), fixed
+
+        block.register_forward_pre_hook(same, with_kwargs=True)
+    return inputs[0], arguments
 
 
 def _zeros(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from tokenizers import Tokenizer
 from card.base.errors import ScenarioError
 from card.costs import System, system
 from card.llm import Architecture, architecture_of
+from card.llm.dimensions import DIMENSIONS
 from card.scenario import Scenario
-from card.training.llm.models import DTYPES, shipped_checkpoint
+from card.training.llm.models import DTYPES, check_family, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
@@ -66,6 +67,7 @@ class Job:
                     f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
                 )
         system(scenario)  # refuses what CARD could not decide
+        check_family(scenario.llm_config, scenario.llm)
         folder = weights or shipped_checkpoint(scenario.llm)
         dtype = DTYPES[training.weight_bits]
         if folder is None:
@@ -175,13 +177,18 @@ class Job:
 
 def _check_same(found: Architecture, expected: Architecture, folder: Path) -> None:
     """Refuse a checkpoint whose dimensions are not those of the scenario's LLM."""
-    for field in fields(Architecture):
-        theirs, ours = getattr(found, field.name), getattr(expected, field.name)
-        if theirs != ours and field.name not in ("name", "title"):
-            raise ScenarioError(
-                f"the checkpoint in {folder} is not {expected.name}: its {field.name} is {theirs}, "
-                f"not {ours}; give a checkpoint of {expected.name}, or name its LLM with --set llm."
-            )
+    if replace(found, name=expected.name, title=expected.title) == expected:
+        return
+    told = [*DIMENSIONS, *(f.name for f in fields(Architecture) if f.name != "blocks")]
+    differ = [key for key in told if getattr(found, key) != getattr(expected, key)]
+    key = next((key for key in differ if key not in ("name", "title")), None)
+    what = (
+        f"{key} is {getattr(found, key)}, not {getattr(expected, key)}" if key else "biases differ"
+    )
+    raise ScenarioError(
+        f"the checkpoint in {folder} is not {expected.name}: its {what}; give a checkpoint of "
+        f"{expected.name}, or name its LLM with --set llm."
+    )
 
 
 def _short(value: object) -> str:

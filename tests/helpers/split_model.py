@@ -24,8 +24,18 @@ from card.scenario import Lora, Training
 torch.set_num_threads(1)
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
-QUERY_AND_VALUE = {"gpt-2": ("c_attn",)}
+QUERY_AND_VALUE = {
+    "gpt-2": ("c_attn",),
+    "phi-3-mini-4k": ("qkv_proj",),
+    "phi3": ("qkv_proj",),
+    "gpt_neox": ("query_key_value",),
+}
 """LoRA targets where they are not `q_proj` and `v_proj`."""
+TRUNKS = {
+    "gpt2": ("transformer", "h", "ln_f"),
+    "gpt_neox": ("gpt_neox", "layers", "final_layer_norm"),
+}
+"""Names of the trunk, its blocks and its last norm, where they are not as in Llama."""
 
 
 def training(**changes: Any) -> Training:
@@ -68,7 +78,11 @@ def causal_lm(raw: dict[str, Any], bits: int = 16, device: str = "meta") -> PreT
     config.loss_type = "ForCausalLM"
     with torch.device(device):
         return AutoModelForCausalLM.from_config(
-            config, attn_implementation="eager", dtype=DTYPES[bits]
+            config,
+            attn_implementation="eager",
+            # a loop over experts must see which are chosen, a batch of them copies their weights
+            experts_implementation="batched_mm" if device == "meta" else "eager",
+            dtype=DTYPES[bits],
         )
 
 
@@ -104,12 +118,11 @@ class SplitModel:
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(DTYPES[lora.adapter_bits])
-        gpt2 = raw["model_type"] == "gpt2"
-        trunk = self.model.transformer if gpt2 else self.model.model
-        self.blocks: nn.ModuleList = trunk.h if gpt2 else trunk.layers
-        self.norm: nn.Module = trunk.ln_f if gpt2 else trunk.norm
+        trunk, blocks, norm = TRUNKS.get(raw["model_type"], ("model", "layers", "norm"))
+        self.blocks: nn.ModuleList = self.model.get_submodule(f"{trunk}.{blocks}")
+        self.norm: nn.Module = self.model.get_submodule(f"{trunk}.{norm}")
         self.device = device
-        self.cap = raw.get("final_logit_softcapping")
+        self.cap = getattr(self.model.config, "final_logit_softcapping", None)
 
     def tokens(self, batch: int, length: int) -> Tensor:
         """Token ids of a mini-batch, also its labels."""

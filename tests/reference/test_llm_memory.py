@@ -5,14 +5,11 @@ many tensors look into it. Not counted: parameters (held once, whatever is train
 blocks share: rotary tables, mask and token ids.
 """
 
-from collections.abc import Iterator
-
 import pytest
-import torch
+from saved import saved_bit, tensors
 from split_model import SplitModel, boundary, lora, narrow_config, training
-from torch import Tensor
 
-from card.llm import block_cost, head_cost
+from card.llm import block_costs, head_cost
 from card.llm.architectures import architecture_of
 from card.llm.cuts import OPTIMISER_COPIES, profile_of
 
@@ -31,34 +28,6 @@ CASES = [
 ]
 
 
-def tensors(node) -> Iterator[Tensor]:
-    """All tensors in a nest of lists and mappings."""
-    if isinstance(node, Tensor):
-        yield node
-    elif isinstance(node, dict | list | tuple):
-        for item in node.values() if isinstance(node, dict) else node:
-            yield from tensors(item)
-
-
-def storage(tensor):
-    return tensor.untyped_storage().data_ptr()
-
-
-def saved_bit(function, shared):
-    """Bits that the graph of `function()` keeps for backward beside the shared tensors."""
-    sizes, alive, excluded = {}, [], set(map(storage, shared))
-
-    def pack(tensor):
-        alive.append(tensor)  # a freed storage's address could come again
-        if storage(tensor) not in excluded:
-            sizes[storage(tensor)] = 8 * tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        function()
-    return sum(sizes.values())
-
-
 @pytest.mark.parametrize(("bits", "adapter_bits"), DTYPES)
 @pytest.mark.parametrize(("name", "targets"), CASES)
 def test_blocks(name, targets, bits, adapter_bits):
@@ -71,7 +40,7 @@ def test_blocks(name, targets, bits, adapter_bits):
         for number, first in ((0, True), (1, False)):
             arrived = boundary(embedded, trains=not first)
             kept = saved_bit(lambda: split.run(arrived, arguments, number, number + 1), shared)  # noqa: B023
-            assert block_cost(arch, settings, adapters, first=first).saved_bit == kept
+            assert block_costs(arch, settings, adapters)[number].saved_bit == kept
 
 
 @pytest.mark.parametrize("bits", [16, 32])

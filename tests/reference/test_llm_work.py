@@ -11,10 +11,16 @@ import torch
 from split_model import Ledger, SplitModel, boundary, lora, narrow_config, split_step, training
 
 from card.base.data_files import llm_names
-from card.llm import architecture, block_cost, head_cost, public_config
+from card.llm import architecture, block_costs, head_cost, public_config
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
 
+FULL_SIZE = [
+    name
+    for name in llm_names()
+    if public_config(name)["model_type"] in ("llama", "qwen2", "gemma2", "gpt2")
+]
+"""`data/fidelity.json` has the others in full size, `test_llm_families.py` narrow ones."""
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 GPT2 = ("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")
 TARGETS = [
@@ -81,7 +87,7 @@ def both_topologies(arch, adapters, **shape):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch", "length"), [(1, 512), (3, 96)])
-@pytest.mark.parametrize("name", llm_names())
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_every_block_and_cut_of_a_shipped_llm(name, batch, length):
     """Every block counted by itself; a cut's sides are sums of blocks, as the next test shows."""
     split, arch, shape = (
@@ -90,10 +96,10 @@ def test_every_block_and_cut_of_a_shipped_llm(name, batch, length):
         {"batch_size": batch, "sequence_length": length},
     )
     forward, backward = parts_of_one_step(split, split.tokens(batch, length))
-    first, other = (
-        block_cost(arch, training(**shape), lora(name), first=flag) for flag in (True, False)
-    )
-    costs = [first, *[other] * (arch.num_blocks - 1), head_cost(arch, training(**shape))]
+    costs = [
+        *block_costs(arch, training(**shape), lora(name)),
+        head_cost(arch, training(**shape)),
+    ]
     assert [cost.forward_flop for cost in costs] == list(forward.values())
     assert [cost.backward_flop for cost in costs] == list(backward.values())[::-1]
 
@@ -105,7 +111,7 @@ def test_every_block_and_cut_of_a_shipped_llm(name, batch, length):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", llm_names())
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_real_splits_of_a_shipped_llm(name):
     split, arch = full_size(name), architecture(name)
     profiles = both_topologies(arch, lora(name), batch_size=1, sequence_length=512)

@@ -27,7 +27,14 @@ from card.base.errors import ScenarioError
 from card.llm import Architecture
 from card.llm.architectures import architecture_of
 from card.scenario import Lora
-from card.training.llm.models import DTYPES, Attention, fill, seeded_model, stored_model
+from card.training.llm.models import (
+    DTYPES,
+    Attention,
+    check_family,
+    fill,
+    seeded_model,
+    stored_model,
+)
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -100,6 +107,7 @@ class AdaptedLlm:
     def __init__(self, model: Any, lora: Lora, seed: int = 0) -> None:
         config = model.config
         name = Path(config.name_or_path).name or config.model_type
+        check_family(config.to_dict(), name)
         arch = architecture_of(name, config.to_dict())
         arch.adapted(lora.targets)
         if lora.adapter_bits not in _ADAPTER_DTYPES:

@@ -16,13 +16,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from card.base.data_files import DATA, llm_names
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, shortened
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
 """Number formats of weights and activations, by bits per element."""
 
 Attention = Literal["eager", "sdpa"]
 """Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
+
+FAMILIES = ("llama", "qwen2", "gemma2", "gpt2")
+"""Families whose LLMs can be split and trained, as `model_type` has them."""
 
 _FACTORY: Any = AutoModelForCausalLM
 
@@ -58,6 +61,22 @@ def plain_model(
     config = AutoConfig.for_model(raw["model_type"], **keys)
     with torch.device(device):
         return _FACTORY.from_config(config, attn_implementation=attention, dtype=dtype)
+
+
+def check_family(raw: Mapping[str, Any], llm: str) -> None:
+    """Refuse an LLM of a family whose blocks cannot be run apart yet.
+
+    Raises
+    ------
+    ScenarioError
+        If its `model_type` is none of `FAMILIES`.
+    """
+    family = raw.get("model_type")
+    if family not in FAMILIES:
+        raise ScenarioError(
+            f"llm = {shortened(llm)}: LLMs of the family {family} are counted, but cannot be run "
+            f"apart yet, to train or to profile them; name one of {', '.join(FAMILIES)}."
+        )
 
 
 def seeded_model(

@@ -3,7 +3,7 @@
 import numpy as np
 
 import card
-from card.llm import architecture, block_cost, head_cost
+from card.llm import architecture, block_costs, head_cost
 from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES
 
 NOMINAL = card.load_scenario("nominal")
@@ -12,9 +12,7 @@ TOKENS, HIDDEN, BITS = 512, 2048, 16
 
 def parts(scenario):
     arch = architecture(scenario.llm)
-    first, other = (
-        block_cost(arch, scenario.training, scenario.lora, first=flag) for flag in (True, False)
-    )
+    first, other, *_ = block_costs(arch, scenario.training, scenario.lora)
     return arch, first, other, head_cost(arch, scenario.training)
 
 

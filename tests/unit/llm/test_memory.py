@@ -5,7 +5,7 @@ import pytest
 
 import card
 from card.base.errors import ScenarioError
-from card.llm import architecture, block_cost, head_cost
+from card.llm import architecture, block_costs, head_cost
 
 NOMINAL = card.load_scenario("nominal")
 
@@ -30,7 +30,7 @@ class TestServer:
     def test_holds_the_rest_of_the_blocks_and_a_copy_of_a_tied_head(self):
         arch, profile = architecture(NOMINAL.llm), card.cut_profile(NOMINAL)
         training, lora = NOMINAL.training, NOMINAL.lora
-        first, inner = (block_cost(arch, training, lora, first=flag) for flag in (True, False))
+        first, inner, *_ = block_costs(arch, training, lora)
         head = head_cost(arch, training)
         weights = inner.parameters + arch.vocabulary * arch.hidden + arch.norm_parameters
         last = 16 * (weights + 4 * inner.adapter_parameters) + inner.saved_bit + head.saved_bit
