@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from families import narrow
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Layers, layer_stacks, make_system, powers, rounds, subsets, systems
 
+import card
 from card.costs import evaluate
+from card.scenario import Known
 from card.solver import extreme_cuts, extremes, solve, solve_exhaustive
 
 
@@ -50,6 +53,37 @@ def test_no_dropped_cut_is_strictly_best_at_any_prices(data):
         # at neither end of the scale is a dropped cut an extreme
         assert price(dropped).min() >= price(kept).min() * (1 - 1e-13)
         assert price(dropped).max() <= price(kept).max() * (1 + 1e-13)
+
+
+MIXED = narrow("qwen3_moe-mixed") | {"num_hidden_layers": 12}
+NOMINAL = card.load_scenario("nominal")
+
+
+def mixed(step, dense, **changes):
+    """The nominal scenario with an LLM in which some blocks have experts."""
+    llm = MIXED | {"decoder_sparse_step": step, "mlp_only_layers": dense}
+    shape = {"training.sequence_length": 32, "lora.targets": ["q_proj"]}
+    return NOMINAL.updated({"llm": "mixed", **shape, **changes}, known=Known(llms={"mixed": llm}))
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.integers(0, 11), unique=True),
+    st.floats(0.0, 1.0),
+    powers(3, 9),
+    powers(3, 9),
+)
+def test_pruning_is_exact_where_only_some_blocks_have_experts(step, dense, weight, up, down):
+    arrays = card.system(mixed(step, dense, **{"objective.delay_weight": weight}))
+    pruned = solve(arrays, 0, up, down)
+    exhaustive = solve_exhaustive(arrays, 0, up, down)
+    assert pruned.cut == exhaustive.cut
+    np.testing.assert_allclose(pruned.frequency_hz, exhaustive.frequency_hz, rtol=1e-12)
+
+
+def test_a_cut_between_blocks_of_two_kinds_is_kept():
+    profile = card.cut_profile(mixed(1, [0, 1, 2, 3]))
+    assert extreme_cuts(profile, np.full(13, True)) == [0, 1, 4, 11, 12]
 
 
 @given(layer_stacks(equal=True))

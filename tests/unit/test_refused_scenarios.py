@@ -10,8 +10,9 @@ import card
 NAN, INFINITY = float("nan"), float("inf")
 GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
 LLMS = (
-    "gemma-2-2b, gpt-2, llama-3.1-8b, llama-3.2-1b, llama-3.2-3b, qwen2.5-0.5b, "
-    "tiny-llama-0.5m, tiny-llama-8m"
+    "gemma-2-2b, gemma-3-1b, gpt-2, llama-3.1-8b, llama-3.2-1b, llama-3.2-3b, mistral-7b-v0.1, "
+    "olmo-2-1b, phi-3-mini-4k, qwen2.5-0.5b, qwen3-0.6b, smollm2-135m, tiny-llama-0.5m, "
+    "tiny-llama-8m"
 )
 NAMES = "device-1, device-2, device-3, device-4, device-5"
 TOP_KEYS = (
@@ -141,7 +142,7 @@ VALUES = [
     ),
     # a name
     ("llm", "llama-3.2-1B", "llm = 'llama-3.2-1B' is unknown; did you mean 'llama-3.2-1b'?"),
-    ("llm", "mistral", f"llm = 'mistral' is unknown; choose one of {LLMS}."),
+    ("llm", "falcon", f"llm = 'falcon' is unknown; choose one of {LLMS}."),
     (
         "llm",
         "my-llm/config.json",
