@@ -59,4 +59,6 @@ def llm_title(name: str, config: Mapping[str, Any]) -> str:
     if isinstance(origin, str) and Path(origin).name:
         return Path(origin).name
     path = Path(name).absolute()
-    return path.parent.name if path.name == "config.json" else path.stem or name
+    if path.name == "config.json":
+        return path.parent.name or name
+    return path.name.removesuffix(".json") or name

@@ -87,7 +87,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
         raise ScenarioError(
             f"training.batch_size = {training.batch_size}, training.sequence_length = "
             f"{training.sequence_length} and lora.rank = {lora.rank} make counts beyond 64 bits; "
-            f"give smaller ones."
+            "give smaller ones, or a smaller llm."
         ) from None
 
 

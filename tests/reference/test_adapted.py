@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+from families import narrow
 from narrow_llm import (
     BLOCKS,
     FIRST_WEIGHT,
@@ -54,6 +55,12 @@ class TestBuild:
         eight = Lora(rank=3, targets=("q_proj",), adapter_bits=8)
         with pytest.raises(ScenarioError, match=r"adapter_bits = 8 .* give 16, 32 or 64"):
             AdaptedLlm.build(config("llama-3.2-1b"), eight, torch.float32)
+
+    @pytest.mark.parametrize("name", ["qwen3", "gemma3_text", "phi3", "gpt_neox", "mixtral"])
+    def test_family_whose_blocks_are_not_run_apart_yet_is_refused(self, name):
+        adapters = Lora(rank=3, targets=("o_proj",), adapter_bits=32)
+        with pytest.raises(ScenarioError, match=f"of the family {name} are counted, but cannot"):
+            AdaptedLlm.build(narrow(name), adapters, torch.float32)
 
     def test_target_of_another_architecture_is_refused(self):
         fused = lora("gpt-2", torch.float32)

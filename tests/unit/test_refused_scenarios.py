@@ -324,7 +324,7 @@ VALUES = [
         "training.batch_size",
         10**9,
         "training.batch_size = 1000000000, training.sequence_length = 512 and lora.rank = "
-        "8 make counts beyond 64 bits; give smaller ones.",
+        "8 make counts beyond 64 bits; give smaller ones, or a smaller llm.",
     ),
     # provenance
     (

@@ -66,6 +66,11 @@ def test_title_is_the_best_name_there_is(config, title):
     assert llm_title("/some/folder/config.json", config) == title
 
 
+def test_title_keeps_the_dots_of_a_version():
+    assert llm_title("models/Mistral-7B-v0.1", {}) == "Mistral-7B-v0.1"
+    assert llm_title("models/Mistral-7B-v0.1.json", {}) == "Mistral-7B-v0.1"
+
+
 @pytest.mark.parametrize("name", ["x/mine.json", "x/mine", "x/mine/", "mine", "mine/config.json"])
 def test_title_of_a_nameless_one_is_that_of_its_file_or_folder(name):
     assert llm_title(name, {}) == "mine"
