@@ -3,7 +3,7 @@
 from typing import Any
 
 _NARROW = {
-    "hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2,
+    "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2,
     "intermediate_size": 104, "max_position_embeddings": 64, "vocab_size": 90, "pad_token_id": 0,
     "bos_token_id": 0, "eos_token_id": 1,
 }  # fmt: skip
@@ -30,13 +30,13 @@ NARROW: dict[str, dict[str, Any]] = {
     "gpt_neox-serial": {"use_parallel_residual": False, "attention_bias": False},
     "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 3},
     "qwen3_moe": _MOE,
-    "qwen3_moe-mixed": _MOE | {"decoder_sparse_step": 2, "mlp_only_layers": [3],
-                               "norm_topk_prob": True},
+    "qwen3_moe-mixed": _MOE | {"num_hidden_layers": 4, "decoder_sparse_step": 2,
+                               "mlp_only_layers": [3], "norm_topk_prob": True},
     "llama-relu": {"hidden_act": "relu"},
     "llama-gelu-new": {"hidden_act": "gelu_new"},
     "llama-quick": {"hidden_act": "quick_gelu"},
     "phi3-relu": {"hidden_act": "relu"},
-    "gpt2": {"n_embd": 48, "n_layer": 4, "n_head": 6, "n_positions": 64, "n_inner": 104,
+    "gpt2": {"n_embd": 48, "n_layer": 2, "n_head": 6, "n_positions": 64, "n_inner": 104,
              "activation_function": "relu"},
 }  # fmt: skip
 
