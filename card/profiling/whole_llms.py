@@ -10,7 +10,7 @@ import datetime
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -32,8 +32,8 @@ SCENARIO = "nominal"
 """Scenario whose mini-batch and adapters are counted."""
 
 
-def counted() -> dict[str, dict[str, Any]]:
-    """Targets, forward and training work, traffic and memory of every shipped LLM, by counters.
+def counted(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Targets, forward and training work, traffic and memory of shipped LLMs, by counters.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def counted() -> dict[str, dict[str, Any]]:
         that training all of it holds for backward [bit].
     """
     scenario = load_scenario(SCENARIO)
-    return {name: _of(name, scenario.training, scenario.lora) for name in llm_names()}
+    return {name: _of(name, scenario.training, scenario.lora) for name in names}
 
 
 def _of(name: str, training: Training, lora: Lora) -> dict[str, Any]:
@@ -131,6 +131,6 @@ if __name__ == "__main__":
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "software": versions,
         "scenario": SCENARIO,
-        "llms": counted(),
+        "llms": counted(llm_names()),
     }
     write_whole(sys.argv[1], json.dumps(record, indent=1) + "\n")
