@@ -57,7 +57,7 @@ def test_file_that_is_no_configuration_is_refused(tmp_path, text, message):
     [
         ({"_card": {"title": "Mine"}, "_name_or_path": "a/b"}, "Mine"),
         ({"_card": None, "_name_or_path": "mistralai/Mistral-7B-v0.1"}, "Mistral-7B-v0.1"),
-        ({"_name_or_path": "/home/me/checkpoint/"}, "checkpoint"),
+        ({"_name_or_path": "models/checkpoint/"}, "checkpoint"),
         ({"_name_or_path": ""}, "folder"),
         ({}, "folder"),
     ],
