@@ -26,6 +26,16 @@ def read_json(name: str) -> dict[str, Any]:
     return read_json_object(DATA / f"{name}.json", "mend it, or restore it if it was shipped")
 
 
+def cache_folder() -> Path | None:
+    """Folder for what could be computed again, in the user's own; None where there is no place."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(named if Path(named).is_absolute() else "~/.cache")
+    try:
+        return home.expanduser() / "card"
+    except RuntimeError:  # a user without a home
+        return None
+
+
 @lru_cache
 def llm_names() -> tuple[str, ...]:
     """Names of the shipped LLM configurations."""

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 
 from card.base import DISTRIBUTION
 from card.base.data_files import DATA
-from card.base.llm_configs import LlmConfig
+from card.base.llm_configs import llm_title
 from card.base.provenance import Source
 from card.book.markdown import plain, table
 from card.hardware import Hardware
-from card.llm import Architecture, architecture_of
-from card.llm.dimensions import DIMENSIONS
+from card.llm.architectures import dimensions
 from card.scenario import Scenario
 from card.studies.scenario_values import Parameter, joined, parameters, unit_in, with_unit
 
@@ -38,9 +37,9 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
         changed = [i for i in parameters(scenarios[name]) if known.get(i.path, i) != i.value]
         parts += [f"## Scenario <code>{plain(name)}</code>", plain(scenarios[name].title) + "."]
         parts += [f"Only these values differ from `{reference}`.", _table(changed)]
-    for name, config in {s.llm: s.llm_config for s in scenarios.values()}.items():
-        model = architecture_of(name, config)
-        parts += [f"## {plain(model.title)}", _table(_dimensions(model, config))]
+    for scenario in {s.llm: s for s in scenarios.values()}.values():
+        title = llm_title(scenario.llm, scenario.llm_config)
+        parts += [f"## {plain(title)}", _table(_dimensions(scenario, title))]
     parts += ["## Hardware"]
     boards = {name: board for s in scenarios.values() for name, board in s.boards.items()}
     for board in boards.values():
@@ -48,11 +47,11 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _dimensions(model: Architecture, config: LlmConfig) -> Iterator[Parameter]:
-    page = (config.get("_card") or {}).get("source")
-    source = Source(kind="config", source=f"config.json of {model.title}", url=page)
-    for key in DIMENSIONS:
-        yield Parameter(key, key, getattr(model, key), "", source)
+def _dimensions(scenario: Scenario, title: str) -> Iterator[Parameter]:
+    page = (scenario.llm_config.get("_card") or {}).get("source")
+    source = Source(kind="config", source=f"config.json of {title}", url=page)
+    for key, value in dimensions(scenario).items():
+        yield Parameter(key, key, value, "", source)
 
 
 def _facts(hardware: Hardware) -> Iterator[Parameter]:

@@ -1,21 +1,51 @@
-"""The architecture of any LLM that a configuration describes."""
+"""What the configuration of an LLM says of it, and what its parts cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError, shortened
 from card.base.llm_configs import LlmConfig, public_config
-from card.llm.dimensions import Architecture
+from card.llm.blocks import LlmCosts, part_costs
+from card.llm.counted import counted
+from card.llm.dimensions import DIMENSIONS, Architecture, check_length
 from card.llm.families import FAMILIES, of_family
-from card.scenario import Training
+from card.scenario import Scenario
 
 
 def architecture(name: str) -> Architecture:
     """Architecture of a shipped LLM, of a `config.json`, or of a folder with one."""
     file = f"{DATA / 'llms' / name}.json" if name in llm_names() else name
     return architecture_of(name, public_config(name), file)
+
+
+def llm_costs(scenario: Scenario) -> LlmCosts:
+    """Costs of the parts of a scenario's LLM: by closed forms, or else as torch counts them.
+
+    Raises
+    ------
+    ScenarioError
+        If a LoRA target or the sequence length does not fit the LLM, or it cannot be counted.
+    """
+    llm, raw = scenario.llm, scenario.llm_config
+    training, lora = scenario.training, scenario.lora
+    if raw.get("model_type") not in FAMILIES:
+        return counted(llm, raw, training, lora)
+    arch = architecture_of(llm, raw)
+    check_length(arch.name, arch.max_positions, training)
+    return part_costs(arch, training, lora)
+
+
+def dimensions(scenario: Scenario) -> dict[str, Any]:
+    """What a table shows of a scenario's LLM, by name; what torch counts has fewer dimensions."""
+    llm, raw = scenario.llm, scenario.llm_config
+    if raw.get("model_type") in FAMILIES:
+        arch = architecture_of(llm, raw)
+        return {key: getattr(arch, key) for key in DIMENSIONS}
+    costs = counted(llm, raw, scenario.training, scenario.lora)
+    parameters = costs.parameters
+    return {"num_blocks": len(costs.blocks), "hidden": costs.hidden, "parameters": parameters}
 
 
 def architecture_of(name: str, raw: LlmConfig, file: str = "") -> Architecture:
@@ -33,29 +63,13 @@ def architecture_of(name: str, raw: LlmConfig, file: str = "") -> Architecture:
     Raises
     ------
     ScenarioError
-        If the family is not known, or a dimension is wrong; it names the file, or where none is
-        given the LLM.
+        If the family has no closed form, or a dimension is wrong; it names the file, or where
+        none is given the LLM.
     """
     place, family = file or name, raw.get("model_type")
     if isinstance(family, str) and family in FAMILIES:
         return of_family(family, name, raw, place)
-    inner = raw.get("text_config")
-    if isinstance(inner, Mapping) and inner.get("model_type") in FAMILIES:
-        raise ScenarioError(
-            f"{place}: model_type = {shortened(family)} is of more than text; give what its key "
-            f"text_config holds as a config.json of its own."
-        )
     raise ScenarioError(
-        f"{place}: model_type = {shortened(family)} is not counted here; give an LLM of one of "
-        f"the families {', '.join(FAMILIES)}."
+        f"{place}: model_type = {shortened(family)} has no closed form; give an LLM of one "
+        f"of the families {', '.join(FAMILIES)}."
     )
-
-
-def check_length(arch: Architecture, training: Training) -> None:
-    """Refuse sequences that are longer than the LLM's positions."""
-    length = training.sequence_length
-    if length > arch.max_positions:
-        raise ScenarioError(
-            f"training.sequence_length = {length} exceeds the {arch.max_positions} positions of "
-            f"{arch.name}; give at most {arch.max_positions}."
-        )

@@ -52,6 +52,27 @@ class Cost:
         return self.forward_flop + self.backward_flop
 
 
+@dataclass(frozen=True)
+class LlmCosts:
+    """What the parts of a whole LLM cost for one mini-batch."""
+
+    hidden: int
+    """Width of what passes from block to block."""
+    embedding: Cost
+    """All before the first block."""
+    blocks: tuple[Cost, ...]
+    """Its blocks, from the first to the last."""
+    head: Cost
+    """All after the last block, with the weights that it does not share with the embedding."""
+    head_parameters: int
+    """All weights of the head, as an end needs them that has no embedding."""
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the whole LLM, tied ones once."""
+        return sum(part.parameters for part in (self.embedding, *self.blocks, self.head))
+
+
 @dataclass
 class _Tape:
     """Adds up the work of products and the tensors that backward keeps, by name."""
@@ -105,6 +126,17 @@ def block_costs(arch: Architecture, training: Training, lora: Lora) -> tuple[Cos
         costs.append(known[block, stream])
         stream = stream or costs[-1].adapter_parameters > 0
     return tuple(costs)
+
+
+def part_costs(arch: Architecture, training: Training, lora: Lora) -> LlmCosts:
+    """Costs of all parts of an LLM, by closed forms; what it takes is as for `block_costs`."""
+    return LlmCosts(
+        hidden=arch.hidden,
+        embedding=Cost(0, 0, arch.embedding_parameters, 0, 0),
+        blocks=block_costs(arch, training, lora),
+        head=head_cost(arch, training),
+        head_parameters=arch.norm_parameters + arch.vocabulary * arch.hidden,
+    )
 
 
 class _Walk:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from card.base.arrays import locked
 from card.base.errors import ScenarioError, no_scenario
 from card.base.units import IntArray
-from card.llm.architectures import architecture_of, check_length
-from card.llm.blocks import block_costs, head_cost
+from card.llm.architectures import llm_costs
+from card.llm.blocks import LlmCosts, part_costs
 from card.llm.dimensions import Architecture
 from card.scenario import Lora, Scenario, Training
 
@@ -78,11 +78,9 @@ def cut_profile(scenario: Scenario) -> CutProfile:
     """
     if not isinstance(scenario, Scenario):
         raise no_scenario(scenario)
-    arch = architecture_of(scenario.llm, scenario.llm_config)
-    check_length(arch, scenario.training)
     training, lora = scenario.training, scenario.lora
     try:
-        return profile_of(arch, training, lora)
+        return _over_cuts(llm_costs(scenario), training, lora.adapter_bits)
     except OverflowError:
         raise ScenarioError(
             f"training.batch_size = {training.batch_size}, training.sequence_length = "
@@ -93,8 +91,12 @@ def cut_profile(scenario: Scenario) -> CutProfile:
 
 def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
     """`cut_profile` of any architecture."""
-    blocks, head = block_costs(arch, training, lora), head_cost(arch, training)
-    count = arch.num_blocks
+    return _over_cuts(part_costs(arch, training, lora), training, lora.adapter_bits)
+
+
+def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutProfile:
+    embedding, blocks, head = costs.embedding, costs.blocks, costs.head
+    count = len(blocks)
     cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
     ushaped = training.topology == "u-shaped"
 
@@ -113,23 +115,23 @@ def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile
     split, first = (cut < count).astype(object), (cut > 0).astype(object)
     trains = (below("adapter_parameters") > 0).astype(object)
     tokens = training.batch_size * training.sequence_length
-    hidden_bit = tokens * arch.hidden * training.activation_bits
+    hidden_bit = tokens * costs.hidden * training.activation_bits
     label_bit = 0 if ushaped else tokens * LABEL_BITS
 
     head_on_server = 1 - head_on_device
-    # a tied head is the embedding, of which both ends need a copy when the head is the server's
-    head_weights = arch.norm_parameters + arch.vocabulary * arch.hidden
     weights = (
-        arch.embedding_parameters + below("parameters") + head_on_device * head.parameters
+        embedding.parameters + below("parameters") + head_on_device * head.parameters
     ) * training.weight_bits
-    adapter_bit = below("adapter_parameters") * lora.adapter_bits
+    adapter_bit = below("adapter_parameters") * adapter_bits
     saved = below("saved_bit") + head_on_device * head.saved_bit
-    server_weights = (above("parameters") + head_on_server * head_weights) * training.weight_bits
-    server_adapter_bit = above("adapter_parameters") * lora.adapter_bits
+    server_weights = above("parameters") * training.weight_bits
+    # a tied head is the embedding, of which both ends need a copy when the head is the server's
+    server_weights += head_on_server * costs.head_parameters * training.weight_bits
+    server_adapter_bit = above("adapter_parameters") * adapter_bits
     server_saved = above("saved_bit") + head_on_server * head.saved_bit
     counts = CutProfile(
         cut=cut,
-        device_flop=below("flop") + head_on_device * head.flop,
+        device_flop=embedding.flop + below("flop") + head_on_device * head.flop,
         server_flop=above("flop") + head_on_server * head.flop,
         uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
         downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from card.base.errors import ScenarioError
+from card.scenario import Training
 
 Activation = Literal["silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"]
 """Activation of an MLP, as configurations name it."""
@@ -32,10 +33,6 @@ class Projection:
     def parameters(self) -> int:
         """Number of weights, bias included."""
         return self.inputs * self.outputs + (self.outputs if self.bias else 0)
-
-    def matches(self, target: str) -> bool:
-        """Whether a LoRA target names this projection: by its last part, or a longer suffix."""
-        return self.name == target or self.name.endswith(f".{target}")
 
 
 @dataclass(frozen=True)
@@ -190,15 +187,38 @@ class Architecture:
         ScenarioError
             If a target names no projection of this architecture.
         """
-        for target in targets:
-            if not any(projection.matches(target) for projection in self.projections):
-                known = [projection.name.rpartition(".")[2] for projection in self.projections]
-                qkv = self.blocks[0].qkv
-                one = qkv[0].name.rpartition(".")[2]
-                fused = f" (query, key and value are fused in {one})" if len(qkv) == 1 else ""
-                choices = ", ".join(dict.fromkeys(known))
-                raise ScenarioError(
-                    f"lora.targets = {target!r} is no projection of {self.name}{fused}; "
-                    f"choose from {choices}."
-                )
-        return frozenset(p.name for p in self.projections if any(map(p.matches, targets)))
+        qkv = self.blocks[0].qkv
+        one = qkv[0].name.rpartition(".")[2]
+        fused = f" (query, key and value are fused in {one})" if len(qkv) == 1 else ""
+        names = [projection.name for projection in self.projections]
+        return matching(targets, names, f"{self.name}{fused}")
+
+
+def matching(targets: Iterable[str], names: Collection[str], llm: str) -> frozenset[str]:
+    """Names of projections that LoRA targets name: by their last part, or a longer suffix.
+
+    Raises
+    ------
+    ScenarioError
+        If a target names none of the LLM, which it calls `llm`.
+    """
+    chosen: set[str] = set()
+    for target in targets:
+        found = {name for name in names if f".{name}".endswith(f".{target}")}
+        if not found:
+            choices = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in names))
+            raise ScenarioError(
+                f"lora.targets = {target!r} is no projection of {llm}; choose from {choices}."
+            )
+        chosen |= found
+    return frozenset(chosen)
+
+
+def check_length(llm: str, most: int | None, training: Training) -> None:
+    """Refuse sequences that are longer than the positions of an LLM, if it has so many at most."""
+    length = training.sequence_length
+    if most is not None and length > most:
+        raise ScenarioError(
+            f"training.sequence_length = {length} exceeds the {most} positions of {llm}; give at "
+            f"most {most}."
+        )

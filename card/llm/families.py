@@ -28,8 +28,13 @@ class _Described(BaseModel):
     source: Name | None = None
 
 
-class _Config(BaseModel):
+class Titled(BaseModel):
+    """What any configuration may say beside the LLM itself."""
+
     described: _Described | None = Field(None, alias="_card")
+
+
+class _Config(Titled):
     vocab_size: Count = 32000
     hidden_size: Count = 4096
     intermediate_size: Count = 11008

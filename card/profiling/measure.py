@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.errors import ScenarioError
+from card.base.units import BITS_PER_BYTE
 from card.hardware import Profile
 from card.hardware.profile import (
     FORMATS,
@@ -27,12 +28,13 @@ from card.hardware.profile import (
     WholeStep,
 )
 from card.llm import public_config
-from card.llm.architectures import architecture_of, check_length
+from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
+from card.llm.dimensions import check_length
+from card.llm.real.counters import Task, count, saved_bit, tensors_in
 from card.profiling import energy, machine
 from card.profiling.ceilings import ceilings
 from card.profiling.chains import MARGIN, added, chains, longest
-from card.profiling.counters import Task, count, moved_bit, tensors_in
 from card.profiling.llm_under_test import Parts
 from card.profiling.timing import (
     FULL,
@@ -182,7 +184,7 @@ def _timed(
     tasks = _tasks(model, hidden, arguments)
     shared = [*model.model.parameters(), *tensors_in(arguments)]
     counts = {name: count(task, shared) for name, task in tasks.items()}
-    moved = {name: moved_bit(model, name, task, shared) for name, task in tasks.items()}
+    moved = {name: _moved_bit(model, name, task, shared) for name, task in tasks.items()}
     with FlopCounterMode(display=False) as looked_up:
         model.embed()
     counts["embedding"] = (looked_up.get_total_flops(), 0, 0)
@@ -266,7 +268,7 @@ def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accele
             f"training.activation_bits = {bits}, training.weight_bits = {training.weight_bits} and "
             f"lora.adapter_bits = {lora.adapter_bits}: a profile needs all three 16, or all 32."
         )
-    check_length(arch, training)
+    check_length(arch.name, arch.max_positions, training)
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ScenarioError("accelerator = 'cuda': torch finds no GPU here; choose 'cpu'.")
 
@@ -285,6 +287,24 @@ def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[Part
         "block": (partial(block, 1), inner),
         "head": (model.head, last),
     }
+
+
+def _moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) -> int:
+    """Weights, input, output and what is kept for backward, each counted once [bit].
+
+    Parameters
+    ----------
+    model
+        The LLM whose part it is.
+    name, task
+        The part, and its function and input.
+    shared
+        Tensors that are held whatever is trained.
+    """
+    function, arrived = task
+    output = function(arrived)
+    kept = saved_bit(partial(function, arrived), [*shared, arrived])
+    return kept + BITS_PER_BYTE * sum(t.nbytes for t in (*model.weights(name), arrived, output))
 
 
 def _train(

@@ -22,7 +22,7 @@ from card.base.data_files import llm_names
 from card.base.whole_files import write_whole
 from card.costs import load_scenario
 from card.llm import architecture, public_config
-from card.profiling.counters import count, tensors_in
+from card.llm.real.counters import count, tensors_in
 from card.profiling.machine import software
 from card.scenario import Lora, Training
 from card.training.llm.models import DTYPES, plain_model

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from card.base.units import FloatArray
 from card.costs import System, evaluate
-from card.llm import CutProfile, architecture_of, block_costs, head_cost
+from card.llm import CutProfile, llm_costs
 from card.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def round_steps(
 
 def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
     """Lane, label and share of that lane's time of each step of a mini-batch."""
-    arch, training = architecture_of(scenario.llm, scenario.llm_config), scenario.training
-    head, blocks = head_cost(arch, training), block_costs(arch, training, scenario.lora)
-    forward = sum(block.forward_flop for block in blocks[:cut])
-    all_forward = sum(block.forward_flop for block in blocks)
+    training, costs = scenario.training, llm_costs(scenario)
+    head, parts = costs.head, (costs.embedding, *costs.blocks)
+    forward = sum(part.forward_flop for part in parts[: cut + 1])
+    all_forward = sum(part.forward_flop for part in parts)
     on_device = int(system.profile.device_flop[cut])
     on_server = int(system.profile.server_flop[cut])
     ahead = forward / on_device if on_device else 0.0

@@ -40,6 +40,26 @@ NARROW: dict[str, dict[str, Any]] = {
              "activation_function": "relu"},
 }  # fmt: skip
 
+COUNTED: dict[str, dict[str, Any]] = {
+    "bloom": {},
+    "cohere": {"use_qk_norm": True},
+    "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True},
+    "gemma": {"head_dim": 20},
+    "gptj": {"n_embd": 48, "n_layer": 2, "n_head": 6, "n_positions": 64, "rotary_dim": 4},
+    "granite": {"attention_bias": True},
+    "olmoe": {"num_experts": 5, "num_experts_per_tok": 3},
+    "opt": {"ffn_dim": 104, "word_embed_proj_dim": 48, "dropout": 0.0},
+    "phi": {},
+    "stablelm": {"use_qkv_bias": True},
+    "starcoder2": {"sliding_window": 4},
+}
+"""Narrow LLMs of families that have no closed form."""
+
+
+def counted(name: str) -> dict[str, Any]:
+    """Narrow configuration of a family without a closed form."""
+    return {"model_type": name, **_NARROW, **COUNTED[name]}
+
 
 def narrow(name: str) -> dict[str, Any]:
     """Narrow configuration of a family, or of a variant of it."""

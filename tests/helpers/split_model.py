@@ -34,6 +34,11 @@ QUERY_AND_VALUE = {
 TRUNKS = {
     "gpt2": ("transformer", "h", "ln_f"),
     "gpt_neox": ("gpt_neox", "layers", "final_layer_norm"),
+    "bloom": ("transformer", "h", "ln_f"),
+    "falcon": ("transformer", "h", "ln_f"),
+    "gptj": ("transformer", "h", "ln_f"),
+    "opt": ("model.decoder", "layers", "final_layer_norm"),
+    "phi": ("model", "layers", "final_layernorm"),
 }
 """Names of the trunk, its blocks and its last norm, where they are not as in Llama."""
 
@@ -151,7 +156,8 @@ class SplitModel:
     def run(self, hidden: Tensor, arguments: list[dict[str, Any]], first: int, last: int) -> Tensor:
         """Output of blocks `first`+1..`last` for the input of block `first`+1."""
         for block, given in zip(self.blocks[first:last], arguments[first:last], strict=True):
-            hidden = block(hidden, **given)
+            output = block(hidden, **given)
+            hidden = output if isinstance(output, Tensor) else output[0]
         return hidden
 
     def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
@@ -213,3 +219,28 @@ def split_step(split: SplitModel, ids: Tensor, start: Start, cut: int) -> dict[s
         with ledger.of("device"):
             sent.backward(arrived.grad if cut < count else final.grad)
     return ledger.flop
+
+
+def parts_of_one_step(split: SplitModel, ids: Tensor) -> tuple[dict[str, int], dict[str, int]]:
+    """Forward and backward work of each block and of the head, cut from each other everywhere."""
+    forward, backward = Ledger(), Ledger()
+    arrived, arguments = split.embed(ids)
+    passed = []
+    for number in range(len(split.blocks)):
+        arrived = boundary(arrived, trains=number > 0)
+        with forward.of(f"block {number + 1}"):
+            output = split.run(arrived, arguments, number, number + 1)
+        passed.append((arrived, output))
+        arrived = output
+    arrived = boundary(arrived, trains=True)
+    with forward.of("head"):
+        loss = split.loss(arrived, ids)
+    with backward.of("head"):
+        loss.backward()
+    gradient = arrived.grad
+    for number in reversed(range(len(split.blocks))):
+        arrived, output = passed[number]
+        with backward.of(f"block {number + 1}"):
+            output.backward(gradient)
+        gradient = arrived.grad
+    return forward.flop, backward.flop

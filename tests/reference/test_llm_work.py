@@ -8,7 +8,15 @@ from functools import lru_cache
 
 import pytest
 import torch
-from split_model import Ledger, SplitModel, boundary, lora, narrow_config, split_step, training
+from split_model import (
+    Ledger,
+    SplitModel,
+    lora,
+    narrow_config,
+    parts_of_one_step,
+    split_step,
+    training,
+)
 
 from card.base.data_files import llm_names
 from card.llm import architecture, block_costs, head_cost, public_config
@@ -41,31 +49,6 @@ TARGETS = [
 @lru_cache(maxsize=1)
 def full_size(name):
     return SplitModel(public_config(name), lora(name))
-
-
-def parts_of_one_step(split, ids):
-    """Forward and backward work of each block and of the head, cut from each other everywhere."""
-    forward, backward = Ledger(), Ledger()
-    arrived, arguments = split.embed(ids)
-    passed = []
-    for number in range(len(split.blocks)):
-        arrived = boundary(arrived, trains=number > 0)
-        with forward.of(f"block {number + 1}"):
-            output = split.run(arrived, arguments, number, number + 1)
-        passed.append((arrived, output))
-        arrived = output
-    arrived = boundary(arrived, trains=True)
-    with forward.of("head"):
-        loss = split.loss(arrived, ids)
-    with backward.of("head"):
-        loss.backward()
-    gradient = arrived.grad
-    for number in reversed(range(len(split.blocks))):
-        arrived, output = passed[number]
-        with backward.of(f"block {number + 1}"):
-            output.backward(gradient)
-        gradient = arrived.grad
-    return forward.flop, backward.flop
 
 
 def assert_work_of_cut(profiles, step, cut):

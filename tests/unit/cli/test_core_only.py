@@ -39,6 +39,7 @@ CALLS = [
     ("lab", "card.simulate(nominal, rounds=1, library='torch')"),
     ("lab", "card.studies.sensitivity.gradients(nominal, rounds=1)"),
     ("lab", "card.solver.compiled(nominal)"),
+    ("lab", "counted('mine', {'model_type': 'bloom'}, nominal.training, nominal.lora)"),
     ("sweep", "card.sweep(nominal, {'lora.rank': [4]}, rounds=1, output='x.nc')"),
     ("book", "importlib.import_module('card.figures.sweeps')"),
     ("lab", "importlib.import_module('card.training.checkpoint')"),
@@ -52,6 +53,7 @@ import importlib, json, pkgutil, re, sys
 from typer.testing import CliRunner
 import card, card.solver, card.studies.sensitivity
 from card.cli import app
+from card.llm.counted import counted
 
 commands, calls = json.loads(sys.argv[1])
 nominal = card.load_scenario("nominal")

@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.units import BITS_PER_BYTE
-from card.hardware.profile import PartName
-from card.profiling.llm_under_test import Parts
 
 Task = tuple[Callable[[Tensor], Tensor], Tensor]
 """A part of the LLM and its input."""
@@ -32,26 +30,9 @@ def count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
     with FlopCounterMode(display=False) as ahead:
         output = function(arrived)
     with FlopCounterMode(display=False) as back:
-        torch.autograd.backward(output, torch.ones_like(output))
+        if output.requires_grad:
+            torch.autograd.backward(output, torch.ones_like(output))
     return ahead.get_total_flops(), back.get_total_flops(), kept
-
-
-def moved_bit(model: Parts, name: PartName, task: Task, shared: list[Tensor]) -> int:
-    """Weights, input, output and what is kept for backward, each counted once [bit].
-
-    Parameters
-    ----------
-    model
-        The LLM whose part it is.
-    name, task
-        The part, and its function and input.
-    shared
-        Tensors that are held whatever is trained.
-    """
-    function, arrived = task
-    output = function(arrived)
-    kept = saved_bit(partial(function, arrived), [*shared, arrived])
-    return kept + BITS_PER_BYTE * sum(t.nbytes for t in (*model.weights(name), arrived, output))
 
 
 def saved_bit(function: Callable[[], object], shared: Iterable[Tensor]) -> int:
