@@ -51,6 +51,11 @@ def said(config: Mapping[str, Any]) -> LlmConfig:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
+def llm_name(name: str, config: Mapping[str, Any]) -> str:
+    """Name that stays true wherever files lie: a shipped LLM's own, or else its title."""
+    return name if name in llm_names() else llm_title(name, config)
+
+
 def llm_title(name: str, config: Mapping[str, Any]) -> str:
     """Name for people: the title in `_card`, else the publisher's name, else the file's own."""
     card, origin = config.get("_card"), config.get("_name_or_path")

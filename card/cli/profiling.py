@@ -58,7 +58,7 @@ def profile(
         if compare:
             found = load_profile("compare", compare)
         else:
-            chosen = load(scenario, settings)
+            chosen = load(scenario, settings, runs=True)
             found = _measured(chosen, accelerator, quick, listed_as, clocks, shapes(grid))
         if output:
             save("--output", output, found.model_dump_json(indent=1) + "\n")

@@ -21,8 +21,9 @@ from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
-from card.costs import load_scenario, notes
-from card.scenario import Scenario
+from card.costs import checked, notes
+from card.llm.families import check_runs
+from card.scenario import Scenario, read_scenario
 from card.studies.scenario_values import show
 
 if TYPE_CHECKING:
@@ -46,16 +47,23 @@ def refusals() -> Iterator[None]:
 
 
 def load(
-    name: str, settings: Sequence[str] | None, also: Mapping[str, Any] | None = None
+    name: str,
+    settings: Sequence[str] | None,
+    also: Mapping[str, Any] | None = None,
+    *,
+    runs: bool = False,
 ) -> Scenario:
     """Scenario of a name or file, with the values that `--set` replaces.
 
-    `also` has what other options say, by the path of the value that they stand for.
+    `also` has what other options say, by the path of the value that they stand for. Where the LLM
+    `runs`, one that cannot is refused before anything is counted.
     """
     values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
     check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
-    chosen = load_scenario(name, **values)
-    note(notes(chosen))
+    chosen = read_scenario(name, **values)
+    if runs:
+        check_runs(chosen.llm, chosen.llm_config)
+    note(notes(checked(chosen)))
     return chosen
 
 

@@ -103,7 +103,7 @@ def serve(
 ) -> None:
     """Fine-tune a scenario's LLM with the devices that join; CARD, or a policy, decides."""
     with refusals(), _lab(threads):
-        chosen = load(scenario, settings)
+        chosen = load(scenario, settings, runs=True)
 
         from card.training import checkpoint  # for seconds, which a refusal need not wait
         from card.training.agreement import Job
@@ -150,7 +150,7 @@ def join(
 ) -> None:
     """Take part in a server's fine-tuning as one device, with data that stays here."""
     with refusals(), _lab(threads):
-        chosen = load(scenario, settings)
+        chosen = load(scenario, settings, runs=True)
         chosen.device_index(device)
 
         from card.training.agreement import Job  # for seconds, which a refusal need not wait

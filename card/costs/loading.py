@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from card.base.llm_configs import llm_name
 from card.channel.rates import check_state_rates
 from card.costs.arrays import System
 from card.hardware.catalogue import Measured
@@ -37,14 +38,15 @@ def notes(scenario: Scenario) -> list[str]:
     nearest mini-batch; the P₁ of its law stands in where the scenario has none.
     """
     run = scenario.training
+    llm = llm_name(scenario.llm, scenario.llm_config)
     shape, lines = (run.batch_size, run.sequence_length), []
     for name, board in scenario.boards.items():
         used = board.at(*shape)
         if isinstance(used, Measured):
             taken = used.llm, used.batch_size, used.sequence_length
-            if taken != (scenario.llm, *shape):
+            if taken != (llm, *shape):
                 lines.append(
-                    f"{name} was not measured with {_shown(scenario.llm, *shape)}; its times with "
+                    f"{name} was not measured with {_shown(llm, *shape)}; its times with "
                     f"{_shown(*taken)} are used, per token."
                 )
     server = scenario.server

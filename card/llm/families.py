@@ -5,12 +5,12 @@ Keys have the names and the defaults of transformers' configuration classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from card.base.errors import ScenarioError, validated
+from card.base.errors import ScenarioError, shortened, validated
 from card.base.llm_configs import LlmConfig, llm_title
 from card.base.schema import Count, Flag, Name, Natural, Positive
 from card.llm.dimensions import Activation, Architecture, Block, Experts, Projection
@@ -345,9 +345,28 @@ _FAMILIES: dict[str, tuple[type[_Config], _Maker]] = {
 FAMILIES = tuple(_FAMILIES)
 """Their names, as `model_type` has them."""
 
+RUN = ("llama", "qwen2", "gemma2", "gpt2")
+"""Those of them whose LLMs can be split and trained."""
+
 
 def of_family(family: str, name: str, raw: LlmConfig, place: str) -> Architecture:
     """Architecture that a configuration of one of `FAMILIES` describes."""
     kind, make = _FAMILIES[family]
     config = validated(kind, raw, place)
     return make(config, _shape(name, raw, config, place), place)
+
+
+def check_runs(llm: str, raw: Mapping[str, Any]) -> None:
+    """Refuse an LLM whose blocks cannot be run apart yet, to train it or to profile it.
+
+    Raises
+    ------
+    ScenarioError
+        If its `model_type` is none of `RUN`.
+    """
+    family = raw.get("model_type")
+    if family not in RUN:
+        raise ScenarioError(
+            f"llm = {shortened(llm)}: its blocks cannot be run apart yet, to train or to profile "
+            f"it (model_type = {shortened(family)}); give an LLM of one of {', '.join(RUN)}."
+        )

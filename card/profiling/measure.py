@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.errors import ScenarioError
+from card.base.llm_configs import llm_name
 from card.base.units import BITS_PER_BYTE
 from card.hardware import Profile
 from card.hardware.profile import (
@@ -31,6 +32,7 @@ from card.llm import public_config
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
 from card.llm.dimensions import check_length
+from card.llm.families import check_runs
 from card.llm.real.counters import Task, count, saved_bit, tensors_in
 from card.profiling import energy, machine
 from card.profiling.ceilings import ceilings
@@ -48,7 +50,7 @@ from card.profiling.timing import (
     spread,
 )
 from card.scenario import Lora, Training
-from card.training.llm.models import DTYPES
+from card.training.llm.models import DTYPES, plain_model
 from card.training.wire.tensors import payload_bit
 
 Accelerator = Literal["cpu", "cuda"]
@@ -142,7 +144,7 @@ def measure(
         machine=place,
         software=machine.software(accelerator),
         settings=Settings(
-            llm=llm,
+            llm=llm_name(llm, raw),
             batch_size=training.batch_size,
             sequence_length=training.sequence_length,
             activation_bits=32 if training.activation_bits == 32 else 16,
@@ -261,6 +263,7 @@ def block_work(
 
 
 def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accelerator: str) -> None:
+    check_runs(llm, raw)
     arch, bits = architecture_of(llm, raw), training.activation_bits
     arch.adapted(lora.targets)
     if bits not in DTYPES or {training.weight_bits, lora.adapter_bits} != {bits}:
@@ -271,6 +274,7 @@ def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accele
     check_length(arch.name, arch.max_positions, training)
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ScenarioError("accelerator = 'cuda': torch finds no GPU here; choose 'cpu'.")
+    plain_model(raw, DTYPES[bits], device="meta", blocks=2)  # refused in a moment, if at all
 
 
 def _tasks(model: Parts, hidden: Tensor, arguments: dict[str, Any]) -> dict[PartName, Task]:

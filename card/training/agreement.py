@@ -13,8 +13,9 @@ from card.base.errors import ScenarioError
 from card.costs import System, system
 from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
+from card.llm.families import check_runs
 from card.scenario import Scenario
-from card.training.llm.models import DTYPES, check_family, shipped_checkpoint
+from card.training.llm.models import DTYPES, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
@@ -67,7 +68,7 @@ class Job:
                     f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
                 )
         system(scenario)  # refuses what CARD could not decide
-        check_family(scenario.llm_config, scenario.llm)
+        check_runs(scenario.llm, scenario.llm_config)
         folder = weights or shipped_checkpoint(scenario.llm)
         dtype = DTYPES[training.weight_bits]
         if folder is None:

@@ -118,16 +118,16 @@ def test_an_embedding_that_is_projected_works_on_the_device():
         ({"num_hidden_layers": "two"}, "x: "),
         (
             {"num_attention_heads": 7},
-            "x: transformers cannot build this LLM or follow it by its shapes alone (",
+            "x: transformers cannot make this LLM, or not run it on shapes alone (",
         ),
         (
             {"hidden_size": 10**9},
-            "x: transformers cannot build this LLM or follow it by its shapes",
+            "x: transformers cannot make this LLM, or not run it on shapes",
         ),
         ({"model_type": "mamba"}, "x: the blocks of mamba are no plain stack that could be cut"),
         (
             {"model_type": "bert"},
-            "x: transformers cannot build this LLM or follow it by its shapes",
+            "x: transformers cannot make this LLM, or not run it on shapes",
         ),
         (
             {"model_type": "gemma3n_text", "num_hidden_layers": 35},

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from own_llms import own_llm
 from split_model import QUERY_AND_VALUE, narrow_config, training
 
 from card.base.data_files import DATA, llm_names
@@ -18,6 +19,7 @@ from card.hardware import read_profile
 from card.llm import block_costs, head_cost, public_config
 from card.llm.architectures import architecture_of
 from card.llm.cuts import profile_of
+from card.llm.families import RUN
 from card.profiling import (
     ceilings,
     machine,
@@ -33,9 +35,8 @@ from card.profiling import (
 )
 from card.profiling.timing import Limits
 from card.scenario import Lora
-from card.training.llm.models import FAMILIES
 
-RUNNABLE = [name for name in llm_names() if public_config(name)["model_type"] in FAMILIES]
+RUNNABLE = [name for name in llm_names() if public_config(name)["model_type"] in RUN]
 
 
 def settings(name, bits=32, **shape):
@@ -265,3 +266,34 @@ class TestPowerLaw:
     def test_needs_three_clocks(self, count):
         with pytest.raises(ScenarioError, match="three clocks or more"):
             power.fit_power_law(self.CLOCKS[:count], [1.0] * count, [1.0] * count)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "olmo2"}, "its blocks cannot be run apart yet, to train or to profile it"),
+        ({"model_type": "bloom"}, "its blocks cannot be run apart yet, to train or to profile it"),
+        ({"rope_scaling": {"rope_type": "none such", "factor": 2}}, "^mine: transformers cannot"),
+        ({"pad_token_id": 10**6}, "^mine: transformers cannot make this LLM"),
+    ],
+)
+def test_an_llm_that_cannot_be_run_is_refused_before_anything_is_measured(
+    monkeypatch, tmp_path, changes, message
+):
+    monkeypatch.setattr(machine, "machine", lambda _: pytest.fail("it began to measure"))
+    file = own_llm(tmp_path / "mine.json", "tiny-llama-0.5m", _name_or_path="mine", **changes)
+    with pytest.raises(ScenarioError, match=message) as refusal:
+        profile.measure(str(file), *settings("tiny-llama-0.5m"), quick=True)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ScenarioError, match=message):
+        profile.block_work(str(file), *settings("tiny-llama-0.5m"))
+
+
+def test_profile_of_an_own_llm_knows_it_by_its_title_wherever_its_file_lies(monkeypatch, tmp_path):
+    monkeypatch.setattr(profile, "QUICK", Limits(1, 1, 0.0))
+    monkeypatch.setitem(ceilings.PRODUCT_SIZE, "cpu", 256)
+    monkeypatch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
+    file = own_llm(tmp_path / "mine.json", "tiny-llama-0.5m")
+    rest = {"quick": True, "whole": False, "echo": lambda _: None}
+    found = profile.measure(str(file), *settings("tiny-llama-0.5m"), **rest)
+    assert found.settings.llm == "mine"

@@ -68,7 +68,7 @@ def count_llm(llm: str, raw: Mapping[str, Any], training: Training, lora: Lora) 
             raise ScenarioError(
                 f"{key} = {bits} is not allowed with an LLM that torch counts; give 16, 32 or 64."
             )
-    with _one_line(llm):
+    with one_line(llm):
         model = _model(llm, raw, _DTYPES[training.activation_bits])
         most = getattr(model.config, "max_position_embeddings", None)
         check_length(llm, most, training)
@@ -79,8 +79,8 @@ def count_llm(llm: str, raw: Mapping[str, Any], training: Training, lora: Lora) 
 
 
 @contextmanager
-def _one_line(llm: str) -> Iterator[None]:
-    """What any family's code says of a configuration or on the meta device, as one refusal."""
+def one_line(llm: str) -> Iterator[None]:
+    """What the code of any family says of a configuration, as one refusal."""
     logging: Any = transformers_logging
     before = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -88,12 +88,12 @@ def _one_line(llm: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of transformers and peft, about their own names
             yield
-    except ScenarioError:
+    except (ScenarioError, MemoryError):
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ScenarioError(
-            f"{llm}: transformers cannot build this LLM or follow it by its shapes alone "
+            f"{llm}: transformers cannot make this LLM, or not run it on shapes alone "
             f"({said:.160}); correct its config.json, or give another LLM."
         ) from error
     finally:

@@ -26,11 +26,11 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from card.base.errors import ScenarioError
 from card.llm import Architecture
 from card.llm.architectures import architecture_of
+from card.llm.families import check_runs
 from card.scenario import Lora
 from card.training.llm.models import (
     DTYPES,
     Attention,
-    check_family,
     fill,
     seeded_model,
     stored_model,
@@ -107,7 +107,7 @@ class AdaptedLlm:
     def __init__(self, model: Any, lora: Lora, seed: int = 0) -> None:
         config = model.config
         name = Path(config.name_or_path).name or config.model_type
-        check_family(config.to_dict(), name)
+        check_runs(name, config.to_dict())
         arch = architecture_of(name, config.to_dict())
         arch.adapted(lora.targets)
         if lora.adapter_bits not in _ADAPTER_DTYPES:

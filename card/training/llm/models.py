@@ -16,16 +16,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from card.base.data_files import DATA, llm_names
-from card.base.errors import ScenarioError, shortened
+from card.base.errors import ScenarioError
+from card.base.llm_configs import llm_title
+from card.llm.real.stack import one_line
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
 """Number formats of weights and activations, by bits per element."""
 
 Attention = Literal["eager", "sdpa"]
 """Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
-
-FAMILIES = ("llama", "qwen2", "gemma2", "gpt2")
-"""Families whose LLMs can be split and trained, as `model_type` has them."""
 
 _FACTORY: Any = AutoModelForCausalLM
 
@@ -52,31 +51,20 @@ def plain_model(
         How attention is computed.
     blocks
         How many blocks to build; None for all.
+
+    Raises
+    ------
+    ScenarioError
+        If transformers cannot make an LLM of it.
     """
     keys = {k: v for k, v in raw.items() if k not in ("_card", "model_type", "torch_dtype")}
     keys = json.loads(json.dumps(keys))  # transformers writes into nested mappings
     if blocks is not None:
         keys |= {"n_layer" if raw["model_type"] == "gpt2" else "num_hidden_layers": blocks}
         keys.pop("layer_types", None)
-    config = AutoConfig.for_model(raw["model_type"], **keys)
-    with torch.device(device):
+    with one_line(llm_title("llm", raw)), torch.device(device):
+        config = AutoConfig.for_model(raw["model_type"], **keys)
         return _FACTORY.from_config(config, attn_implementation=attention, dtype=dtype)
-
-
-def check_family(raw: Mapping[str, Any], llm: str) -> None:
-    """Refuse an LLM of a family whose blocks cannot be run apart yet.
-
-    Raises
-    ------
-    ScenarioError
-        If its `model_type` is none of `FAMILIES`.
-    """
-    family = raw.get("model_type")
-    if family not in FAMILIES:
-        raise ScenarioError(
-            f"llm = {shortened(llm)}: LLMs of the family {family} are counted, but cannot be run "
-            f"apart yet, to train or to profile them; name one of {', '.join(FAMILIES)}."
-        )
 
 
 def seeded_model(

@@ -4,6 +4,7 @@ import json
 from copy import deepcopy
 
 import pytest
+from own_llms import own_llm
 from typer.testing import CliRunner
 
 import card
@@ -238,6 +239,15 @@ def test_a_note_says_which_mini_batch_and_llm_stand_in(tmp_path):
         f"{path} was not measured with tiny-llama-8m and mini-batches of 2 x 512 tokens; its times "
         f"with llama-3.2-1b and mini-batches of 1 x 512 tokens are used, per token."
     ]
+
+
+def test_a_note_knows_an_own_llm_by_its_title_wherever_its_file_lies(tmp_path):
+    file, path = own_llm(tmp_path / "mine.json"), stored(tmp_path)
+    assert notes(loaded(path, llm=str(file)))[0].startswith(
+        f"{path} was not measured with mine and"
+    )
+    settings = {**json.loads(path.read_text("utf-8"))["settings"], "llm": "mine"}
+    assert notes(loaded(stored(tmp_path, settings=settings), llm=str(file))) == []
 
 
 @pytest.mark.parametrize("command", [["show"], ["costs"], ["solve", "--device", "device-2"]])
