@@ -123,7 +123,8 @@ def _model(llm: str, raw: Mapping[str, Any], dtype: torch.dtype) -> Any:
     blocks = getattr(config, "num_hidden_layers", None)
     if not isinstance(blocks, int) or not 1 <= blocks <= MOST_BLOCKS:
         raise ScenarioError(
-            f"{llm}: {shortened(blocks)} blocks are not allowed; give 1 to {MOST_BLOCKS}."
+            f"{llm}: num_hidden_layers = {shortened(blocks)} is not allowed; give a whole number "
+            f"from 1 to {MOST_BLOCKS}."
         )
     config.use_cache = False
     if hasattr(config, "output_router_logits"):
