@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from importlib import metadata
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -103,9 +104,6 @@ def picture(
         Rounds and seed of the simulation; the scenario's when None.
     """
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
-    use_style(width_in)
-    figure = FIGURES[name](scenario, rounds, seed, width_in)
-    legible(figure)
     made = f"card {metadata.version(DISTRIBUTION)}"
     about = f"scenario {scenario.digest}, {rounds} rounds, seed {seed}"
     said = {
@@ -115,5 +113,9 @@ def picture(
         "png": {"Software": made, "Title": scenario.title, "Description": about},
     }
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=file_format, dpi=_DPI, metadata=said[file_format])
+    with mpl.rc_context():
+        use_style(width_in)
+        figure = FIGURES[name](scenario, rounds, seed, width_in)
+        legible(figure)
+        figure.savefig(drawn, format=file_format, dpi=_DPI, metadata=said[file_format])
     return drawn.getvalue()

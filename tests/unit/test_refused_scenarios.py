@@ -17,8 +17,9 @@ LLMS = (
 NAMES = "device-1, device-2, device-3, device-4, device-5"
 TOP_KEYS = (
     "title, llm, training, lora, server, devices, link, channel_states, objective, simulation, "
-    "sources"
+    "policies, sources"
 )
+NEEDED = TOP_KEYS.replace("policies, ", "")
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
 BANDWIDTH = "from 1 to 1e+15. Bandwidth of each direction [Hz] (W)."
@@ -440,7 +441,7 @@ FILES = [
     (b"base: 3\n", "base = 3 of {0} is not allowed; give the name or the file of a scenario."),
     (
         b"title: Everything else is missing\n",
-        f"{TOP_KEYS.removeprefix('title, ')} are missing; "
+        f"{NEEDED.removeprefix('title, ')} are missing; "
         "name a scenario that has them, e.g. base: nominal.",
     ),
     (b"base: nominal\nlinks: {}\n", "links is not a key of a scenario; did you mean 'link'?"),

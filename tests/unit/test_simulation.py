@@ -29,7 +29,13 @@ def test_dimensions_coordinates_and_units(results):
     assert results["round"].values.tolist() == list(range(ROUNDS))
     assert {name: results[name].attrs["units"] for name in results} == UNITS
     assert results.uplink_bps.dims == results.downlink_bps.dims == ("state", "device", "round")
-    assert results.attrs == {"title": NOMINAL.title, "seed": 3, "delay_weight": 0.5}
+    assert results.attrs == {
+        "title": NOMINAL.title,
+        "source": f"card {card.__version__}",
+        "scenario_hash": NOMINAL.digest,
+        "seed": 3,
+        "delay_weight": 0.5,
+    }
 
 
 def test_every_field_is_what_evaluate_says_of_the_decision(results):
@@ -82,7 +88,7 @@ def test_same_seed_same_numbers(results):
 
 def test_scenario_gives_rounds_and_seed_unless_told():
     scenario = NOMINAL.updated({"simulation": {"rounds": 4, "seed": 9}})
-    assert card.simulate(scenario, ["card"]).identical(card.simulate(NOMINAL, ["card"], 4, 9))
+    assert card.simulate(scenario, ["card"]).equals(card.simulate(NOMINAL, ["card"], 4, 9))
 
 
 def test_fewer_policies_give_the_same_numbers(results):
