@@ -12,6 +12,14 @@ import card
 from card.base import DISTRIBUTION
 
 
+def build(kind, source, folder):
+    """The wheel or the source archive of a tree."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (built,) = folder.iterdir()
+    return built
+
+
 def environment(folder: Path, *extras: str, wheel: Path | None = None) -> Path:
     """Interpreter of a new environment, made of links to what this one has.
 

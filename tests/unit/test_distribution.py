@@ -1,26 +1,17 @@
 """What is built of the project: a wheel that works by itself, and a source that builds it."""
 
 import subprocess
-import sys
 import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from core_only import environment
+from core_only import build, environment
 
 import card
 
 ROOT = Path(__file__).parents[2]
-
-
-def build(kind, source, folder):
-    """The wheel or the source archive of a tree."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder]
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    (built,) = folder.iterdir()
-    return built
 
 
 @pytest.fixture(scope="module")
