@@ -54,6 +54,7 @@ def test_every_file_is_tried():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft's
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_are_those_of_the_whole_model(name):
     parameters, *targets = PUBLISHED[name]

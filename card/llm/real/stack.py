@@ -179,7 +179,7 @@ class _Call:
     named: dict[str, Any]
     """What it passes by name."""
     output: Any = None
-    """What the block returns: a tensor, or several of which the first goes on."""
+    """What the block returns, a tensor or several of which the first goes on."""
 
 
 @dataclass

@@ -237,7 +237,7 @@ def test_a_cluster_that_does_not_answer_leaves_nothing_behind(address, monkeypat
     """A client that is left as the process's own would break whatever uses Dask next."""
     distributed = pytest.importorskip("distributed")
     made = []
-    monkeypatch.setattr(distributed.Client, "__new__", lambda *_, **__: made.append(1))
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: made.append(1))
     said = refusal("sweep", "nominal", "--over", WEIGHTS, "--dask", address)
     assert f"--dask {address!r} does not answer" in said
     assert not made, "it would complain when it dies"
