@@ -348,7 +348,8 @@ def _listed(path: str, values: Any) -> list[Any]:
     items = [item.item() if isinstance(item, np.generic) else item for item in plain]
     for item in items:
         try:
-            label(item)
+            if not isinstance(item, (int, float)):  # all of which a study file can say
+                label(item)
         except ScenarioError as error:
             raise ScenarioError(f"over.{path}: {error}") from None
     _once(f"over.{path}", [json.dumps(item, default=str) for item in items])

@@ -339,7 +339,7 @@ def count(folder: Path) -> int:
 LONG = """
 import sys, card
 over = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
-card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=2000, output=sys.argv[1])
+card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=1000, output=sys.argv[1])
 """
 
 
@@ -366,7 +366,7 @@ def test_a_sweep_killed_half_way_resumes_and_equals_an_undisturbed_one(tmp_path,
     subprocess.run(command, env=environment, check=True)
     weights = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
     with xr.open_dataset(output, engine="zarr" if suffix == ".zarr" else "netcdf4") as resumed:
-        assert same(resumed, card.sweep(NOMINAL, weights, ["card"], rounds=2000))
+        assert same(resumed, card.sweep(NOMINAL, weights, ["card"], rounds=1000))
     assert not marks.parent.exists()
 
 
