@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 
 import card
 from card.base.errors import ScenarioError
+from card.base.schema import POLICY_NAMES
 from card.policies import HALVES, POLICIES, Draws, check_decision, named
 from card.simulation import draw
 from card.solver import best_frequency, objective, prices
@@ -48,6 +49,10 @@ def test_names_and_order_are_stable():
         "exhaustive",
     ]
     assert list(named(["server_only", "card", "cut_only"])) == ["server_only", "card", "cut_only"]
+
+
+def test_scenarios_know_the_shipped_names():
+    assert (*POLICIES, *HALVES) == POLICY_NAMES
 
 
 @pytest.mark.parametrize("name", ["nominal", "realistic-8b"])

@@ -231,7 +231,8 @@ def test_bad_input_is_one_message_on_stderr_and_exit_code_2(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense://x", "nonsense", "/tmp/x.json", "tls://x:1", "inproc://1", "tcp://[::1"]
+    "address",
+    ["nonsense://x", "nonsense", "/nowhere/x.json", "tls://x:1", "inproc://1", "tcp://[::1"],
 )
 def test_a_cluster_that_does_not_answer_leaves_nothing_behind(address, monkeypatch):
     """A client that is left as the process's own would break whatever uses Dask next."""
