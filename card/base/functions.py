@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from card.base.errors import ScenarioError, nearest, shortened, unknown
 from card.base.text_files import read_text
 
-Known = TypeVar("Known")
+Value = TypeVar("Value")
 
 
 def is_function(name: str) -> bool:
@@ -74,8 +74,8 @@ class OwnFunction:
 
 
 def functions(
-    what: str, names: Iterable[str], known: Mapping[str, Known]
-) -> dict[str, Known | OwnFunction]:
+    what: str, names: Iterable[str], known: Mapping[str, Value]
+) -> dict[str, Value | OwnFunction]:
     """The known ones of these names, and functions in files by their own names, in their order.
 
     Raises
@@ -83,7 +83,7 @@ def functions(
     ScenarioError
         If a name is unknown, a function cannot be read, or its name is that of another.
     """
-    found: dict[str, Known | OwnFunction] = {}
+    found: dict[str, Value | OwnFunction] = {}
     for name in names:
         if isinstance(name, str) and is_function(name):
             own = OwnFunction.read(what, name)
@@ -147,8 +147,11 @@ def _defined(file: str, source: str) -> dict[str, ast.stmt]:
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             named[node.name] = node
-        elif isinstance(node, ast.Assign):
-            named |= {one.id: node for one in node.targets if isinstance(one, ast.Name)}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            named |= {one.id: node for one in targets if isinstance(one, ast.Name)}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            named |= {one.asname or one.name: node for one in node.names}
     return named
 
 

@@ -43,7 +43,7 @@ class Scenario(Record):
     simulation: parts.Simulation
     """Rounds and seed of the Monte Carlo."""
     policies: tuple[Name, ...] = ()
-    """Policies to compare beside the usual ones, by name or as `FILE.py:FUNCTION`."""
+    """Policies to compare beside the usual ones, by name or as functions in files of one's own."""
     sources: dict[str, Source]
     """Provenance per key; `devices.distance_m` covers every device."""
 

@@ -49,7 +49,7 @@ class Terms:
     cuts: tuple[int, ...] = ()
     """Cuts to go through, round by round, in place of the policy's; none lets it decide."""
     policy: str = "card"
-    """Policy that decides, by name or as `FILE.py:FUNCTION`."""
+    """Policy that decides, by its name or that of a function in a file of one's own."""
 
 
 class DevicesMissingError(Exception):

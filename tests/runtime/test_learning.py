@@ -144,3 +144,22 @@ def test_labels_leave_in_the_vanilla_topology(sent, tmp_path):
     batch = mini_batch(tokens("device-1", job), 4, 64, *key)
     crossed = [f.tensors.safetensors for f in sent if f.tensors.kind == Tensors.SMASHED]
     assert batch.ids.to(torch.int32).numpy().tobytes() in crossed[0]
+
+
+OWN = """
+import numpy as np
+
+
+def mine(system, draws, rng):
+    return np.full(draws.device.shape, 2), system.frequency_max_hz
+
+"""
+
+
+def test_a_policy_of_one_s_own_decides(tmp_path):
+    own, chosen = tmp_path / "own.py", scenario()
+    own.write_text(OWN, "utf-8")
+    log, _, _ = conversation(chosen, tmp_path / "mine", DEVICES[:1], rounds=2, policy=f"{own}:mine")
+    highest = float(card.system(chosen).frequency_max_hz)
+    assert [event["cut"] for event in log.named("round")] == [2, 2]
+    assert [event["frequency_hz"] for event in log.named("round")] == [highest] * 2

@@ -52,6 +52,16 @@ def test_it_travels_with_its_text(file):
     assert pickle.loads(sent)(1, 2, 3).one == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["from math import sqrt as f", "import math\nf = math.sqrt", "f: object = lambda x: x ** 0.5"],
+)
+def test_it_may_come_from_elsewhere(tmp_path, line):
+    path = tmp_path / "own.py"
+    path.write_text(line, "utf-8")
+    assert OwnFunction.read("policies", f"{path}:f")(9) == 3
+
+
 def test_reading_runs_nothing(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("raise SystemExit\ndef f(): ...", "utf-8")
