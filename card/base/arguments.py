@@ -35,6 +35,16 @@ def check_share(name: str, value: Any, backend: Backend = NUMPY) -> Any:
     return _between(name, value, backend, 0, 1, "numbers from 0 to 1")
 
 
+def check_price(name: str, value: Any, backend: Backend = NUMPY) -> Any:
+    """Numbers from `SMALLEST` to `LARGEST`, or 0, or an error that names the value."""
+    allowed = f"0, or numbers from {SMALLEST:g} to {LARGEST:g}"
+    prices = _between(name, value, backend, 0, LARGEST, allowed)
+    _between(
+        name, backend.xp.where(prices == 0, SMALLEST, prices), backend, SMALLEST, LARGEST, allowed
+    )
+    return prices
+
+
 def check_rounds(value: int) -> int:
     """A number of rounds, or an error that names the value."""
     return _whole("rounds", value, 1, LARGEST_COUNT)

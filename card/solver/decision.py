@@ -14,18 +14,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from card.base.arguments import check_index, check_positive, check_shapes, check_share
+from card.base.arguments import (
+    check_index,
+    check_positive,
+    check_price,
+    check_shapes,
+    check_share,
+)
 from card.base.arrays import NUMPY, Backend, backend_of, by_blocks, by_rows, check_library
 from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.scenario import Scenario
-from card.solver.optimum import Extremes, Lines, decide, extremes_of, unit_prices, weighted_sum
+from card.solver.optimum import (
+    Extremes,
+    Lines,
+    decide,
+    decide_at_prices,
+    extremes_of,
+    unit_prices,
+    weighted_sum,
+)
 from card.solver.pruning import every_cut, pruned_cuts
 
 Candidates = Callable[[System], IntArray]
 """What gives the cuts of each device to search, `(devices, cuts)`."""
 
+_PRICES = ("delay_price", "energy_price", "device_energy_price")
 _DTYPES: list[type] = [np.int64] + [np.float64] * 9
 
 
@@ -42,7 +57,7 @@ class Decision:
     energy_j: FloatArray
     """Server energy of the round [J]."""
     objective: FloatArray
-    """Weighted sum of normalised delay and energy (U)."""
+    """Weighted sum of normalised delay and energy (U), or what the round costs at given prices."""
     frequency_min_hz: FloatArray
     """Lowest clock allowed for the device [Hz]."""
     frequency_max_hz: float
@@ -105,8 +120,16 @@ def solve(
     uplink_bps: ArrayLike,
     downlink_bps: ArrayLike,
     delay_weight: ArrayLike | None = None,
+    *,
+    delay_price: ArrayLike | None = None,
+    energy_price: ArrayLike | None = None,
+    device_energy_price: ArrayLike | None = None,
 ) -> Decision:
     """Optimal cut layer and server clock of each device-round; every argument broadcasts.
+
+    A weight normalises delay and energy by each device-round's own extremes; prices are the same
+    for all of them. To forbid cuts, give arrays with fewer of them:
+    ``replace(system, feasible=system.feasible & mask)`` of `dataclasses`.
 
     Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
     arrays give lazy ones, whose values are checked when they are computed.
@@ -121,11 +144,19 @@ def solve(
         Link rates [bit/s].
     delay_weight
         Weight of delay in [0, 1]; the scenario's when None.
+    delay_price
+        What a second of the round costs [1/s]. Prices that are left out are 0; with any, there is
+        no weight.
+    energy_price
+        What a joule of the server costs [1/J].
+    device_energy_price
+        What a joule of the device costs, for computing, sending and waiting [1/J].
 
     Raises
     ------
     ScenarioError
-        If a value is out of its range or not finite.
+        If a value is out of its range or not finite, a weight comes with prices, or a device whose
+        power is unknown is to pay for energy.
 
     Notes
     -----
@@ -134,11 +165,18 @@ def solve(
     Examples
     --------
     >>> import card
-    >>> found = solve(card.load_scenario("nominal"), "device-4", 80e6, 200e6)
+    >>> nominal = card.load_scenario("nominal")
+    >>> found = solve(nominal, "device-4", 80e6, 200e6)
     >>> print(found.cut, f"{found.frequency_hz / 1e9:.2f} GHz, {found.delay_s:.1f} s")
     0 0.78 GHz, 11.9 s
+    >>> found = solve(nominal, "device-4", 80e6, 200e6, delay_price=1, energy_price=0.02)
+    >>> print(found.cut, f"{found.frequency_hz / 1e9:.2f} GHz, {found.delay_s:.1f} s")
+    0 1.37 GHz, 8.6 s
     """
-    return _solve(System.of(system), pruned_cuts, device, uplink_bps, downlink_bps, delay_weight)
+    given = delay_price, energy_price, device_energy_price
+    return _solve(
+        System.of(system), pruned_cuts, device, uplink_bps, downlink_bps, delay_weight, *given
+    )
 
 
 def solve_exhaustive(
@@ -147,9 +185,16 @@ def solve_exhaustive(
     uplink_bps: ArrayLike,
     downlink_bps: ArrayLike,
     delay_weight: ArrayLike | None = None,
+    *,
+    delay_price: ArrayLike | None = None,
+    energy_price: ArrayLike | None = None,
+    device_energy_price: ArrayLike | None = None,
 ) -> Decision:
     """`solve` with a search over all feasible cuts, to check the pruning against."""
-    return _solve(System.of(system), every_cut, device, uplink_bps, downlink_bps, delay_weight)
+    given = delay_price, energy_price, device_energy_price
+    return _solve(
+        System.of(system), every_cut, device, uplink_bps, downlink_bps, delay_weight, *given
+    )
 
 
 def compiled(system: System | Scenario, library: str = "torch") -> Callable[..., Decision]:
@@ -193,9 +238,14 @@ def _solve(
     uplink_bps: ArrayLike,
     downlink_bps: ArrayLike,
     delay_weight: ArrayLike | None,
+    *given: ArrayLike | None,
 ) -> Decision:
-    weight = arrays.delay_weight if delay_weight is None else delay_weight
-    values = (_position(arrays, device), uplink_bps, downlink_bps, weight)
+    paid: tuple[ArrayLike, ...] = (arrays.delay_weight if delay_weight is None else delay_weight,)
+    if any(price is not None for price in given):
+        if delay_weight is not None:
+            raise ScenarioError(f"delay_weight = {delay_weight} comes with prices; leave one out.")
+        paid = tuple(0.0 if price is None else price for price in given)
+    values = (_position(arrays, device), uplink_bps, downlink_bps, *paid)
     backend = arrays.backend(*values)
     if backend.is_lazy:
         # the library's workers share out the processors
@@ -219,17 +269,39 @@ def _rows(
     device: Any,
     uplink_bps: Any,
     downlink_bps: Any,
-    delay_weight: Any,
+    *paid: Any,
     threads: int | None = None,
 ) -> tuple[Any, ...]:
-    """What `decide` returns, for values yet to be checked."""
+    """What `decide` returns at a weight, or `decide_at_prices` at three; values not yet checked."""
     index = check_index("device", device, lines.arrays.num_devices, backend)
-    up = check_positive("uplink_bps", uplink_bps, backend)
-    down = check_positive("downlink_bps", downlink_bps, backend)
-    weight = check_share("delay_weight", delay_weight, backend)
-    check_shapes(device=index, uplink_bps=up, downlink_bps=down, delay_weight=weight)
-    values = (index, up, down, weight)
-    return by_rows(partial(decide, lines), _DTYPES, backend, values, threads)
+    rates = {
+        "uplink_bps": check_positive("uplink_bps", uplink_bps, backend),
+        "downlink_bps": check_positive("downlink_bps", downlink_bps, backend),
+    }
+    if len(paid) == 1:
+        kernel: Callable[..., tuple[Any, ...]] = decide
+        weights = {"delay_weight": check_share("delay_weight", *paid, backend)}
+    else:
+        kernel, named = decide_at_prices, zip(_PRICES, paid, strict=True)
+        weights = {name: check_price(name, price, backend) for name, price in named}
+    check_shapes(device=index, **rates, **weights)
+    if kernel is decide_at_prices:
+        _check_power_known(lines.arrays, index, weights[_PRICES[-1]])
+    values = (index, *rates.values(), *weights.values())
+    return by_rows(partial(kernel, lines), _DTYPES, backend, values, threads)
+
+
+def _check_power_known(arrays: System, device: Any, device_energy_price: Any) -> None:
+    power_w = backend_of(arrays.device_power_w).numpy(arrays.device_power_w)
+    backend = backend_of(device, device_energy_price)
+    index, price = map(backend.numpy, (device, device_energy_price))
+    index, price = np.broadcast_arrays(index, price)
+    wrong = index[np.isnan(power_w[index]) & (price > 0)]
+    if wrong.size:
+        raise ScenarioError(
+            f"device_energy_price needs the power of {arrays.device_names[wrong[0]]}; give its "
+            "hardware max_power_w."
+        )
 
 
 def _lines(arrays: System, candidates: Candidates, backend: Backend) -> Lines:

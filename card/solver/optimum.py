@@ -54,6 +54,8 @@ class Lines:
     """Candidate cuts."""
     own_s: Any
     """Time of a round in which the server waits, but not for bits [s]."""
+    device_s: Any
+    """Part of it in which the device computes [s]."""
     uplink_bit: Any
     """What goes up in a round [bit]."""
     downlink_bit: Any
@@ -103,6 +105,7 @@ class Lines:
             arrays=arrays,
             cut=cut,
             own_s=compute_s + (up_s + down_s + 2.0 * adapter_s + launch_s),
+            device_s=compute_s,
             uplink_bit=up_bit + adapter_up_bit,
             downlink_bit=down_bit + adapter_down_bit,
             overhead_s=overhead_s,
@@ -121,6 +124,14 @@ class Lines:
         """Time in which the server waits, `(cuts, device-rounds)` [s]."""
         sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
         return rounds.waited_s(self.at(self.own_s, device), sent_s)
+
+    def device_j(self, device: Any, up: Any, waiting_w: Any) -> Any:
+        """What a device spends beyond waiting all round, `(cuts, device-rounds)` [J]."""
+        known_w = self.xp.nan_to_num(self.arrays.device_power_w)
+        computing_w = self.at(known_w, device) - waiting_w
+        sending_w = self.arrays.uplink_power_w - waiting_w
+        sent_s = self.at(self.uplink_bit, device) / up
+        return self.at(self.device_s, device) * computing_w + sent_s * sending_w
 
     def extremes(self, device: Any, waited_s: Any, lowest: Any) -> Extremes:
         """Extremes of each device-round."""
@@ -174,32 +185,90 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     tuple[Any, ...]
         Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
     """
+    lowest = lines.at(lines.arrays.frequency_min_hz, device)
+    waited_s = lines.waited_s(device, up, down)
+    extremes = lines.extremes(device, waited_s, lowest)
+    prices = unit_prices(lines.xp, extremes, weight)
+    # U but for the same constant in every cut
+    fixed = prices[0] * (waited_s - extremes.delay_min_s)
+    slack = TIE + ROUNDING * _most(extremes, *prices)
+    cut, clock, delay, energy = _best(lines, device, lowest, prices, waited_s, fixed, slack)
+    score = weighted_sum(extremes, *prices, delay, energy)
+    return cut, clock, delay, energy, score, lowest, *extremes
+
+
+def decide_at_prices(
+    lines: Lines,
+    device: Any,
+    up: Any,
+    down: Any,
+    delay_price: Any,
+    energy_price: Any,
+    device_energy_price: Any,
+) -> tuple[Any, ...]:
+    """The same for given prices of a second and of a joule at either end.
+
+    A device that waits pays for every second of the round, which raises the price of delay; what it
+    spends on computing and sending beyond that depends on the cut alone. So the clock has the same
+    closed form, and the sum is as linear in a cut's costs as before, which is all that pruning
+    needs.
+
+    Returns
+    -------
+    tuple[Any, ...]
+        As `decide` does, with the priced sum for the objective.
+    """
+    lowest = lines.at(lines.arrays.frequency_min_hz, device)
+    waited_s = lines.waited_s(device, up, down)
+    extremes = lines.extremes(device, waited_s, lowest)
+    waiting_w = lines.at(lines.arrays.device_waiting_power_w, device)
+    own_j = device_energy_price * lines.device_j(device, up, waiting_w)
+    prices = delay_price + device_energy_price * waiting_w, energy_price
+    fixed = prices[0] * waited_s + own_j
+    slack = TIE * (_most(extremes, *prices) + lines.xp.max(own_j, axis=0))
+    *found, own_j = _best(lines, device, lowest, prices, waited_s, fixed, slack, own_j)
+    delay, energy = found[2:]
+    score = prices[0] * delay + energy_price * energy + own_j
+    return *found, score, lowest, *extremes
+
+
+def _most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
+    """What no decision of a device-round exceeds, which rounding errors grow with."""
+    return delay_price * extremes.delay_max_s + energy_price * extremes.energy_max_j
+
+
+def _best(
+    lines: Lines,
+    device: Any,
+    lowest: Any,
+    prices: tuple[Any, Any],
+    waited_s: Any,
+    fixed: Any,
+    slack: Any,
+    *tables: Any,
+) -> list[Any]:
+    """Cut, clock, delay, energy and what tables say, at the least `fixed` and price of computing.
+
+    The smallest cut wins of those that are within `slack` of it.
+    """
     xp, arrays = lines.xp, lines.arrays
-    lowest, waited = lines.at(arrays.frequency_min_hz, device), lines.waited_s(device, up, down)
-    extremes = lines.extremes(device, waited, lowest)
-    delay_price, energy_price = unit_prices(xp, extremes, weight)
     ratio = None if lines.ratio is None else lines.at(lines.ratio, device)
-    frequency = best_clock(xp, arrays, lowest, delay_price, energy_price, ratio)
+    frequency = best_clock(xp, arrays, lowest, *prices, ratio)
     cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)
     overhead = lines.at(lines.overhead_s, device)
-    price = cycle_price(
-        arrays, frequency, delay_price, energy_price, 0.0 if ratio is None else ratio
-    )
-    # U but for the same constant in every cut
-    value = delay_price * (waited - extremes.delay_min_s) + cycles * price
+    price = cycle_price(arrays, frequency, *prices, 0.0 if ratio is None else ratio)
+    value = fixed + cycles * price
     if lines.waits:
-        value = value + energy_price * arrays.waiting_power_w * waited
-    scale = delay_price * extremes.delay_max_s + energy_price * extremes.energy_max_j
-    limit = xp.min(value, axis=0) + (TIE + ROUNDING * scale)
-    taken = _smallest(xp, value <= limit, cuts, waited, cycles, overhead, frequency)
-    cut, waited_s, work, overhead_s, clock = taken
+        value = value + prices[1] * arrays.waiting_power_w * waited_s
+    near = value <= xp.min(value, axis=0) + slack
+    taken = _smallest(xp, near, cuts, waited_s, cycles, overhead, frequency, *tables)
+    cut, waited_s, work, overhead_s, clock, *others = taken
     busy = rounds.busy_s(overhead_s, work, clock)
     delay = rounds.delay_s(waited_s, busy)
     energy = rounds.energy_j(
         busy, rounds.server_power_w(arrays, clock), waited_s, arrays.waiting_power_w
     )
-    score = weighted_sum(extremes, delay_price, energy_price, delay, energy)
-    return cut, clock, delay, energy, score, lowest, *extremes
+    return [cut, clock, delay, energy, *others]
 
 
 def _smallest(xp: Any, near: Any, *tables: Any) -> list[Any]:

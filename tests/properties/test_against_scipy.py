@@ -1,6 +1,7 @@
 """CARD's closed form against general optimisers, which know nothing of its structure."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -165,6 +166,18 @@ def test_card_is_never_above_scipy_on_ten_thousand_instances(machine, instances,
     assert min(map(bounds.count, (-1, 0, 1))) > instances / 20
 
 
+def golden_section(value, low_hz, high_hz, steps=50):
+    """Least value of each cut and device-round over the clock, by an interval that shrinks."""
+    golden = (np.sqrt(5) - 1) / 2
+    left = np.broadcast_to(low_hz, np.shape(value(low_hz))).copy()
+    right = np.full_like(left, high_hz)
+    for _ in range(steps):
+        inner, outer = right - golden * (right - left), left + golden * (right - left)
+        lower = value(inner) <= value(outer)
+        left, right = np.where(lower, left, inner), np.where(lower, outer, right)
+    return value((left + right) / 2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
 def test_golden_section_finds_nothing_better_on_the_shipped_scenario(topology):
@@ -182,16 +195,54 @@ def test_golden_section_finds_nothing_better_on_the_shipped_scenario(topology):
         costs = card.evaluate(system, device, cuts, frequency, up, down)
         return objective(decision.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
 
-    golden = (np.sqrt(5) - 1) / 2
-    left = np.broadcast_to(system.frequency_min_hz[device], (cuts.size, device.size)).copy()
-    right = np.full_like(left, system.frequency_max_hz)
-    for _ in range(50):
-        inner, outer = right - golden * (right - left), left + golden * (right - left)
-        lower = value(inner) <= value(outer)
-        left, right = np.where(lower, left, inner), np.where(lower, outer, right)
-    best = np.where(system.feasible[device].T, value((left + right) / 2), np.inf).min(axis=0)
+    least = golden_section(value, system.frequency_min_hz[device], system.frequency_max_hz)
+    best = np.where(system.feasible[device].T, least, np.inf).min(axis=0)
     assert (decision.objective <= best + GAP).all()
     np.testing.assert_allclose(best, decision.objective, atol=1e-9)
+
+
+def random_prices(rng: np.random.Generator, size: int) -> dict[str, np.ndarray]:
+    """Prices of delay and of both ends' energy, each 0 for some; from all for one to even."""
+    names = ("delay_price", "energy_price", "device_energy_price")
+    return {name: (rng.random(size) < 0.8) * 10 ** rng.uniform(-6, 3, size) for name in names}
+
+
+@pytest.mark.slow
+def test_prices_of_three_are_solved_exactly_on_ten_thousand_instances():
+    rng, batch, cuts_taken = np.random.default_rng(20261129), 100, set()
+    for _ in range(100):
+        system = replace(
+            random_system(rng, random_real(rng)),
+            device_power_w=10 ** rng.uniform(-1, 2, 1),
+            uplink_power_w=float(10 ** rng.uniform(-2, 1)),
+        )
+        up, down = 10 ** rng.uniform(3, 10, (2, batch))
+        cost = random_prices(rng, batch)
+        decision = solve(system, 0, up, down, **cost)
+        every = solve_exhaustive(system, 0, up, down, **cost)
+        np.testing.assert_array_equal(decision.cut, every.cut)
+        np.testing.assert_array_equal(decision.frequency_hz, every.frequency_hz)
+        cuts = np.arange(system.num_blocks + 1)[:, None]
+
+        def priced(cut, clock, system=system, up=up, down=down, cost=cost):
+            spent = card.evaluate(system, 0, cut, clock, up, down)
+            return (
+                cost["delay_price"] * spent.delay_s
+                + cost["energy_price"] * spent.energy_j
+                + cost["device_energy_price"] * spent.device_energy_j
+            )
+
+        np.testing.assert_allclose(
+            decision.objective, priced(decision.cut, decision.frequency_hz), rtol=1e-12
+        )
+        low, high = system.frequency_min_hz, system.frequency_max_hz
+        searched = golden_section(partial(priced, cuts), low, high)
+        ends = [priced(cuts, low), priced(cuts, high)]
+        least = np.min([searched, *ends], axis=0)[system.feasible[0]].min(axis=0)
+        assert (decision.objective <= least * (1 + GAP)).all()
+        np.testing.assert_allclose(decision.objective, least, rtol=1e-6)
+        cuts_taken |= set((decision.cut / system.num_blocks).tolist())
+    assert len(cuts_taken) > 10
 
 
 @pytest.mark.slow

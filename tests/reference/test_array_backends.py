@@ -64,6 +64,18 @@ def test_torch_decides_as_numpy_does(name, search):
     assert_same(found, search(system, *request, WEIGHTS), lambda tensor: tensor.numpy())
 
 
+@pytest.mark.parametrize("wrap", [torch.tensor, lambda row: da.from_array(row, chunks=700)])
+def test_prices_are_the_same(wrap):
+    system, *request = case("shipped")
+    prices_of = {
+        "delay_price": np.array([0.0, 1.0])[:, None],
+        "energy_price": np.array([0.1, 0.0])[:, None],
+        "device_energy_price": np.array([[0.2]]),
+    }
+    found = card.solve(system, *map(wrap, request), **prices_of)
+    assert_same(found, card.solve(system, *request, **prices_of), np.asarray)
+
+
 @pytest.mark.parametrize("search", [card.solve, card.solve_exhaustive])
 @pytest.mark.parametrize("name", CASES)
 def test_dask_decides_as_numpy_does(name, search):

@@ -186,3 +186,59 @@ def test_arguments_out_of_range_are_refused(solve, changes, message):
     with pytest.raises(card.ScenarioError) as refusal:
         solve(card.load_scenario("nominal"), **{**request, **changes})
     assert str(refusal.value) == message
+
+
+def test_prices_by_hand():
+    """The slow device waits at no power; of 7 W and 0.5 W it pays for computing and sending."""
+    cost = {"delay_price": 1.0, "energy_price": 0.5, "device_energy_price": 2.0}
+    found = card.solve(handmade(), SLOW, UP, DOWN, **cost)
+    # 0.001 f³ x 2 = 1 / 0.5 + 1
+    assert found.frequency_hz == pytest.approx(1500 ** (1 / 3))
+    assert found.cut == 0
+    spent = 1.0 * found.delay_s + 0.5 * found.energy_j + 2.0 * (2 * 0.5)
+    assert found.objective == pytest.approx(spent)
+
+
+def test_a_device_that_waits_dearly_hurries_the_server():
+    patient = card.solve(handmade(), SLOW, UP, DOWN, energy_price=1, device_energy_price=1)
+    system = handmade(device_waiting_power_w=np.array([5.0, 5.0]))
+    hurried = card.solve(system, SLOW, UP, DOWN, energy_price=1, device_energy_price=1)
+    assert patient.frequency_hz == pytest.approx(500 ** (1 / 3))
+    assert hurried.frequency_hz == pytest.approx(3000 ** (1 / 3))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_prices_of_a_weight_decide_as_the_weight_does(weight):
+    scenario = card.load_scenario("nominal")
+    rates = np.array([2e6, 20e6, 200e6])[:, None], np.array([5e6, 500e6])
+    by_weight = card.solve(scenario, "device-3", *rates, weight)
+    delay_price, energy_price = prices(by_weight.extremes, weight)
+    found = card.solve(
+        scenario, "device-3", *rates, delay_price=delay_price, energy_price=energy_price
+    )
+    np.testing.assert_array_equal(found.cut, by_weight.cut)
+    np.testing.assert_allclose(found.frequency_hz, by_weight.frequency_hz)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"delay_weight": 0.5, "delay_price": 1}, "comes with prices"),
+        ({"delay_price": -1}, "delay_price = -1"),
+        ({"energy_price": float("nan")}, "energy_price = nan"),
+        ({"energy_price": 1e-300}, "energy_price = 1e-300 is not allowed; give 0, or"),
+        ({"delay_price": [1, 2], "energy_price": [1, 2, 3]}, "do not broadcast"),
+        ({"device_energy_price": "dear"}, "device_energy_price = 'dear'"),
+        ({"device_energy_price": 1}, "needs the power of slow"),
+    ],
+)
+def test_prices_that_are_none_are_refused(given, said):
+    system = handmade(device_power_w=np.array([30.0, np.nan]))
+    with pytest.raises(card.ScenarioError, match=said):
+        card.solve(system, SLOW, UP, DOWN, **given)
+
+
+def test_a_device_of_unknown_power_may_still_pay_nothing():
+    system = handmade(device_power_w=np.array([30.0, np.nan]))
+    found = card.solve(system, [0, SLOW], UP, DOWN, delay_price=1, device_energy_price=[1, 0])
+    assert np.isfinite(found.objective).all()
