@@ -28,7 +28,8 @@ def is_function(name: str) -> bool:
 class OwnFunction:
     """A function as its file stood when it was read; the file may import what is installed.
 
-    It travels to other processes, and machines, with the text of its file.
+    It travels to other processes, and machines, with the text of its file, and results are known by
+    that text. So it may not import files that lie beside it, nor should it read any.
     """
 
     file: str
@@ -45,11 +46,13 @@ class OwnFunction:
         Raises
         ------
         ScenarioError
-            If the file cannot be read, is not Python, or has no such function; `what` names it.
+            If the file cannot be read, is not Python, imports one that lies beside it, or has no
+            such function; `what` names it.
         """
         file, _, name = reference.rpartition(":")
         source = _text(file)
         known = _defined(file, source)
+        _check_imports(file, source)
         if name not in known:
             raise ScenarioError(
                 f"{what} = {shortened(reference)}: there is no function {name!r} in the file; "
@@ -153,6 +156,25 @@ def _defined(file: str, source: str) -> dict[str, ast.stmt]:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             named |= {one.asname or one.name: node for one in node.names}
     return named
+
+
+def _check_imports(file: str, source: str) -> None:
+    """Refuse imports from beside the file, whose changes nobody would see in a result."""
+    for node in ast.walk(ast.parse(source, file)):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or node.names[0].name]
+        else:
+            continue
+        for name in (name.partition(".")[0] for name in names):
+            beside = Path(file).parent / name
+            found = beside.with_name(f"{name}.py").is_file() or (beside / "__init__.py").is_file()
+            if found and name not in {*sys.stdlib_module_names, "card"}:
+                raise ScenarioError(
+                    f"{file}, line {node.lineno} imports {name}, which lies beside it; results are "
+                    f"known by one file, so put both into it, or install {name} as a package."
+                )
 
 
 @lru_cache

@@ -62,6 +62,22 @@ def test_it_may_come_from_elsewhere(tmp_path, line):
     assert OwnFunction.read("policies", f"{path}:f")(9) == 3
 
 
+@pytest.mark.parametrize(
+    "line", ["import helper", "from helper.deep import CUT", "def f():\n    from helper import CUT"]
+)
+@pytest.mark.parametrize("place", ["helper.py", "helper/__init__.py"])
+def test_what_lies_beside_it_may_not_be_imported(tmp_path, line, place):
+    # or else the results of one helper would be taken for those of another
+    path, helper = tmp_path / "own.py", tmp_path / place
+    helper.parent.mkdir(exist_ok=True)
+    helper.touch()
+    path.write_text(f"{line}\nf = g = None", "utf-8")
+    with pytest.raises(ScenarioError, match=r"own.py, line \d imports helper, which lies beside"):
+        OwnFunction.read("policies", f"{path}:g")
+    helper.unlink()
+    assert OwnFunction.read("policies", f"{path}:g")
+
+
 def test_reading_runs_nothing(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("raise SystemExit\ndef f(): ...", "utf-8")
