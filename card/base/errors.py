@@ -176,10 +176,13 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Con
     location = tuple(item["loc"])
     path = dotted(location, raw)
     if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
+        # what is said of a whole scenario or end names its keys, what is said of hardware does not
+        return f"{path}: " * (location[-1:] == ("hardware",)) + str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
         parent, dot, key = path.rpartition(".")
-        siblings = _schema_at(root, location[:-1]).get("properties", {})
+        part = _schema_at(root, location[:-1])
+        options = [part, *(_resolve(option, root) for option in part.get("anyOf", []))]
+        siblings = [name for option in options for name in option.get("properties", {})]
         return f"{path} is not a key of {whole}; {nearest(key, siblings, parent + dot)}"
     if location[-1:] == ("[key]",):  # what pydantic calls a key that is itself wrong
         path = dotted(location[:-1], raw)

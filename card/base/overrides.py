@@ -29,7 +29,7 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
         return merged
     sources = dict(sources)
     values = {key: nested[key] for key in nested if key not in ("sources", "title", "policies")}
-    changed = dict.fromkeys(".".join(_by_name(base, keys)) for keys, _ in _entries(values))
+    changed = dict.fromkeys(".".join(_by_name(base, _whole(keys))) for keys, _ in _entries(values))
     sources |= {
         path: {"kind": "assumed", "source": reason} for path in changed if path not in given
     }
@@ -112,6 +112,12 @@ def _entries(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
             yield from _entries(value, keys)
         else:
             yield keys, value
+
+
+def _whole(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys that lead to a value, or to hardware, which has origins of its own for what it says."""
+    depth = 2 if keys[0] == "server" else 3
+    return keys[:depth] if keys[depth - 1 : depth] == ("hardware",) else keys
 
 
 def _origins(keys: tuple[str, ...], value: Any) -> Iterator[tuple[Any, Any]]:

@@ -167,7 +167,7 @@ def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
         return name
 
     for part in (values["server"], *values["devices"]):
-        if is_file(part["hardware"]):
+        if isinstance(part["hardware"], str) and is_file(part["hardware"]):
             file = Path(part["hardware"])
             part["hardware"] = carried("hardware", file.read_bytes(), file.suffix)
     for place, policy in enumerate(values["policies"]):

@@ -41,8 +41,8 @@ def provenance_page(scenarios: Mapping[str, Scenario]) -> str:
         title = llm_title(scenario.llm, scenario.llm_config)
         parts += [f"## {plain(title)}", _table(_dimensions(scenario, title))]
     parts += ["## Hardware"]
-    boards = {name: board for s in scenarios.values() for name, board in s.boards.items()}
-    for board in boards.values():
+    ends = [end for s in scenarios.values() for end in (s.server, *s.devices)]
+    for board in {end.board.model_dump_json(): end.board for end in ends}.values():
         parts += [f"### {plain(board.title)}", _table(_facts(board))]
     return "\n\n".join(parts) + "\n"
 

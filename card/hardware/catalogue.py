@@ -78,7 +78,7 @@ class Hardware(Record):
 
 
 class Own(Hardware):
-    """A processor as a user describes it in a file of its own, beside a study."""
+    """A processor as a user describes it, in a study or in a file beside it."""
 
     role: Literal["device", "server"] = "device"
     """Where a catalogue would list it."""
@@ -184,11 +184,21 @@ def hardware(key: str, name: str) -> Hardware:
 
 
 def _own(path: Path) -> Own:
-    """The processor that a file describes; what has no source is recorded as the file's."""
-    own = validated(Own, read_yaml(path), str(path))
-    here = Source(kind="assumed", source=f"set by {path.name}")
-    told = own.model_fields_set.difference(_NO_VALUES)
-    return own.model_copy(update={"sources": {**dict.fromkeys(sorted(told), here), **own.sources}})
+    return sourced(validated(Own, read_yaml(path), str(path)), f"set by {path.name}")
+
+
+def sourced(own: Own, reason: str) -> Own:
+    """The same processor; what has no source is recorded as chosen, for a reason."""
+    here = Source(kind="assumed", source=reason)
+    told = sorted(own.model_dump(exclude_defaults=True, exclude=set(_NO_VALUES)))
+    return own.model_copy(update={"sources": {**dict.fromkeys(told, here), **own.sources}})
+
+
+def board_content(board: Hardware) -> dict[str, Any]:
+    """All that results follow from: neither title nor sources, nor where it is listed."""
+    names: dict[str, Any] = dict.fromkeys(_NO_VALUES, True)
+    names["points"] = {"__all__": dict(names)}
+    return board.model_dump(mode="json", exclude=names)
 
 
 def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
@@ -197,11 +207,7 @@ def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
         return {key: by_content(value, boards) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [by_content(item, boards) for item in node]
-    if isinstance(node, str) and node in boards:
-        names: dict[str, Any] = dict.fromkeys(_NO_VALUES, True)
-        names["points"] = {"__all__": dict(names)}
-        return boards[node].model_dump(mode="json", exclude=names)
-    return node
+    return board_content(boards[node]) if isinstance(node, str) and node in boards else node
 
 
 def load_profile(key: str, name: str) -> Profile:

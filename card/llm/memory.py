@@ -59,8 +59,8 @@ def feasible_cuts(
             )
         if not (fits & served).any():
             raise ScenarioError(
-                f"server.hardware = {scenario.server.hardware!r}: what a cut leaves to the server "
-                f"does not fit its memory; with devices.{device.name} the smallest need is "
+                f"server.hardware = {scenario.server.hardware_name!r}: what a cut leaves to the "
+                f"server does not fit its memory; with devices.{device.name} the smallest need is "
                 f"{_least_gb(profile.server_memory_bit, fits):.3g} GB, it has "
                 f"{server_memory_gb:g} GB. Choose a smaller llm or mini-batch, or a server or "
                 f"device with more memory."

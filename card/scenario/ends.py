@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
-from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
 
 from card.base.llm_configs import LlmConfig
 from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
 from card.hardware import Hardware, hardware
-from card.hardware.catalogue import Measured, NumberFormat
+from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
 
 MOST_CLOCKS = 10_000
 """Clocks that a step may make at most."""
@@ -36,11 +44,21 @@ class Known:
         return Known(boards, {name: llm for name, llm in self.llms.items() if name not in names})
 
 
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def _named_or_described(value: Any, _: Any) -> str | Own:
+    """A name, or a processor; whatever is wrong with one is not also told as of the other."""
+    if isinstance(value, (Mapping, Own)):
+        return sourced(Own.model_validate(value), "given in the study")
+    return _NAME.validate_python(value)
+
+
 class Equipped(Record):
     """What has hardware: the server, and each device."""
 
-    hardware: Name
-    """Entry of the hardware catalogue, a measured profile, or a file that has one of them."""
+    hardware: Annotated[Name | Own, WrapValidator(_named_or_described)]
+    """Entry of the hardware catalogue, a measured profile, a file of one, or what a file says."""
     number_format: NumberFormat | None = None
     """Number format of its matrix products; null for FP32, or for a profile's own."""
     utilisation: Share
@@ -53,8 +71,13 @@ class Equipped(Record):
 
     @property
     def board(self) -> Hardware:
-        """What `hardware` names, as it was when the scenario was loaded."""
+        """What `hardware` names or is, as it was when the scenario was loaded."""
         return self._board
+
+    @property
+    def hardware_name(self) -> str:
+        """What `hardware` names, or the title of what it describes."""
+        return self.hardware.title if isinstance(self.hardware, Own) else self.hardware
 
     def flop_per_cycle(self, board: Hardware) -> Any:
         """Work in one clock cycle of its board while it trains [FLOP] (u σ δ)."""
@@ -62,14 +85,17 @@ class Equipped(Record):
 
     def _equip(self, key: str, info: ValidationInfo) -> Hardware:
         """Look the hardware up, or take it as known already, and check what is said of its rate."""
-        known, name = (info.context or Known()).boards, self.hardware
-        self._board = known[name] if name in known else hardware(f"{key}.hardware", name)
+        known, given = (info.context or Known()).boards, self.hardware
+        if isinstance(given, Own):
+            self._board = given
+        else:
+            self._board = known[given] if given in known else hardware(f"{key}.hardware", given)
         measured = isinstance(self._board, Measured)
         rate = {"utilisation": self.utilisation != 1, "number_format": self.number_format}
-        for given in (given for given, changed in rate.items() if changed and measured):
+        for name in (name for name, changed in rate.items() if changed and measured):
             raise ValueError(
-                f"{key}.{given} = {getattr(self, given)} is not allowed with a measured profile, "
-                f"whose rate is the one reached; give {'1' if given == 'utilisation' else 'null'}."
+                f"{key}.{name} = {getattr(self, name)} is not allowed with a measured profile, "
+                f"whose rate is the one reached; give {'1' if name == 'utilisation' else 'null'}."
             )
         offered = self._board.flop_per_cycle
         if self.number_format not in {None, *offered}:
@@ -102,6 +128,11 @@ class Server(Equipped):
     def _check(self, info: ValidationInfo) -> Self:
         gpu = self._equip("server", info)
         top = gpu.clock_hz
+        if gpu.max_power_w is None and isinstance(self.hardware, Own):
+            raise ValueError(
+                "server.hardware.max_power_w is missing; give a number above 0, which the "
+                "server's energy needs."
+            )
         if gpu.max_power_w is None:
             raise ValueError(
                 f"server.hardware = {self.hardware!r} has no power, which the server's energy "

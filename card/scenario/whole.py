@@ -15,7 +15,7 @@ from card.base.overrides import merge_recorded, origins, removed, words
 from card.base.provenance import Source, check_origins
 from card.base.schema import Name, Record
 from card.hardware import Hardware
-from card.hardware.catalogue import by_content
+from card.hardware.catalogue import board_content
 from card.scenario import ends, parts
 
 
@@ -76,8 +76,8 @@ class Scenario(Record):
     @property
     def known(self) -> ends.Known:
         """What hardware and LLM are, by the names that the scenario has for them."""
-        devices = {device.hardware: device.board for device in self.devices}
-        boards = {self.server.hardware: self.server.board, **devices}
+        equipped = (self.server, *self.devices)
+        boards = {end.hardware: end.board for end in equipped if isinstance(end.hardware, str)}
         return ends.Known(boards, {self.llm: self.llm_config})
 
     @property
@@ -93,7 +93,10 @@ class Scenario(Record):
         say.
         """
         values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
-        return {**by_content(values, self.boards), "llm": said(self.llm_config)}
+        ends_of = (self.server, *self.devices)
+        for end, raw in zip(ends_of, (values["server"], *values["devices"]), strict=True):
+            raw["hardware"] = board_content(end.board)
+        return {**values, "llm": said(self.llm_config)}
 
     @property
     def digest(self) -> str:

@@ -69,15 +69,16 @@ def boards(scenario: Scenario) -> list[Board]:
     """Kinds of board among the devices on offer, in the order of their first devices."""
     kinds: dict[tuple[str, float, float], list[int]] = {}
     for index, device in enumerate(scenario.devices[:MOST_DEVICES]):
-        kind = device.hardware, device.utilisation, device.memory_share
+        board = device.board.model_dump_json()
+        kind = board, device.utilisation, device.memory_share
         kinds.setdefault(kind, []).append(index)
     return [
         Board(
-            scenario.boards[name].title,
+            scenario.devices[members[0]].board.title,
             tuple(scenario.devices[index].name for index in members),
             ladder(DISTANCES_M, [scenario.devices[index].distance_m for index in members]),
         )
-        for (name, _, _), members in kinds.items()
+        for members in kinds.values()
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.provenance import Source
+from card.hardware import Hardware
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
 
@@ -67,7 +68,7 @@ def leaves(
         value, here, common = getattr(part, key), (*keys, key), f"{shared}.{key}".lstrip(".")
         if key in ("title", "name", "policies", "sources"):
             continue
-        if isinstance(value, BaseModel):
+        if isinstance(value, BaseModel) and not isinstance(value, Hardware):
             yield from leaves(value, here, common)
         elif isinstance(value, Mapping):
             for name, item in value.items():
@@ -142,8 +143,11 @@ def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
         files[llm] = _told(llm_title(llm, config), told)
     groups: dict[str, dict[str, Parameter]] = {}
     for item in parameters(scenario):
-        named = item.path.endswith(("hardware", "llm"))
-        value = files.get(item.value, item.value) if named else item.value
+        value = item.value
+        if isinstance(value, Hardware):
+            value = _told(value.title, value.model_dump_json())
+        elif item.path.endswith(("hardware", "llm")):
+            value = files.get(value, value)
         groups.setdefault(item.shared, {})[item.path] = item._replace(source=None, value=value)
     return groups
 
@@ -165,6 +169,8 @@ def show(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Hardware):
+        return value.title
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {show(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

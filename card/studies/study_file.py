@@ -18,7 +18,7 @@ from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
 from card.costs import load_scenario
 from card.hardware import catalogue
-from card.hardware.catalogue import is_file
+from card.hardware.catalogue import Own, is_file
 from card.scenario import Scenario, read_study
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
@@ -153,7 +153,9 @@ def _keys(scenario: Scenario, folder: Path | None) -> Iterator[str]:
             if above[: depth + 1] != parts[: depth + 1]:
                 yield f"{'  ' * depth}{part}:{'' if depth else _MAPPINGS.get(part, '')}"
         plain: Any = list(value) if isinstance(value, tuple) else value
-        if (key == "hardware" and is_file(plain)) or (key == "llm" and is_llm_file(plain)):
+        if isinstance(plain, Own):
+            plain = plain.model_dump(mode="json", exclude_defaults=True)
+        elif (key == "hardware" and is_file(plain)) or (key == "llm" and is_llm_file(plain)):
             plain = os.path.relpath(plain, folder or ".")
         note = "" if shared in told else f"  # {_meaning(field)}"
         yield f"{'  ' * len(parts)}{key}: {label(plain)}{note}"

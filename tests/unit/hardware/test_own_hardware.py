@@ -8,7 +8,10 @@ import card
 from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 from card.book.build import portable
+from card.book.provenance import provenance_page
 from card.hardware import catalogue
+from card.studies.scenario_values import differences, parameters, show
+from card.studies.study_file import new_study
 
 ENTRY = {"title": "My NPU", "cores": 100, "clock_hz": 1e9, "memory_gb": 16, "max_power_w": 12}
 
@@ -118,3 +121,96 @@ def test_what_is_wrong_names_the_file(study, entry, message):
     with pytest.raises(ScenarioError) as refusal:
         card.load_scenario(study)
     assert str(refusal.value).startswith(f"{study.parent / 'npu.yml'}: {message}")
+
+
+@pytest.fixture
+def inline(tmp_path):
+    file = tmp_path / "inline.yml"
+    entry = {**ENTRY, "formats": {"fp16": 40}}
+    entry["sources"] = {"cores": {"kind": "datasheet", "source": "NPU manual"}}
+    devices = {"device-2": {"hardware": entry, "number_format": "fp16"}}
+    study = {"base": "nominal", "devices": devices, "server": {"hardware": entry}}
+    file.write_text(label(study), "utf-8")
+    return file
+
+
+def test_what_a_study_describes_is_what_a_file_describes(study, inline):
+    own, filed = card.load_scenario(inline), card.load_scenario(study)
+    assert own.content == filed.content
+    assert own.digest == filed.digest
+    assert own.updated({"training.batch_size": 2}).updated({"training.batch_size": 1}) != filed
+    again = own.updated({"training.batch_size": 2}).updated({"training.batch_size": 1})
+    assert again.digest == own.digest
+
+
+def test_what_a_study_describes_keeps_its_sources_and_is_assumed_elsewhere(inline):
+    scenario = card.load_scenario(inline)
+    for board in (scenario.server.board, scenario.updated({"lora.rank": 4}).devices[1].board):
+        sources = {key: (source.kind, source.source) for key, source in board.sources.items()}
+        assert sources.pop("cores") == ("datasheet", "NPU manual")
+        assert sources == dict.fromkeys(
+            ["clock_hz", "formats", "max_power_w", "memory_gb"], ("assumed", "given in the study")
+        )
+    assert scenario.source_of("devices.device-2.hardware").source == "set by inline.yml"
+    assert not [key for key in scenario.sources if "hardware." in key]
+
+
+def test_a_value_of_what_a_study_describes_can_be_set(inline):
+    scenario = card.load_scenario(inline, **{"devices.device-2.hardware.clock_hz": 2e9})
+    assert scenario.devices[1].board.clock_hz == 2e9
+    assert scenario.server.board.clock_hz == 1e9
+    assert scenario.source_of("devices.device-2.hardware").source == "set by the user"
+    named = scenario.updated({"devices.device-2.hardware": "jetson-nano"})
+    assert named.devices[1].board is catalogue()["jetson-nano"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {**ENTRY, "cores": 0},
+            "devices.device-1.hardware.cores = 0 is not allowed; give a whole number from 1 to "
+            "1000000000. CUDA cores (σ).",
+        ),
+        (
+            {**ENTRY, "clok_hz": 1},
+            "devices.device-1.hardware.clok_hz is not a key of a scenario; did you mean "
+            "'devices.device-1.hardware.clock_hz'?",
+        ),
+        (
+            {**ENTRY, "sources": {"core": {"kind": "assumed", "source": "x"}}},
+            "devices.device-1.hardware: sources.core is the origin of no value; did you mean "
+            "'cores'?",
+        ),
+        (
+            5,
+            "devices.device-1.hardware = 5 is not allowed; give a text that is not blank or a "
+            "mapping of keys to values. Entry of the hardware catalogue, a measured profile, a "
+            "file of one, or what a file says.",
+        ),
+    ],
+)
+def test_what_a_study_describes_wrongly_is_told_in_one_line(entry, message):
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario("nominal", **{"devices.device-1": {"hardware": entry}})
+    assert str(refusal.value) == message
+
+
+def test_a_server_needs_power_wherever_it_is_described():
+    without = {key: value for key, value in ENTRY.items() if key != "max_power_w"}
+    with pytest.raises(ScenarioError, match=r"^server.hardware.max_power_w is missing; give"):
+        card.load_scenario("nominal", server={"hardware": without})
+
+
+def test_what_a_study_describes_is_compared_shown_and_begun_with(inline):
+    scenario = card.load_scenario(inline)
+    changed = differences(card.load_scenario("nominal"), scenario)
+    found = {item.path: str(item.second) for item in changed}
+    assert found["server.hardware"].startswith("My NPU (")
+    shown = {item.path: show(item.value) for item in parameters(scenario)}
+    assert shown["devices.device-2.hardware"] == "My NPU"
+    assert "hardware: {title: My NPU, cores: 100, " in new_study("next", str(inline))
+    values, files = portable(scenario)
+    assert not files
+    assert values["server"]["hardware"]["cores"] == 100
+    assert "NPU manual" in provenance_page({"nominal": scenario})
