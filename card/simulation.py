@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -15,7 +14,7 @@ from card.base.arguments import check_rounds, check_seed
 from card.base.arrays import backend_of, check_library, copied
 from card.base.errors import ScenarioError, argument, no_scenario
 from card.base.units import FloatArray, IntArray
-from card.channel import draw_gains, link_rates, scenario_gain
+from card.channel.rates import drawn_rates
 from card.costs import Costs, System, evaluate
 from card.policies import POLICIES, Draws, Policy, check_decision, named
 from card.scenario import Scenario
@@ -60,11 +59,9 @@ def draw(
     """
     backend = check_library(library)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
-    gain = scenario_gain(scenario)
-    _check_memory(rounds, math.prod(gain.shape))
-    gains = draw_gains(np.random.default_rng(seed), gain, scenario.link, rounds)
-    up, down = link_rates(backend.array(gains), scenario.link)
-    device = np.broadcast_to(np.arange(gain.shape[1])[None, :, None], tuple(up.shape))
+    _check_memory(rounds, len(scenario.channel_states) * len(scenario.devices))
+    up, down = drawn_rates(scenario, rounds, np.random.default_rng(seed), backend)
+    device = np.broadcast_to(np.arange(up.shape[1])[None, :, None], tuple(up.shape))
     return Draws.of(system, device, up, down)
 
 

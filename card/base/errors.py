@@ -143,7 +143,8 @@ def from_validation(
         for problem, place in zip(problems, places, strict=True)
         if problem["type"] == "missing" and len(place) == 1 and place[0] not in removed
     ]
-    lines = []
+    lines: list[str] = []
+    alike: dict[str, list[str]] = {}
     if len(absent) > 1:
         missing = ", ".join(map(str, absent))
         remedy = "add them" if entry else "name a scenario that has them, e.g. base: nominal"
@@ -153,7 +154,12 @@ def from_validation(
         within = any(len(at) > len(place) and at[: len(place)] == place for at in places)
         if not within and not (len(absent) > 1 and place[:1] and place[0] in absent):
             whole = "an entry" if entry else "a scenario"
-            lines.append(_line(dict(problem), schema, raw, whole, removed))
+            line = _line(dict(problem), schema, raw, whole, removed)
+            item = dotted(place[:2], raw) if len(place) > 1 and isinstance(place[1], int) else "."
+            alike.setdefault(line.replace(item, "*"), []).append(line)
+    for first, *others in alike.values():
+        more = len(set(others) - {first})
+        lines.append(first + f" The same holds for {more} more." * (more > 0))
     before = f"{entry}: " if entry else ""
     return ScenarioError("\n".join(before + line for line in dict.fromkeys(lines)))
 

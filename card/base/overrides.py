@@ -1,7 +1,8 @@
 """Merges overrides into raw values, before any validation.
 
 Mappings merge key by key (null removes a key, as in RFC 7396), a list may be patched by position or
-by the names of its items (null removes a named one), anything else is replaced.
+by the names of its items (null removes a named one), anything else is replaced. A `*` in place of a
+name stands for every item that is there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     ScenarioError
         If one value is given twice, or an item of a list is none.
     """
-    nested = _nested(changes)
+    nested = _nested(changes, base)
     merged = dict(_merge(base, nested, ""))
     given, sources = nested.get("sources", {}), merged.get("sources", {})
     if not isinstance(given, Mapping) or not isinstance(sources, Mapping):
@@ -46,14 +47,25 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
 
 def origins(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The origins that changes give, by what they are of."""
-    given = _nested({key: changes[key] for key in changes if key.partition(".")[0] == "sources"})
+    told = {key: changes[key] for key in changes if key.partition(".")[0] == "sources"}
+    given = _nested(told, {})
     sources = given.get("sources")
     return sources if isinstance(sources, dict) else {}
 
 
 def removed(changes: Mapping[str, Any], base: Any) -> set[str]:
     """Paths that changes give as null, as `canonical` spells them."""
-    return {canonical(".".join(keys), base) for keys, value in _entries(changes) if value is None}
+    return {
+        canonical(".".join(each), base)
+        for keys, value in _entries(changes)
+        for each in _each(keys, base)
+        if value is None
+    }
+
+
+def named_items(changes: Mapping[str, Any], part: str) -> set[str]:
+    """Names, or positions, that changes have for items of a part."""
+    return {keys[1] for keys, _ in _entries(changes) if keys[0] == part and len(keys) > 1}
 
 
 def canonical(path: str, base: Any) -> str:
@@ -74,7 +86,8 @@ def canonical(path: str, base: Any) -> str:
 
 def overlap(path: str, other: str) -> bool:
     """Whether two paths address one value, whole or in part."""
-    return f"{path}.".startswith(f"{other}.") or other.startswith(f"{path}.")
+    pairs = zip(path.split("."), other.split("."), strict=False)
+    return all(one == two or "*" in (one, two) for one, two in pairs)
 
 
 def words(node: Any) -> Iterator[str]:
@@ -86,10 +99,11 @@ def words(node: Any) -> Iterator[str]:
             yield from words(item)
 
 
-def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted paths as nested mappings; none is given twice, whole or in part."""
     result: dict[str, Any] = {}
-    for keys, value in _entries(changes):
+    entries = ((each, value) for keys, value in _entries(changes) for each in _each(keys, base))
+    for keys, value in entries:
         node = result
         for depth, key in enumerate(keys[:-1], 1):
             node = node.setdefault(key, {})
@@ -112,6 +126,25 @@ def _entries(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
             yield from _entries(value, keys)
         else:
             yield keys, value
+
+
+def _each(keys: tuple[str, ...], base: Any) -> list[tuple[str, ...]]:
+    """The same keys, once for every item that a `*` among them stands for."""
+    if "*" not in keys or keys[0] == "sources":
+        return [keys]
+    part: Any = base.get(keys[0]) if isinstance(base, Mapping) else None
+    names: list[str] = []
+    if _listed(part):
+        names = [str(item["name"]) for item in part]
+    elif isinstance(part, Mapping) and all(isinstance(item, Mapping) for item in part.values()):
+        names = list(part)
+    if not names or keys.index("*") != 1 or "*" in keys[2:]:
+        path = ".".join(keys[: keys.index("*") + 1])
+        raise ScenarioError(
+            f"{path} matches nothing; put * where the name of a device or of a channel state "
+            f"stands, e.g. devices.*.distance_m."
+        )
+    return [(keys[0], name, *keys[2:]) for name in names]
 
 
 def _whole(keys: tuple[str, ...]) -> tuple[str, ...]:

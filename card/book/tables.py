@@ -90,6 +90,7 @@ def scenario_table(scenario: Scenario) -> str:
             continue
         one = values[0] if len(set(values)) == 1 else brief(values)
         whose = f" ({section})" if section in ("server", "devices") else ""
+        whose = " (of some devices)" if shared.startswith("devices.link.") else whose
         text = plain(with_unit(one, symbol.unit.removeprefix("1")))
         kinds = dict.fromkeys(kind_of(item.source) for item in items)
         rows.append((symbol.meaning + whose, f"${symbol.latex}$", text, ", ".join(kinds)))

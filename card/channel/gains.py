@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,5 +103,40 @@ def _drifting(normal: FloatArray, coherence_rounds: float) -> FloatArray:
 def scenario_gain(scenario: Scenario) -> FloatArray:
     """Gain without shadowing [1] of every channel state and device, shape `(states, devices)`."""
     distances = stacked([device.distance_m for device in scenario.devices])
-    exponents = stacked([s.path_loss_exponent for s in scenario.channel_states.values()])
-    return mean_gain(distances, exponents[:, None], scenario.link.reference_loss_db)
+
+    def gain(cell: Scenario, at: Any) -> tuple[FloatArray]:
+        exponents = stacked([s.path_loss_exponent for s in cell.channel_states.values()])
+        return (mean_gain(distances[at], exponents[:, None], cell.link.reference_loss_db),)
+
+    gains: FloatArray = over_cells(scenario, gain)[0]
+    return gains
+
+
+def over_cells(
+    scenario: Scenario, function: Callable[[Scenario, Any], tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    """Arrays `(states, devices, ...)` of a function, called once for all devices with equal links.
+
+    Parameters
+    ----------
+    scenario
+        Its devices may have links of their own.
+    function
+        Gets a scenario whose link is that of some devices, and what picks them along their axis;
+        returns arrays `(states, those devices, ...)`.
+    """
+    cells = scenario.cells
+    if len(cells) == 1:
+        return function(cells[0][0], slice(None))
+    parts = zip(*(function(cell, at) for cell, at in cells), strict=True)
+    order = np.argsort([index for _, at in cells for index in at])
+    joined = ((backend_of(*part).xp, list(part)) for part in parts)
+    return tuple(xp.concat(part, axis=1)[:, order] for xp, part in joined)
+
+
+def shadowing_db(scenario: Scenario) -> Any:
+    """Standard deviation of shadowing [dB], of all devices or `(devices, 1)` where they differ."""
+    own = {index: cell.link.shadowing_db for cell, at in scenario.cells for index in at}
+    return (
+        own[0] if len(set(own.values())) == 1 else stacked([own[i] for i in sorted(own)])[:, None]
+    )

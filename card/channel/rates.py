@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from card.base.arrays import backend_of, by_rows
+from card.base.arrays import NUMPY, Backend, backend_of, by_rows
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, db_to_linear, dbm_to_w
-from card.channel.gains import scenario_gain
+from card.channel.gains import draw_gains, over_cells, scenario_gain, shadowing_db
 from card.scenario import Link, Scenario
 
 _SERIES_TERMS = 20
@@ -191,7 +191,36 @@ def state_rates(scenario: Scenario) -> tuple[FloatArray, FloatArray]:
     >>> (uplink_bps[:, 0] / 1e6).round(1).tolist()  # the first device, good to poor
     [84.7, 47.8, 17.1]
     """
-    return expected_rates(scenario_gain(scenario), scenario.link)
+    gain = scenario_gain(scenario)
+    up, down = over_cells(scenario, lambda cell, at: expected_rates(gain[:, at], cell.link))
+    return up, down
+
+
+def drawn_rates(
+    scenario: Scenario, rounds: int, rng: np.random.Generator, backend: Backend = NUMPY
+) -> tuple[FloatArray, FloatArray]:
+    """Uplink and downlink rate [bit/s] of every channel state, device and round.
+
+    Parameters
+    ----------
+    scenario
+        Its channel states, devices and links.
+    rounds
+        Rounds to draw.
+    rng
+        Source of randomness.
+    backend
+        What computes the rates of the gains, which NumPy draws.
+
+    Returns
+    -------
+    tuple[FloatArray, FloatArray]
+        Arrays of shape `(states, devices, rounds)`.
+    """
+    shadowed = scenario.link.model_copy(update={"shadowing_db": shadowing_db(scenario)})
+    gains = backend.array(draw_gains(rng, scenario_gain(scenario), shadowed, rounds))
+    up, down = over_cells(scenario, lambda cell, at: link_rates(gains[:, at], cell.link))
+    return up, down
 
 
 def check_state_rates(scenario: Scenario) -> None:

@@ -38,7 +38,7 @@ from card.solver import Decision, best_frequency, objective, prices
 from card.solver import solve as run_solver
 from card.studies.bootstrap import reductions
 from card.studies.claims import claims as recompute_claims
-from card.studies.scenario_values import parameters
+from card.studies.scenario_values import by_fleet, parameters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,7 +55,7 @@ def show(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> 
         print_json(_resolved(chosen))
         return
     rows = [("title", chosen.title, "", "")]
-    for item in parameters(chosen):
+    for item in by_fleet(parameters(chosen)):
         origin = (item.source.kind, item.source.source) if item.source else ("", "")
         rows.append((item.path, quantity(item.value, item.unit), *origin))
     print_table(chosen.title, ("key", "value", "kind", "source"), rows)

@@ -45,6 +45,7 @@ from card.cli.terminal import (
     save,
 )
 from card.scenario import Scenario
+from card.scenario.fleets import allow_fleets
 from card.studies.comparison import QUANTITIES, Comparison
 from card.studies.comparison import compare as compare_scenarios
 from card.studies.scenario_values import with_unit
@@ -242,6 +243,7 @@ def study_schema() -> dict[str, Any]:
         part.pop("required", None)
     keys = whole["properties"]
     removed = {"type": "null"}
+    allow_fleets(whole["$defs"]["Device"]["properties"])
     device, states = keys["devices"]["items"], keys["channel_states"]
     by_name = {"type": "object", "additionalProperties": {"anyOf": [device, removed]}}
     keys["devices"] = {"anyOf": [keys["devices"], by_name]}

@@ -24,7 +24,7 @@ from card.base.yaml_files import parse_value
 from card.costs import checked, notes
 from card.llm.families import check_runs
 from card.scenario import Scenario, read_scenario
-from card.studies.scenario_values import show
+from card.studies.scenario_values import show, with_unit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -187,7 +187,9 @@ def names(option: str | None, what: str = "--policies") -> list[str] | None:
 
 def quantity(value: Any, unit: str) -> str:
     """A value with its unit and the prefix that suits it, such as `10 MHz`, for a table."""
-    if isinstance(value, (list, tuple)) or not isinstance(value, (int, float)) or not unit:
+    if isinstance(value, (list, tuple)):
+        return with_unit(value, unit)
+    if not isinstance(value, (int, float)) or not unit:
         return show(value)
     scale, prefixed = engineering([value], unit)
     return f"{digits(value / scale)} {prefixed}"

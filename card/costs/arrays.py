@@ -39,8 +39,8 @@ class System:
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
     """Device power while it computes [W], shape `(devices,)` (P_D); NaN where unknown."""
-    uplink_power_w: float
-    """Device transmit power [W] (p_up)."""
+    uplink_power_w: float | FloatArray
+    """Transmit power of every device, or of each where they differ [W] (p_up)."""
     flops_per_hz: float
     """Server work per clock cycle [FLOP] (κ)."""
     static_power_w: float
@@ -61,8 +61,8 @@ class System:
     """The same on each device [s], shape `(devices, I + 1)` (o_D)."""
     device_launch_s: FloatArray
     """Part of it in which a device waits for launches [s], shape `(devices, I + 1)`."""
-    round_trip_s: float
-    """Time that each message takes beyond its bits [s] (t_rt)."""
+    round_trip_s: float | FloatArray
+    """Time that each message takes beyond its bits [s], likewise (t_rt)."""
     frequency_min_hz: FloatArray
     """Lowest server clock for each device [Hz], shape `(devices,)` (F_min), by
     :eq:`eq-clock-range`."""
@@ -124,7 +124,9 @@ def system(scenario: Scenario | System) -> System:
 
 def _arrays_of(scenario: Scenario) -> System:
     profile = cut_profile(scenario)  # also says so if it is none
-    server, link, run = scenario.server, scenario.link, scenario.training
+    server, run = scenario.server, scenario.training
+    own = {index: cell.link for cell, at in scenario.cells for index in at}
+    links = [own[index] for index in sorted(own)]
     gpu, *boards = (
         end.board.at(run.batch_size, run.sequence_length) for end in (server, *scenario.devices)
     )
@@ -165,7 +167,7 @@ def _arrays_of(scenario: Scenario) -> System:
         ),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
-        uplink_power_w=dbm_to_w(link.uplink_power_dbm).item(),
+        uplink_power_w=_alike([dbm_to_w(link.uplink_power_dbm).item() for link in links]),
         flops_per_hz=kappa,
         **law,
         waiting_power_w=server.waiting_power_w,
@@ -174,7 +176,7 @@ def _arrays_of(scenario: Scenario) -> System:
         server_launch_s=launch_s,
         device_overhead_s=stacked([times_s for times_s, _ in on_devices]),
         device_launch_s=stacked([times_s for _, times_s in on_devices]),
-        round_trip_s=link.round_trip_s,
+        round_trip_s=_alike([link.round_trip_s for link in links]),
         frequency_min_hz=lowest,
         frequency_max_hz=top,
         clocks_hz=clocks,
@@ -183,6 +185,16 @@ def _arrays_of(scenario: Scenario) -> System:
     )
     _check_extent(arrays)
     return locked(arrays)
+
+
+def _alike(values: list[Any]) -> Any:
+    """One number where devices have the same, or else that of each."""
+    return values[0] if all(value == values[0] for value in values) else stacked(values)
+
+
+def of_device(values: Any, device: Any) -> Any:
+    """A number that all devices may share, of some of them."""
+    return values[device] if getattr(values, "ndim", 0) else values
 
 
 def _check_extent(arrays: System) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from card.base.arguments import check_index, check_positive, check_shapes
 from card.base.arrays import by_blocks
 from card.base.units import FloatArray
-from card.costs.arrays import System
+from card.costs.arrays import System, of_device
 from card.hardware.power import power_w
 from card.scenario import Scenario
 
@@ -46,7 +46,7 @@ class Costs:
     """Server power while it computes [W]."""
     device_power_w: FloatArray
     """Device power while it computes [W]."""
-    uplink_power_w: float
+    uplink_power_w: FloatArray
     """Device transmit power [W]."""
     waiting_power_w: float
     """Server power while it waits [W]."""
@@ -89,7 +89,7 @@ class Costs:
         )
 
 
-_ALIKE = ("uplink_power_w", "waiting_power_w")
+_ALIKE = ("waiting_power_w",)
 _PARTS = tuple(item.name for item in fields(Costs) if item.name not in _ALIKE)
 
 
@@ -169,7 +169,7 @@ def round_costs(
     compute_s, up_s, down_s, adapter_down_s, adapter_up_s = fixed_parts(
         arrays, device, cut, up, down
     )
-    up_trips_s, down_trips_s, adapter_trip_s = trips_s(arrays, cut)
+    up_trips_s, down_trips_s, adapter_trip_s = trips_s(arrays, device, cut)
     launch_s = arrays.local_iterations * arrays.server_launch_s[cut]
     busy = busy_s(busy_overhead_s(arrays, cut), server_cycles(arrays, cut), frequency)
     return Costs(
@@ -183,7 +183,7 @@ def round_costs(
         sending_s=up_s + adapter_up_s,
         server_power_w=server_power_w(arrays, frequency),
         device_power_w=arrays.device_power_w[device],
-        uplink_power_w=arrays.uplink_power_w,
+        uplink_power_w=of_device(arrays.uplink_power_w, device),
         waiting_power_w=arrays.waiting_power_w,
         device_waiting_power_w=arrays.device_waiting_power_w[device],
     )
@@ -208,9 +208,9 @@ def fixed_parts(
     )
 
 
-def trips_s(arrays: System, cut: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+def trips_s(arrays: System, device: Any, cut: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """What a round's messages take beyond their bits [s]: up, down, and adapters each way."""
-    profile, each_s = arrays.profile, arrays.round_trip_s
+    profile, each_s = arrays.profile, of_device(arrays.round_trip_s, device)
     messages = profile.messages[cut]
     down = messages // 2  # the first of an iteration goes up, then they take turns
     rounds = float(arrays.local_iterations)

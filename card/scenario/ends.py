@@ -20,6 +20,7 @@ from card.base.llm_configs import LlmConfig
 from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
+from card.scenario.parts import OwnLink
 
 MOST_CLOCKS = 10_000
 """Clocks that a step may make at most."""
@@ -199,12 +200,16 @@ class Device(Equipped):
 
     name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
     """Unique name of the device, without dots or blanks."""
+    utilisation: Share = 1
+    """Share of the peak rate in that format that training reaches (u)."""
     distance_m: Annotated[Number, Field(ge=1, le=1e6)]
     """Distance to the base station [m]; the path-loss law starts at 1 m."""
     memory_share: Share = 0.75
     """Share of the memory that training may use (μ); the rest is the system's."""
     waiting_power_w: NotNegative = 0
     """Power drawn while the device waits for the server or the link [W] (P_w,D)."""
+    link: OwnLink = Field(default_factory=dict)
+    """What its link has in place of the cell's: any key of `link` but fading's, and an exponent."""
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from copy import copy
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema, WrapValidator, create_model
+from pydantic.fields import FieldInfo
 
 from card.base.schema import (
     Count,
@@ -87,6 +90,36 @@ class ChannelState(Record):
 
     path_loss_exponent: Annotated[Number, Field(ge=1, le=8)]
     """Path-loss exponent (γ)."""
+
+
+_OF_THE_CELL = ("fading", "fading_draws", "shadowing_coherence_rounds")
+"""What the random draws of all devices share."""
+
+
+def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
+    optional = copy(field)
+    optional.default = None
+    return field.annotation, optional
+
+
+_OWN_KEYS = {
+    **{name: field for name, field in Link.model_fields.items() if name not in _OF_THE_CELL},
+    **ChannelState.model_fields,
+}
+_optionals: Any = {name: _optional(field) for name, field in _OWN_KEYS.items()}
+_own_link = create_model("OwnLink", __base__=Record, **_optionals)
+
+
+def _given(value: Any, _: Any) -> dict[str, Any]:
+    own = _own_link.model_validate(dict(value) if isinstance(value, Mapping) else value)
+    given: dict[str, Any] = own.model_dump(exclude_unset=True)
+    return given
+
+
+OwnLink = Annotated[
+    dict[str, Any], WrapValidator(_given), WithJsonSchema(_own_link.model_json_schema())
+]
+"""Values of a device's link in place of the cell's; `path_loss_exponent` is that of every state."""
 
 
 class Objective(Record):

@@ -18,6 +18,7 @@ from card.base.provenance import Origins, check_origins
 from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
 from card.hardware.catalogue import is_file
+from card.scenario.fleets import expanded, opened
 from card.scenario.whole import Scenario
 
 
@@ -31,9 +32,11 @@ def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     """
     raw, layers = _read_merged(name_or_path, ())
     if overrides:
-        layers.append(_Layer("", overrides, raw, merge_recorded(raw, overrides, "set by the user")))
+        below = opened(raw, overrides)
+        merged = merge_recorded(below, overrides, "set by the user")
+        layers.append(_Layer("", overrides, below, merged))
     empty = {path for layer in layers for path in removed(layer.given, layer.before)}
-    scenario = validated(Scenario, layers[-1].after, removed=empty)
+    scenario = validated(Scenario, expanded(layers[-1].after), removed=empty)
     whole = scenario.model_dump()
     for where, given, *found in layers:
         check_origins(origins(given), *found, whole, where=where)
@@ -68,6 +71,7 @@ def _read_merged(
         below, merged = raw, raw
     elif isinstance(base, str):
         below, layers = _read_merged(base, (*seen, path), path.parent)
+        below = opened(below, raw)
         merged = merge_recorded(below, raw, f"set by {path.name}")
     else:
         raise ScenarioError(
@@ -86,7 +90,9 @@ def read_study(path: Path) -> dict[str, Any]:
 
 def _anchored(node: Any, folder: Path, key: str = "") -> Any:
     if isinstance(node, dict):
-        return {name: _anchored(value, folder, str(name)) for name, value in node.items()}
+        # what is drawn from a list is of the key that the list stands for
+        keys = {name: key if name == "choice" else str(name) for name in node}
+        return {name: _anchored(value, folder, keys[name]) for name, value in node.items()}
     if isinstance(node, list):
         return [_anchored(item, folder, key) for item in node]
     if not isinstance(node, str):

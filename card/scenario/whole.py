@@ -16,7 +16,7 @@ from card.base.provenance import Source, check_origins
 from card.base.schema import Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import board_content
-from card.scenario import ends, parts
+from card.scenario import ends, fleets, parts
 
 
 class Scenario(Record):
@@ -69,6 +69,23 @@ class Scenario(Record):
         raise unknown("device", device, names)
 
     @property
+    def cells(self) -> list[tuple[Scenario, list[int]]]:
+        """The scenario as devices with equal links see it: those have theirs for the cell's.
+
+        Each with the positions of its devices.
+        """
+        groups: dict[Any, list[int]] = {}
+        for index, device in enumerate(self.devices):
+            groups.setdefault(tuple(sorted(device.link.items())), []).append(index)
+        return [(self._seen_with(dict(own)), found) for own, found in groups.items()]
+
+    def _seen_with(self, own: dict[str, Any]) -> Scenario:
+        state = {key: own.pop(key) for key in parts.ChannelState.model_fields if key in own}
+        states = {name: item.model_copy(update=state) for name, item in self.channel_states.items()}
+        link = self.link.model_copy(update=own)
+        return self.model_copy(update={"link": link, "channel_states": states})
+
+    @property
     def llm_config(self) -> LlmConfig:
         """What the file of `llm` says, as it was when the scenario was loaded."""
         return self._llm_config
@@ -115,7 +132,7 @@ class Scenario(Record):
         but for what is `known` already.
         """
         before = self.model_dump(mode="json")
-        raw = merge_recorded(before, overrides, reason)
+        raw = fleets.expanded(merge_recorded(before, overrides, reason))
         kept = self.known.without(set(words(overrides))).joined(known or ends.Known())
         changed = validated(Scenario, raw, context=kept, removed=removed(overrides, before))
         if given := origins(overrides):

@@ -82,10 +82,11 @@ class Lines:
         lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, cut)
         overhead_s = rounds.busy_overhead_s(arrays, cut)
         ratio = overhead_ratio(xp, overhead_s, cycles) if has_overhead(system) else None
+        device = xp.arange(system.num_devices)
         compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit = rounds.fixed_parts(
-            arrays, xp.arange(system.num_devices), cut, up=1.0, down=1.0
+            arrays, device, cut, up=1.0, down=1.0
         )
-        up_s, down_s, adapter_s = rounds.trips_s(arrays, cut)
+        up_s, down_s, adapter_s = rounds.trips_s(arrays, device, cut)
         launch_s = arrays.local_iterations * arrays.server_launch_s[cut]
 
         def energy_j(clock: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 from card.base.units import FloatArray
 from card.costs import System
+from card.costs.arrays import of_device
 from card.solver.optimum import Extremes
 
 Objective = Callable[[int, float], float]
@@ -51,7 +52,7 @@ def plain_objective(
         waited_s = (
             rounds * (own_s + sent_s + system.server_launch_s[c])
             + adapters_s
-            + trips * system.round_trip_s
+            + trips * of_device(system.round_trip_s, device)
         )
         power_w = (
             system.static_power_w

@@ -67,10 +67,10 @@ class Board:
 
 def boards(scenario: Scenario) -> list[Board]:
     """Kinds of board among the devices on offer, in the order of their first devices."""
-    kinds: dict[tuple[str, float, float], list[int]] = {}
+    kinds: dict[tuple[Any, ...], list[int]] = {}
     for index, device in enumerate(scenario.devices[:MOST_DEVICES]):
         board = device.board.model_dump_json()
-        kind = board, device.utilisation, device.memory_share
+        kind = board, device.utilisation, device.memory_share, repr(sorted(device.link.items()))
         kinds.setdefault(kind, []).append(index)
     return [
         Board(
@@ -157,7 +157,12 @@ def explore(
             f"device, state, bandwidth_hz and distance_m have {lengths} values, which is not "
             "allowed; give one of each per link."
         )
-    up, down = rates(scenario, state, bandwidth_hz, distance_m)
+    up, down = np.empty(len(device)), np.empty(len(device))
+    for cell, members in scenario.cells:
+        own = {scenario.devices[index].name for index in members}
+        at = np.array([name in own for name in device])
+        each = (np.asarray(values)[at] for values in (state, bandwidth_hz, distance_m))
+        up[at], down[at] = rates(cell, *each)
     arrays = System.of(scenario)
     weights: Any = np.asarray(delay_weight, dtype=np.float64)
     weighted = replace(arrays, delay_weight=weights)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,10 +17,13 @@ from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.provenance import Source
 from card.hardware import Hardware
 from card.hardware.catalogue import is_file
-from card.scenario import Scenario
+from card.scenario import Link, Scenario
+from card.scenario.fleets import fleet_of
 
 _FEW = 2
 """Changed items of a list up to which each is named; more are shown beside each other."""
+_MANY = 10
+"""Values of a list, or devices of a fleet, up to which each is shown."""
 
 
 class Parameter(NamedTuple):
@@ -70,6 +74,9 @@ def leaves(
             continue
         if isinstance(value, BaseModel) and not isinstance(value, Hardware):
             yield from leaves(value, here, common)
+        elif key == "link":
+            for name, item in value.items():
+                yield (*here, name), f"{common}.{name}", item, Link.model_fields.get(name, field)
         elif isinstance(value, Mapping):
             for name, item in value.items():
                 yield from leaves(item, (*here, name), common)
@@ -98,6 +105,20 @@ def joined(items: Iterable[Parameter]) -> Iterator[Parameter]:
             yield from group
 
 
+def by_fleet(items: Iterable[Parameter]) -> Iterator[Parameter]:
+    """One entry for the values of a fleet's devices that have one source, in place of their own."""
+    groups: dict[Any, list[Parameter]] = {}
+    for item in items:
+        part, name, *rest = (*item.path.split(".", 2), "", "")[:3]
+        path = f"devices.{fleet_of(name)}-*.{rest[0]}" if part == "devices" else item.path
+        groups.setdefault((path, repr(item.source)), []).append(item)
+    for (path, _), group in groups.items():
+        if len(group) > _MANY:
+            yield group[0]._replace(path=path, value=[item.value for item in group])
+        else:
+            yield from group
+
+
 def differences(first: Scenario, second: Scenario) -> list[Difference]:
     """Values that differ between two scenarios, in the order of their keys.
 
@@ -106,17 +127,18 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
     """
     before, after = _grouped(first), _grouped(second)
     found = []
-    for shared, ours in before.items():
-        theirs = after[shared]
+    for shared in dict.fromkeys((*before, *after)):
+        ours = before.get(shared, {})
+        theirs = after.get(shared, {})
         changed = [path for path in ours if path in theirs and ours[path] != theirs[path]]
-        unit = next(iter(ours.values())).unit
+        unit = next(iter((ours or theirs).values())).unit
         if ours.keys() == theirs.keys() and len(changed) <= _FEW:
             found += [
                 Difference(path, ours[path].value, theirs[path].value, unit) for path in changed
             ]
             continue
         old, new = ([item.value for item in side.values()] for side in (ours, theirs))
-        if old != new and len({repr(value) for value in (*old, *new)}) > 1:
+        if old != new and (not (old and new) or len({repr(one) for one in (*old, *new)}) > 1):
             found.append(Difference(shared, old, new, unit))
     devices = [[device.name for device in one.devices] for one in (first, second)]
     states = [list(one.channel_states) for one in (first, second)]
@@ -178,10 +200,22 @@ def show(value: Any) -> str:
         if len(words) <= 2:  # a pair, such as of bounds
             return ", ".join(words)
         runs = [(key, len(list(group))) for key, group in groupby(words)]
+        if len(runs) > _MANY:
+            return _summary(value)
         return ", ".join(f"{count} × {key}" if count > 1 else key for key, count in runs)
     if isinstance(value, (int, float)):
         return f"{value:,.10g}".replace("-", "−")
     return str(value)
+
+
+def _summary(values: Sequence[Any]) -> str:
+    """Many values on a line: the range of numbers, or how often there is each word."""
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        least, most = (show(float(f"{end(values):.4g}")) for end in (min, max))
+        return f"{least} to {most} ({len(values)} values)"
+    counted = Counter(map(show, values)).most_common()
+    listed = [f"{count} × {word}" for word, count in counted[:_MANY]]
+    return ", ".join((*listed, *(["…"] if len(counted) > _MANY else [])))
 
 
 def with_unit(value: Any, unit: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -260,9 +261,12 @@ class Grid:
         """Means with coordinates, units and provenance."""
         import xarray as xr  # xarray brings pandas, which `import card` must not load
 
-        units = {item.path: item.unit for item in parameters(self.scenario)}
+        told = list(parameters(self.scenario))
+        by_path = {item.shared: item.unit for item in told} | {i.path: i.unit for i in told}
+        of_cell = {path: re.sub(r"^devices\.[^.]+\.link\.", "link.", path) for path in self.over}
+        units = {path: by_path.get(of_cell[path].replace(".*", "")) for path in self.over}
         axes = {
-            path: (path, _coordinate(values), {"units": units[path]} if units.get(path) else {})
+            path: (path, _coordinate(values), {"units": units[path]} if units[path] else {})
             for path, values in self.over.items()
         }
         return xr.Dataset(

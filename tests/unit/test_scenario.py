@@ -526,3 +526,31 @@ def refused(scenario, values):
     except ScenarioError as error:
         return str(error)
     return None
+
+
+class TestEveryDevice:
+    def test_a_star_sets_a_value_of_every_device(self):
+        scenario = card.load_scenario("nominal", **{"devices.*.hardware": "jetson-nano"})
+        assert {device.hardware for device in scenario.devices} == {"jetson-nano"}
+        assert scenario.source_of("devices.device-3.hardware").source == "set by the user"
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            (
+                "devices.*.distance",
+                "devices.device-1.distance is not a key of a scenario; did you mean "
+                "'devices.device-1.distance_m'? The same holds for 4 more.",
+            ),
+            (
+                "devices.*.hardware",
+                "devices.device-1.hardware = 5 is not allowed; give a text that is not blank or a "
+                "mapping of keys to values. Entry of the hardware catalogue, a measured profile, "
+                "a file of one, or what a file says. The same holds for 4 more.",
+            ),
+        ],
+    )
+    def test_what_is_wrong_of_every_device_is_one_line(self, path, message):
+        with pytest.raises(ScenarioError) as refusal:
+            card.load_scenario("nominal", **{path: 5})
+        assert str(refusal.value) == message

@@ -145,3 +145,33 @@ def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():
 def test_what_is_no_position_is_refused(key):
     with pytest.raises(ScenarioError, match="is not in the list; choose one of near, far"):
         merged(**{f"devices.{key}.distance_m": 5})
+
+
+class TestEveryItem:
+    def test_a_star_stands_for_every_item_of_a_list_or_of_named_parts(self):
+        base = {**BASE, "states": {"good": {"loss": 1}, "poor": {"loss": 2}}}
+        result = merge_recorded(base, {"devices.*.distance_m": 7, "states.*.loss": 9}, "a test")
+        assert [device["distance_m"] for device in result["devices"]] == [7, 7]
+        assert result["states"] == {"good": {"loss": 9}, "poor": {"loss": 9}}
+        assert {"devices.near.distance_m", "states.poor.loss"} <= result["sources"].keys()
+
+    def test_a_star_stands_in_nested_changes_too(self):
+        assert merged(devices={"*": {"share": 1}, "far": {"distance_m": 5}})["devices"] == [
+            {"name": "near", "distance_m": 10, "share": 1},
+            {"name": "far", "distance_m": 5, "share": 1},
+        ]
+
+    @pytest.mark.parametrize("path", ["link.*.fading", "*.fading", "devices.near.*", "no.*.x"])
+    def test_a_star_that_matches_nothing_is_refused(self, path):
+        start = path[: path.index("*") + 1]
+        with pytest.raises(ScenarioError) as refusal:
+            merged(**{path: 1})
+        assert str(refusal.value) == (
+            f"{start} matches nothing; put * where the name of a device or of a channel state "
+            f"stands, e.g. devices.*.distance_m."
+        )
+
+    def test_a_value_of_all_and_of_one_exclude_each_other(self):
+        message = "devices.far.distance_m = 7 and devices.far.distance_m = 8 exclude each other"
+        with pytest.raises(ScenarioError, match=message):
+            merged(**{"devices.*.distance_m": 7, "devices.far.distance_m": 8})

@@ -7,6 +7,7 @@ from own_llms import own_llm
 import card
 from card.base.errors import ScenarioError
 from card.simulation import UNITS
+from card.studies.sweep_axes import axes
 from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid, label
 
 NOMINAL = card.load_scenario("nominal")
@@ -174,3 +175,28 @@ def test_llms_along_a_path_are_known_by_content(tmp_path):
     own_llm(tmp_path / "8.json", num_hidden_layers=4)
     # a file that changes meanwhile is what it was
     assert (before.compute((slice(0, 2),))["delay_s"] == means["delay_s"]).all()
+
+
+class TestEveryDevice:
+    OVER = {"devices.*.distance_m": [20.0, 50.0], "devices.*.hardware": ["jetson-nano"]}  # noqa: RUF012
+
+    @pytest.mark.parametrize("ending", ["nc", "zarr"])
+    def test_a_value_of_every_device_is_swept_and_kept_with_its_unit(self, tmp_path, ending):
+        pytest.importorskip("netCDF4" if ending == "nc" else "zarr")
+        nominal = card.load_scenario("nominal")
+        small = {"llm": "tiny-llama-8m", "training.sequence_length": 64}
+        base = nominal.updated(small)
+        kept = card.sweep(base, self.OVER, ["card"], 2, output=tmp_path / f"kept.{ending}")
+        for distance in (20.0, 50.0):
+            at = {path: values[0] for path, values in self.OVER.items()}
+            point = base.updated({**at, "devices.*.distance_m": distance})
+            alone = card.simulate(point, ["card"], 2).delay_s.mean("round").values
+            found = kept.delay_s.sel({"devices.*.distance_m": distance}).values
+            assert np.array_equal(found.reshape(alone.shape), alone)
+        assert kept["devices.*.distance_m"].attrs["units"] == "m"
+        assert axes(kept)["devices.*.distance_m"].title == "distance [m]"
+
+    def test_a_value_of_every_device_and_of_one_are_one_value(self):
+        over = {"devices.*.distance_m": [20.0], "devices.device-2.distance_m": [50.0]}
+        with pytest.raises(ScenarioError, match=r"over: .* is a part of .*; sweep one of them\."):
+            Grid.checked(card.load_scenario("nominal"), over, ["card"])
