@@ -59,7 +59,7 @@ def draw(
     """
     backend = check_library(library)
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
-    _check_memory(rounds, len(scenario.channel_states) * len(scenario.devices))
+    _check_memory(rounds, len(scenario.states) * len(scenario.devices))
     up, down = drawn_rates(scenario, rounds, np.random.default_rng(seed), backend)
     device = np.broadcast_to(np.arange(up.shape[1])[None, :, None], tuple(up.shape))
     return Draws.of(system, device, up, down)
@@ -191,7 +191,7 @@ def simulate(
         },
         coords={
             "policy": list(chosen),
-            "state": list(scenario.channel_states),
+            "state": list(scenario.states),
             "device": list(arrays.device_names),
             "round": np.arange(draws.device.shape[-1]),
         },

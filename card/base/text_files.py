@@ -18,19 +18,18 @@ MOST_DIGITS = 1000
 """Digits of a whole number at most."""
 
 
-def read_text(path: Path) -> str:
-    """Text of a file in UTF-8, with or without a byte order mark.
+def read_text(path: Path, largest: int = LARGEST_BYTES) -> str:
+    """Text of a file in UTF-8, with or without a byte order mark, of some size at most [byte].
 
     Raises
     ------
     ScenarioError
-        If it cannot be read, is no regular file, no such text, or larger than `LARGEST_BYTES`.
+        If it cannot be read, is no regular file, no such text, or larger.
     """
-    content = _content(path)
-    if len(content) > LARGEST_BYTES:
+    content = _content(path, largest)
+    if len(content) > largest:
         raise ScenarioError(
-            f"{path} is larger than {LARGEST_BYTES:,} bytes, which is not allowed; give a "
-            f"smaller file."
+            f"{path} is larger than {largest:,} bytes, which is not allowed; give a smaller file."
         )
     try:
         return content.decode("utf-8-sig")
@@ -47,12 +46,12 @@ def check_regular(path: Path) -> None:
         raise ScenarioError(f"{path} is a pipe, a socket or a device; give a regular file.")
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, largest: int) -> bytes:
     """What a file begins with, a byte more than is allowed at most."""
     try:
         check_regular(path)
         with path.open("rb") as file:
-            return file.read(LARGEST_BYTES + 1)
+            return file.read(largest + 1)
     except ScenarioError:
         raise
     except (OSError, ValueError) as error:  # ValueError is a path with a null character

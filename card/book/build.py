@@ -36,6 +36,7 @@ from card.book.walkthrough import walkthrough
 from card.costs import load_scenario
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
+from card.scenario.traces import is_trace_file
 from card.studies.claims import applied
 from card.studies.study_file import load_study
 
@@ -170,6 +171,10 @@ def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
         if isinstance(part["hardware"], str) and is_file(part["hardware"]):
             file = Path(part["hardware"])
             part["hardware"] = carried("hardware", file.read_bytes(), file.suffix)
+    for place, name in enumerate(values["link"]["trace"]):
+        if is_trace_file(name):  # under its own name, which that of a state is
+            files[Path(name).name] = Path(name).read_bytes()
+            values["link"]["trace"][place] = Path(name).name
     for place, policy in enumerate(values["policies"]):
         if is_function(policy):
             source, _, function = policy.rpartition(":")

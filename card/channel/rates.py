@@ -14,6 +14,7 @@ from card.base.errors import ScenarioError
 from card.base.units import FloatArray, db_to_linear, dbm_to_w
 from card.channel.gains import draw_gains, over_cells, scenario_gain, shadowing_db
 from card.scenario import Link, Scenario
+from card.scenario.fleets import fleet_of
 
 _SERIES_TERMS = 20
 _FRACTION_TERMS = 80
@@ -179,6 +180,8 @@ def expected_rates(gain: ArrayLike, link: Link) -> tuple[FloatArray, FloatArray]
 def state_rates(scenario: Scenario) -> tuple[FloatArray, FloatArray]:
     """Uplink and downlink rate [bit/s] of every channel state and device without shadowing.
 
+    Of a trace, the rate at which a bit takes as long as on average over its rounds.
+
     Returns
     -------
     tuple[FloatArray, FloatArray]
@@ -191,15 +194,30 @@ def state_rates(scenario: Scenario) -> tuple[FloatArray, FloatArray]:
     >>> (uplink_bps[:, 0] / 1e6).round(1).tolist()  # the first device, good to poor
     [84.7, 47.8, 17.1]
     """
+    if scenario.traces:
+        up, down = (1.0 / np.stack([np.mean(1.0 / rates, axis=-1) for rates in way])
+                    for way in traced_rates(scenario))  # fmt: skip
+        return up, down
     gain = scenario_gain(scenario)
     up, down = over_cells(scenario, lambda cell, at: expected_rates(gain[:, at], cell.link))
     return up, down
+
+
+def traced_rates(scenario: Scenario) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Uplink and downlink rate [bit/s] of every trace; arrays `(devices, rounds of the trace)`."""
+    names = [device.name for device in scenario.devices]
+    both = [
+        np.array([trace.of(name, fleet_of(name)) for name in names]) for trace in scenario.traces
+    ]
+    return [rates[..., 0] for rates in both], [rates[..., 1] for rates in both]
 
 
 def drawn_rates(
     scenario: Scenario, rounds: int, rng: np.random.Generator, backend: Backend = NUMPY
 ) -> tuple[FloatArray, FloatArray]:
     """Uplink and downlink rate [bit/s] of every channel state, device and round.
+
+    Those of a trace are taken from its first round on, and again where the run is longer.
 
     Parameters
     ----------
@@ -217,6 +235,12 @@ def drawn_rates(
     tuple[FloatArray, FloatArray]
         Arrays of shape `(states, devices, rounds)`.
     """
+    if scenario.traces:
+        up, down = (
+            np.stack([rates[:, np.arange(rounds) % rates.shape[1]] for rates in way])
+            for way in traced_rates(scenario)
+        )
+        return backend.array(up), backend.array(down)
     shadowed = scenario.link.model_copy(update={"shadowing_db": shadowing_db(scenario)})
     gains = backend.array(draw_gains(rng, scenario_gain(scenario), shadowed, rounds))
     up, down = over_cells(scenario, lambda cell, at: link_rates(gains[:, at], cell.link))
@@ -239,7 +263,7 @@ def check_state_rates(scenario: Scenario) -> None:
             raise ScenarioError(
                 f"devices.{scenario.devices[device].name}: its link has a rate of "
                 f"{rates[state, device]:g} bit/s in the channel state "
-                f"{list(scenario.channel_states)[state]}, which is not allowed; give distance, "
+                f"{scenario.states[state]}, which is not allowed; give distance, "
                 f"power, bandwidth and path loss that leave a rate from "
                 f"{SLOWEST_BPS:g} to {FASTEST_BPS:g}."
             )

@@ -10,8 +10,9 @@ import typer
 
 from card import costs as model
 from card.base.errors import ScenarioError, unknown
+from card.base.schema import Natural
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
-from card.channel.rates import state_rates
+from card.channel.rates import state_rates, traced_rates
 from card.cli.options import AsJson, Name, Policies, Rate, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
     MEANS,
@@ -127,6 +128,10 @@ def solve(
     state: Annotated[
         str | None, option(Text, help="Channel state whose unshadowed rates to use.")
     ] = None,
+    trace_round: Annotated[
+        int | None,
+        option(Natural, "--round", help="Round of the link's trace, from 0, whose rates to use."),
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -134,7 +139,7 @@ def solve(
     with refusals():
         chosen = load(scenario, settings)
         arrays, index = model.system(chosen), chosen.device_index(device)
-        up, down, taken = _rates(chosen, index, uplink_bps, downlink_bps, state)
+        up, down, taken = _rates(chosen, index, uplink_bps, downlink_bps, state, trace_round)
         decision = run_solver(arrays, index, up, down)
         odd_rates = [*_absurd("uplink_bps", up), *_absurd("downlink_bps", down)]
         document = {
@@ -310,9 +315,16 @@ def _unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[s
 
 
 def _rates(
-    scenario: Scenario, device: int, uplink: float | None, downlink: float | None, state: str | None
+    scenario: Scenario,
+    device: int,
+    uplink: float | None,
+    downlink: float | None,
+    state: str | None,
+    trace_round: int | None,
 ) -> tuple[float, float, str | None]:
     """Rates given, or those of a channel state without shadowing; the middle state when unnamed.
+
+    Of a trace, those of a round, or their average.
 
     Also the state that a rate is of; None where both are given.
     """
@@ -321,12 +333,26 @@ def _rates(
             raise ScenarioError(
                 f"--state {state} and both rates exclude each other; give one of them."
             )
+        if trace_round is not None:
+            raise ScenarioError(
+                f"--round {trace_round} and both rates exclude each other; give one of them."
+            )
         return uplink, downlink, None
-    states = list(scenario.channel_states)
+    states = list(scenario.states)
     chosen = states[len(states) // 2] if state is None else state
     if chosen not in states:
         raise unknown("state", chosen, states)
-    up, down = (float(rate[states.index(chosen), device]) for rate in state_rates(scenario))
+    place = states.index(chosen)
+    if trace_round is None:
+        up, down = (float(rate[place, device]) for rate in state_rates(scenario))
+    elif scenario.traces:
+        ways = (way[place][device] for way in traced_rates(scenario))
+        up, down = (float(way[trace_round % len(way)]) for way in ways)
+    else:
+        raise ScenarioError(
+            f"--round {trace_round} is of a trace, and link.trace is none; name one, or leave out "
+            f"the round."
+        )
     return up if uplink is None else uplink, down if downlink is None else downlink, chosen
 
 

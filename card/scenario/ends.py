@@ -21,6 +21,7 @@ from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Pow
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
 from card.scenario.parts import OwnLink
+from card.scenario.traces import Trace
 
 MOST_CLOCKS = 10_000
 """Clocks that a step may make at most."""
@@ -28,21 +29,29 @@ MOST_CLOCKS = 10_000
 
 @dataclass(frozen=True)
 class Known:
-    """What hardware and LLMs are, by the names that scenarios have for them."""
+    """What hardware, LLMs and traces are, by the names that scenarios have for them."""
 
     boards: dict[str, Hardware] = field(default_factory=dict)
     """Entries of the hardware catalogue and measured profiles."""
     llms: dict[str, LlmConfig] = field(default_factory=dict)
     """Configurations of LLMs."""
+    traces: dict[str, Trace] = field(default_factory=dict)
+    """Rates of links."""
 
     def joined(self, other: Known) -> Known:
         """All that is known of either; the other one's where both have a name."""
-        return Known({**self.boards, **other.boards}, {**self.llms, **other.llms})
+        return Known(
+            {**self.boards, **other.boards},
+            {**self.llms, **other.llms},
+            {**self.traces, **other.traces},
+        )
 
     def without(self, names: AbstractSet[str]) -> Known:
         """All but what has one of these names."""
-        boards = {name: board for name, board in self.boards.items() if name not in names}
-        return Known(boards, {name: llm for name, llm in self.llms.items() if name not in names})
+        kinds: tuple[dict[str, Any], ...] = (self.boards, self.llms, self.traces)
+        return Known(
+            *({name: one for name, one in kind.items() if name not in names} for kind in kinds)
+        )
 
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema, WrapValidator, create_model
+from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator, create_model
 from pydantic.fields import FieldInfo
 
 from card.base.schema import (
@@ -52,6 +52,13 @@ class Lora(Record):
     """Bits per adapter weight, on the wire and in memory."""
 
 
+def _listed(value: Any) -> Any:
+    """One name as a list of one, and null as none."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
 class Link(Record):
     """The radio link between a device and the base station."""
 
@@ -83,6 +90,8 @@ class Link(Record):
     """Share of the bandwidth and time that pilots, control and headers take (η)."""
     round_trip_s: Duration = 0
     """Time that each message takes beyond its bits [s] (t_rt)."""
+    trace: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    """Rates of every round in place of the channel's, as a .csv file or a list of such."""
 
 
 class ChannelState(Record):
@@ -92,8 +101,8 @@ class ChannelState(Record):
     """Path-loss exponent (γ)."""
 
 
-_OF_THE_CELL = ("fading", "fading_draws", "shadowing_coherence_rounds")
-"""What the random draws of all devices share."""
+_OF_THE_CELL = ("fading", "fading_draws", "shadowing_coherence_rounds", "trace")
+"""What all devices share, as the random draws do."""
 
 
 def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:

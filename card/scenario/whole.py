@@ -17,6 +17,7 @@ from card.base.schema import Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import board_content
 from card.scenario import ends, fleets, parts
+from card.scenario.traces import Trace, read_trace
 
 
 class Scenario(Record):
@@ -48,16 +49,39 @@ class Scenario(Record):
     """Provenance per key; `devices.distance_m` covers every device."""
 
     _llm_config: LlmConfig = PrivateAttr()
+    _traces: tuple[Trace, ...] = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
-        llms = (info.context or ends.Known()).llms
+        known, named = info.context or ends.Known(), self.link.trace
+        llms = known.llms
         self._llm_config = llms[self.llm] if self.llm in llms else public_config(self.llm)
+        self._traces = tuple(
+            known.traces[name] if name in known.traces else read_trace("link.trace", name)
+            for name in named
+        )
         names = [device.name for device in self.devices]
         twice = repeated(names)
         if twice is not None:
             raise ValueError(f"devices: the name {twice!r} is used twice; give each its own.")
+        for trace in self._traces:
+            trace.check_devices(names, [fleets.fleet_of(name) for name in names])
+        twice = repeated(self.states)
+        if twice is not None:
+            raise ValueError(f"link.trace: the file name {twice!r} is used twice; rename one.")
         return self
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """What the files of `link.trace` say, as they were when the scenario was loaded."""
+        return self._traces
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the channel states, or in their place those of the traces."""
+        if len(self._traces) == 1:
+            return ("trace",)
+        return tuple(trace.path.stem for trace in self._traces) or tuple(self.channel_states)
 
     def device_index(self, device: str | int) -> int:
         """Position of a device given by name or position."""
@@ -95,7 +119,8 @@ class Scenario(Record):
         """What hardware and LLM are, by the names that the scenario has for them."""
         equipped = (self.server, *self.devices)
         boards = {end.hardware: end.board for end in equipped if isinstance(end.hardware, str)}
-        return ends.Known(boards, {self.llm: self.llm_config})
+        traces = dict(zip(self.link.trace, self._traces, strict=True))
+        return ends.Known(boards, {self.llm: self.llm_config}, traces)
 
     @property
     def boards(self) -> dict[str, Hardware]:
@@ -106,13 +131,14 @@ class Scenario(Record):
     def content(self) -> dict[str, Any]:
         """All that results follow from, wherever files lie and whatever they are called.
 
-        Titles, policies and sources are left out; hardware and LLM stand there as what their files
-        say.
+        Titles, policies and sources are left out; hardware, LLM and traces stand there as what
+        their files say.
         """
         values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
         ends_of = (self.server, *self.devices)
         for end, raw in zip(ends_of, (values["server"], *values["devices"]), strict=True):
             raw["hardware"] = board_content(end.board)
+        values["link"]["trace"] = [trace.digest for trace in self._traces]
         return {**values, "llm": said(self.llm_config)}
 
     @property

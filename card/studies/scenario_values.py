@@ -141,7 +141,7 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
         if old != new and (not (old and new) or len({repr(one) for one in (*old, *new)}) > 1):
             found.append(Difference(shared, old, new, unit))
     devices = [[device.name for device in one.devices] for one in (first, second)]
-    states = [list(one.channel_states) for one in (first, second)]
+    states = [list(one.states) for one in (first, second)]
     for path, (old, new) in {"devices": devices, "channel_states": states}.items():
         if old != new:
             at = next((i for i, d in enumerate(found) if d.path.startswith(path)), len(found))
@@ -166,7 +166,9 @@ def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
     groups: dict[str, dict[str, Parameter]] = {}
     for item in parameters(scenario):
         value = item.value
-        if isinstance(value, Hardware):
+        if item.path == "link.trace":
+            value = [_told(one.path.stem, one.digest) for one in scenario.traces]
+        elif isinstance(value, Hardware):
             value = _told(value.title, value.model_dump_json())
         elif item.path.endswith(("hardware", "llm")):
             value = files.get(value, value)

@@ -20,6 +20,7 @@ from card.costs import load_scenario
 from card.hardware import catalogue
 from card.hardware.catalogue import Own, is_file
 from card.scenario import Scenario, read_study
+from card.scenario.traces import is_trace_file
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
 
@@ -157,6 +158,8 @@ def _keys(scenario: Scenario, folder: Path | None) -> Iterator[str]:
             plain = plain.model_dump(mode="json", exclude_defaults=True)
         elif (key == "hardware" and is_file(plain)) or (key == "llm" and is_llm_file(plain)):
             plain = os.path.relpath(plain, folder or ".")
+        elif key == "trace":
+            plain = [os.path.relpath(n, folder or ".") if is_trace_file(n) else n for n in plain]
         note = "" if shared in told else f"  # {_meaning(field)}"
         yield f"{'  ' * len(parts)}{key}: {label(plain)}{note}"
         told.add(shared)

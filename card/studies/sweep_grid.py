@@ -26,6 +26,7 @@ from card.costs import System, checked
 from card.hardware.catalogue import by_content, is_file
 from card.policies import Policy, named
 from card.scenario import Known, Scenario
+from card.scenario.traces import is_trace_file
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
 from card.studies.bootstrap import interval_of_means, run_of
 from card.studies.scenario_values import parameters
@@ -189,11 +190,12 @@ class Grid:
             checked(point)
             self.known.boards.update(point.boards)
             self.known.llms.update(point.known.llms)
+            self.known.traces.update(point.known.traces)
         except ScenarioError as error:
             raise ScenarioError(f"{what}: {error}") from None
         for part, ours, theirs in (
             ("devices", _names(self.scenario), _names(point)),
-            ("channel_states", list(self.scenario.channel_states), list(point.channel_states)),
+            ("channel_states", list(self.scenario.states), list(point.states)),
         ):
             if ours != theirs:
                 raise ScenarioError(
@@ -218,7 +220,7 @@ class Grid:
     @property
     def block_shape(self) -> tuple[int, ...]:
         """Values per path in a block, whole last paths, so that a block is a run of points."""
-        inner = (len(self.policies), len(self.scenario.channel_states), len(self.scenario.devices))
+        inner = (len(self.policies), len(self.scenario.states), len(self.scenario.devices))
         point_bytes = 8 * len(UNITS) * prod(inner)
         points = min(max(1, ceil(prod(self.shape) / BLOCKS)), POINTS, BLOCK_BYTES // point_bytes)
         shape = []
@@ -281,7 +283,7 @@ class Grid:
             coords={
                 **axes,
                 "policy": list(self.policies),
-                "state": list(self.scenario.channel_states),
+                "state": list(self.scenario.states),
                 "device": _names(self.scenario),
             },
             attrs=self.provenance(),
@@ -302,6 +304,9 @@ class Grid:
     def _content_of(self, path: str, values: list[Any]) -> list[Any]:
         if path == "llm":
             return [said(self.known.llms[name]) for name in values]
+        if path == "link.trace":
+            names = [[name] if isinstance(name, str) else name or [] for name in values]
+            return [[self.known.traces[name].digest for name in listed] for listed in names]
         plain: list[Any] = by_content(values, self.known.boards)
         return plain
 
@@ -316,6 +321,7 @@ class Grid:
                 {name: board.model_dump(mode="json") for name, board in self.known.boards.items()}
             ),
             "llms": json.dumps(self.known.llms),
+            "traces": json.dumps({name: one.digest for name, one in self.known.traces.items()}),
             "rounds": simulation.rounds if self.rounds is None else self.rounds,
             "seed": simulation.seed if self.seed is None else self.seed,
             "library": self.library,
@@ -337,7 +343,7 @@ def _coordinate(values: Sequence[Any]) -> list[Any]:
     if numbers:
         return list(values)
     words = [value if isinstance(value, str) else label(value) for value in values]
-    files = [is_file(word) or is_llm_file(word) for word in words]
+    files = [is_file(word) or is_llm_file(word) or is_trace_file(word) for word in words]
     short = [Path(w).name if file else w for w, file in zip(words, files, strict=True)]
     return short if len(set(short)) == len(short) else words
 

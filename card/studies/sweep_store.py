@@ -289,7 +289,7 @@ class Store:
         shutil.rmtree(self.marks, ignore_errors=True)
         self.marks.mkdir()
         scenario = self.grid.scenario
-        inner = (len(self.grid.policies), len(scenario.channel_states), len(scenario.devices))
+        inner = (len(self.grid.policies), len(scenario.states), len(scenario.devices))
         empty = {}
         for name in _QUANTITIES:
             rest = inner[: len(self.grid.dims_of(name)) - len(self.grid.shape)]
