@@ -303,6 +303,8 @@ def allowed(schema: Schema, root: Schema) -> str:
     if "prefixItems" in schema:
         items = [allowed(item, root) for item in schema["prefixItems"]]
         return f"a list of {len(items)}: {', then '.join(items)}"
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     noun = _NOUNS.get(schema.get("type", ""), "a value")

@@ -160,7 +160,7 @@ class _Walk:
         attended = self._attention(stream)
         self._mlp(stream if self.arch.parallel else stream or attended)
         adapters = sum(
-            self.lora.rank * (p.inputs + p.outputs)
+            self.lora.rank * (p.inputs + p.outputs) + (p.outputs if self.lora.dora else 0)
             for p in self.block.projections
             if p.name in self.adapted
         )
@@ -178,7 +178,22 @@ class _Walk:
         shared = source if lora.adapter_bits == self.bits else projection.name
         tape.keep(f"input of {shared}", tokens * projection.inputs * lora.adapter_bits)
         tape.keep(f"rank of {projection.name}", tokens * lora.rank * lora.adapter_bits)
+        if lora.dora:
+            self._magnify(projection, gradient)
         return True
+
+    def _magnify(self, projection: Projection, gradient: bool) -> None:
+        """What DoRA adds, as peft computes it: the norms of W + B A, and the scaling by them.
+
+        B A passes through an identity matrix and is taken as a constant. Norms and scaling are no
+        products.
+        """
+        name, outputs, bits = projection.name, projection.outputs, self.lora.adapter_bits
+        self.tape.product(2 * projection.inputs * self.lora.rank * (projection.inputs + outputs))
+        self.tape.keep(f"norms and scale of {name}", 2 * outputs * bits)
+        self.tape.keep(f"scale without the base of {name}", outputs * bits, gradient)
+        self.tape.keep(f"base result of {name}", self.tokens * outputs * self.bits)
+        self.tape.keep(f"adapter's result of {name}", self.tokens * outputs * bits)
 
     def _norm(self, name: str, gradient: bool, source: str = "") -> None:
         """A norm over the block's width; two of one source share its input."""

@@ -27,6 +27,7 @@ from card.scenario import Lora, Training
 
 _LIBRARIES = ("torch", "transformers", "peft")
 _SHAPE = ("batch_size", "sequence_length", "activation_bits")
+_ADAPTERS = ("rank", "targets", "dora", "adapter_bits")
 
 
 class _Kept(BaseModel):
@@ -75,7 +76,7 @@ def counted(llm: str, raw: Mapping[str, Any], training: Training, lora: Lora) ->
     asked = {
         "config": said(raw),
         "training": training.model_dump(include=set(_SHAPE)),
-        "lora": lora.model_dump(mode="json"),
+        "lora": lora.model_dump(mode="json", include=set(_ADAPTERS)),
     }
     return _costs(llm, json.dumps(asked, sort_keys=True))
 

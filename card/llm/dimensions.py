@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from card.base.errors import ScenarioError
-from card.scenario import Training
+from card.scenario import ALL_LINEAR, Training
 
 Activation = Literal["silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"]
 """Activation of an MLP, as configurations name it."""
@@ -191,27 +191,43 @@ class Architecture:
         one = qkv[0].name.rpartition(".")[2]
         fused = f" (query, key and value are fused in {one})" if len(qkv) == 1 else ""
         names = [projection.name for projection in self.projections]
-        return matching(targets, names, f"{self.name}{fused}")
+        routed = any(block.experts for block in self.blocks)
+        return matching(targets, names, f"{self.name}{fused}", experts=routed)
 
 
-def matching(targets: Iterable[str], names: Collection[str], llm: str) -> frozenset[str]:
+def matching(
+    targets: Iterable[str], names: Collection[str], llm: str, *, experts: bool
+) -> frozenset[str]:
     """Names of projections that LoRA targets name: by their last part, or a longer suffix.
+
+    `all-linear` names them all, as it does for peft where there are no experts.
 
     Raises
     ------
     ScenarioError
-        If a target names none of the LLM, which it calls `llm`.
+        If a target names none of the LLM, which it calls `llm`, or experts, which carry none here.
     """
+    if tuple(targets) == (ALL_LINEAR,):
+        if experts:
+            raise ScenarioError(
+                f"lora.targets = {ALL_LINEAR!r} would adapt the experts of {llm} too, which carry "
+                f"no adapters here; give a list, such as [{_last_parts(names)}]."
+            )
+        return frozenset(names)
     chosen: set[str] = set()
     for target in targets:
         found = {name for name in names if f".{name}".endswith(f".{target}")}
         if not found:
-            choices = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in names))
             raise ScenarioError(
-                f"lora.targets = {target!r} is no projection of {llm}; choose from {choices}."
+                f"lora.targets = {target!r} is no projection of {llm}; choose from "
+                f"{_last_parts(names)}."
             )
         chosen |= found
     return frozenset(chosen)
+
+
+def _last_parts(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in names))
 
 
 def check_length(llm: str, most: int | None, training: Training) -> None:

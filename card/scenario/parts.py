@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from card.base.schema import (
     Count,
     Duration,
+    Flag,
     Frequency,
     Level,
     Loss,
@@ -20,6 +21,29 @@ from card.base.schema import (
     Number,
     Record,
 )
+
+ALL_LINEAR = "all-linear"
+"""What `lora.targets` names in place of a list: every matrix of a block that may be adapted."""
+
+
+def _as_list(targets: Any) -> Any:
+    return (ALL_LINEAR,) if targets == ALL_LINEAR else targets
+
+
+Targets = Annotated[
+    tuple[Name, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": ALL_LINEAR, "type": "string"},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""Names of projections, or `all-linear`, which is kept as a list of that word alone."""
 
 
 class Training(Record):
@@ -46,8 +70,14 @@ class Lora(Record):
 
     rank: Count
     """Rank of each adapter (r)."""
-    targets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    alpha: Count = 8
+    """What an adapter's output is scaled by, over the rank (α); changes no cost."""
+    targets: Targets
     """Projections that carry an adapter, named as in the architecture."""
+    dora: Flag = False
+    """Whether each adapted weight has a trained magnitude beside its direction (DoRA)."""
+    rslora: Flag = False
+    """Whether an adapter's output is scaled over the root of the rank (rsLoRA); changes no cost."""
     adapter_bits: Literal[8, 16, 32, 64]
     """Bits per adapter weight, on the wire and in memory."""
 

@@ -1,6 +1,7 @@
 """What torch's autograd keeps between a forward pass and its backward pass."""
 
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -21,14 +22,17 @@ def storage(tensor):
 
 def saved_bit(function, shared):
     """Bits that the graph of `function()` keeps for backward beside the shared tensors."""
-    sizes, alive, excluded = {}, [], set(map(storage, shared))
+    kept, excluded = WeakSet(), set(map(storage, shared))
 
-    def pack(tensor):
-        alive.append(tensor)  # a freed storage's address could come again
-        if storage(tensor) not in excluded:
-            sizes[storage(tensor)] = 8 * tensor.untyped_storage().nbytes()
-        return tensor
+    class Kept:
+        """Gone with the step of the graph that keeps the tensor."""
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        function()
-    return sum(sizes.values())
+        def __init__(self, tensor):
+            self.tensor = tensor.detach()  # a result would hold the step that keeps it
+            kept.add(self)
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda one: one.tensor):
+        result = function()
+    found = {storage(one.tensor): 8 * one.tensor.untyped_storage().nbytes() for one in kept}
+    del result
+    return sum(size for key, size in found.items() if key not in excluded)

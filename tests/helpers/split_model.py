@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from card.llm import public_config
-from card.scenario import Lora, Training
+from card.scenario import ALL_LINEAR, Lora, Training
 
 torch.set_num_threads(1)
 
@@ -50,10 +50,10 @@ def training(**changes: Any) -> Training:
     return Training(**{**short, **shape, **changes})
 
 
-def lora(name: str, *targets: str, rank: int = 8, bits: int = 16) -> Lora:
+def lora(name: str, *targets: str, rank: int = 8, bits: int = 16, **more: Any) -> Lora:
     """Adapters on the query and value projections unless targets are given."""
     chosen = targets or QUERY_AND_VALUE.get(name, ("q_proj", "v_proj"))
-    return Lora(rank=rank, targets=chosen, adapter_bits=bits)
+    return Lora(rank=rank, targets=chosen, adapter_bits=bits, **more)
 
 
 def narrow_config(name: str, blocks: int = 4) -> dict[str, Any]:
@@ -112,7 +112,10 @@ class SplitModel:
         self.model = causal_lm(raw, bits, device)
         adapters = LoraConfig(
             r=lora.rank,
-            target_modules=list(lora.targets),
+            lora_alpha=lora.alpha,
+            use_dora=lora.dora,
+            use_rslora=lora.rslora,
+            target_modules=ALL_LINEAR if ALL_LINEAR in lora.targets else list(lora.targets),
             lora_dropout=0.0,
             fan_in_fan_out=raw["model_type"] == "gpt2",
         )

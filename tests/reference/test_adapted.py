@@ -51,6 +51,22 @@ class TestBuild:
         assert llm.fingerprint() == built("gpt-2", torch.float32).fingerprint()
         assert changed.fingerprint() != llm.fingerprint()
 
+    def test_adapters_are_as_peft_makes_them(self):
+        """Scaled by α/√r; each magnitude is the norm of a row of W, so that nothing is changed."""
+        everything = Lora(
+            rank=4, alpha=6, targets="all-linear", dora=True, rslora=True, adapter_bits=32
+        )
+        llm = AdaptedLlm.build(config("llama-3.2-1b"), everything, torch.float32)
+        plain = seeded_model(config("llama-3.2-1b"), torch.float32, seed=0).eval()
+        expected = plain(input_ids=batch().ids, labels=batch().ids).loss.item()
+        assert plain_step(llm, batch()) == pytest.approx(expected, rel=1e-6)
+        matrix = llm.blocks[1].mlp.down_proj
+        assert matrix.scaling["default"] == 6 / 4**0.5
+        magnitude = llm.adapters(1, 2)["block.1.mlp.down_proj.lora_magnitude_vector"]
+        assert torch.equal(magnitude, matrix.base_layer.weight.norm(dim=1))
+        assert len(llm.adapters(0, 1)) == 7 * 3
+        assert all(weight.grad is not None for weight in llm.trained(0, BLOCKS))
+
     def test_eight_bit_adapters_are_refused(self):
         eight = Lora(rank=3, targets=("q_proj",), adapter_bits=8)
         with pytest.raises(ScenarioError, match=r"adapter_bits = 8 .* give 16, 32 or 64"):

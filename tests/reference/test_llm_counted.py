@@ -76,6 +76,16 @@ def test_real_passes_on_the_processor_do_and_keep_as_much(name, batch, length, b
     assert found.hidden == embedded.shape[-1]
 
 
+def test_dora_on_all_linear_is_counted_as_by_closed_forms():
+    """Of gpt2, whose matrices stand on their side; all but experts, of those that have some."""
+    everything = Lora(rank=3, targets="all-linear", dora=True, adapter_bits=16)
+    raw = narrow("gpt2")
+    found = count_llm("mine", raw, training(), everything)
+    assert found == part_costs(architecture_of("mine", raw), training(), everything)
+    with pytest.raises(ScenarioError, match=r"'all-linear' would adapt the experts of x too"):
+        count_llm("x", counted("olmoe"), training(), everything)
+
+
 def test_opt_by_hand():
     """Width 48, six heads, MLP of 104, two sequences of 24 tokens, adapters of rank 3 on q, v."""
     first, other = count_llm(

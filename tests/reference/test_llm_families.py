@@ -6,8 +6,16 @@ A default configuration has full size; narrow ones are counted in full, block by
 import pytest
 from families import NARROW, narrow, targets
 from saved import saved_bit, tensors
-from split_model import SplitModel, boundary, causal_lm, split_step, training
+from split_model import (
+    SplitModel,
+    boundary,
+    causal_lm,
+    parts_of_one_step,
+    split_step,
+    training,
+)
 
+from card.base.errors import ScenarioError
 from card.llm import architecture_of, block_costs, head_cost
 from card.llm.cuts import profile_of
 from card.llm.families import FAMILIES
@@ -66,6 +74,36 @@ def test_activations_that_every_block_and_the_head_keep(name, bits, adapter_bits
         arrived = boundary(embedded, trains=True)
         kept = saved_bit(lambda: split.loss(arrived, ids), split.model.parameters())  # noqa: B023
         assert kept == head_cost(arch, settings).saved_bit
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "adapter_bits"),
+    [("llama", 16, 32), ("gpt2", 16, 16), ("phi3-grouped", 32, 32), ("gemma3_text", 16, 16)],
+)
+def test_dora_on_all_linear_works_and_keeps_what_peft_computes(name, bits, adapter_bits):
+    adapters = Lora(rank=3, targets="all-linear", dora=True, adapter_bits=adapter_bits)
+    raw, settings = narrow(name), training(activation_bits=bits)
+    split, arch = SplitModel(raw, adapters, bits, device="cpu"), architecture_of(name, raw)
+    ids = split.tokens(2, 24)
+    forward, backward = parts_of_one_step(split, ids)
+    embedded, arguments = split.embed(ids)
+    shared = [*split.model.parameters(), *tensors(arguments)]
+    for number, cost in enumerate(block_costs(arch, settings, adapters)):
+        part = f"block {number + 1}"
+        assert (cost.forward_flop, cost.backward_flop) == (forward[part], backward[part])
+        arrived = boundary(embedded, trains=number > 0)
+        run = lambda: split.run(arrived, arguments, number, number + 1)  # noqa: B023, E731
+        assert saved_bit(run, shared) == cost.saved_bit
+
+
+def test_experts_carry_no_adapters_so_all_linear_is_refused():
+    everything = Lora(rank=3, targets="all-linear", adapter_bits=16)
+    with pytest.raises(ScenarioError) as refusal:
+        profile_of(architecture_of("it", narrow("mixtral")), training(), everything)
+    assert str(refusal.value) == (
+        "lora.targets = 'all-linear' would adapt the experts of it too, which carry no adapters "
+        "here; give a list, such as [q_proj, k_proj, v_proj, o_proj]."
+    )
 
 
 @pytest.mark.parametrize("name", ["olmo2", "gpt_neox", "gpt_neox-serial", "gemma3_text"])

@@ -69,6 +69,17 @@ def test_projections_have_the_shapes_of_the_model(name):
     assert {f"{p.name}.weight" for p in arch.blocks[0].projections} == matrices
 
 
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("name", ["llama-3.2-1b", "gpt-2", "phi-3-mini-4k", "gemma-3-1b"])
+def test_all_linear_adapts_what_peft_adapts(name, dora):
+    """And of DoRA also the magnitudes, which are trained, held and sent."""
+    adapters = lora(name, "all-linear", dora=dora)
+    split = SplitModel(public_config(name), adapters)
+    profile = profile_of(architecture(name), training(), adapters)
+    trained = [split.adapter_parameters(cut) for cut in profile.cut]
+    assert profile.adapter_bit.tolist() == [16 * count for count in trained]
+
+
 @pytest.mark.parametrize("bits", [16, 32])
 @pytest.mark.parametrize("name", llm_names())
 def test_adapters_of_every_cut_equal_those_that_peft_trains(name, bits):

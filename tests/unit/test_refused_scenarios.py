@@ -29,7 +29,7 @@ DEVICES = (
     "The mobile devices, in the order they take turns."
 )
 TARGETS = (
-    "give a list of at least 1, each a text that is not blank. "
+    "give all-linear or a list of at least 1, each a text that is not blank. "
     "Projections that carry an adapter, named as in the architecture."
 )
 CUT_RANGE = (
@@ -259,6 +259,17 @@ VALUES = [
         "lora.targets",
         ["q"],
         f"lora.targets = 'q' is no projection of llama-3.2-1b; choose from {PROJECTIONS}.",
+    ),
+    (
+        "lora.targets",
+        ["all-linear", "q_proj"],
+        f"lora.targets = 'all-linear' is no projection of llama-3.2-1b; choose from {PROJECTIONS}.",
+    ),
+    (
+        "lora.dora",
+        "yes",
+        "lora.dora = 'yes' is not allowed; give true or false. "
+        "Whether each adapted weight has a trained magnitude beside its direction (DoRA).",
     ),
     # cuts
     ("training.cut_range", [5, 3], f"training.cut_range = [5, 3] is not allowed; {CUTS}"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -35,26 +37,34 @@ def count(task: Task, shared: list[Tensor]) -> tuple[int, int, int]:
     return ahead.get_total_flops(), back.get_total_flops(), kept
 
 
+@dataclass(eq=False)
+class _Kept:
+    """What one step of a graph keeps, for as long as the step is there."""
+
+    tensor: Tensor
+
+
 def saved_bit(function: Callable[[], object], shared: Iterable[Tensor]) -> int:
     """What the graph of `function()` keeps for backward beside shared tensors [bit].
 
-    A storage counts once, however many tensors look into it.
+    A storage counts once, however many tensors look into it. Steps that lead to no result are gone
+    by then, and what they kept.
     """
     excluded = {tensor.untyped_storage()._cdata for tensor in shared}
-    sizes: dict[int, int] = {}
-    alive: list[Tensor] = []
+    kept: WeakSet[_Kept] = WeakSet()
 
-    def pack(tensor: Tensor) -> Tensor:
-        alive.append(tensor)  # a freed storage's address could come again
-        storage = tensor.untyped_storage()
-        if storage._cdata not in excluded:
-            sizes[storage._cdata] = BITS_PER_BYTE * storage.nbytes()
-        return tensor
+    def pack(tensor: Tensor) -> _Kept:
+        one = _Kept(tensor.detach())  # a result would hold the step that keeps it
+        kept.add(one)
+        return one
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one.tensor):
         result = function()
+    storages = {one.tensor.untyped_storage()._cdata: one.tensor.untyped_storage() for one in kept}
     del result
-    return sum(sizes.values())
+    return BITS_PER_BYTE * sum(
+        storage.nbytes() for key, storage in storages.items() if key not in excluded
+    )
 
 
 def tensors_in(node: object) -> Iterator[Tensor]:

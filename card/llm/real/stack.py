@@ -275,16 +275,18 @@ class _Stack:
 
     def _adapt(self, lora: Lora) -> None:
         """Add the adapters to matrices of blocks; those of experts carry none."""
+        modules = {name: one for block in self.blocks for name, one in block.named_modules()}
         matrices = {
             name: module
-            for block in self.blocks
-            for name, module in block.named_modules()
+            for name, module in modules.items()
             if isinstance(module, (nn.Linear, Conv1D)) and "experts." not in name
         }
-        chosen = matching(lora.targets, list(matrices), self.llm)
+        routed = any(name.endswith("experts") for name in modules)
+        chosen = matching(lora.targets, list(matrices), self.llm, experts=routed)
         names = "|".join(map(re.escape, sorted(chosen)))
         adapters = LoraConfig(
             r=lora.rank,
+            use_dora=lora.dora,
             target_modules=rf"\d+\.({names})",
             fan_in_fan_out=any(isinstance(matrices[name], Conv1D) for name in chosen),
         )

@@ -39,6 +39,7 @@ from card.training.llm.models import (
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 _ADAPTER_DTYPES = {**DTYPES, 64: torch.float64}
+_MAGNITUDE = "lora_magnitude_vector"
 _BESIDE_THE_LLM = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
 
 
@@ -79,7 +80,8 @@ class AdaptedLlm:
     """An LLM with adapters whose embedding, blocks and head can be run apart.
 
     `build` and `load` make one; the initial adapters follow from the seed and their names alone,
-    B = 0 and A uniform as peft draws it, so both ends of a cut have the same.
+    B = 0 and A uniform as peft draws it, so both ends of a cut have the same. Magnitudes of DoRA
+    start as the norms of the frozen weights.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ class AdaptedLlm:
         name = Path(config.name_or_path).name or config.model_type
         check_runs(name, config.to_dict())
         arch = architecture_of(name, config.to_dict())
-        arch.adapted(lora.targets)
+        targets = arch.adapted(lora.targets)
         if lora.adapter_bits not in _ADAPTER_DTYPES:
             raise ScenarioError(
                 f"lora.adapter_bits = {lora.adapter_bits} is no number format to train in; give "
@@ -129,12 +131,15 @@ class AdaptedLlm:
         self._trunk = model.transformer if self._gpt2 else model.model
         self.blocks: nn.ModuleList = self._trunk.h if self._gpt2 else self._trunk.layers
         self._fingerprint: str | None = None
-        self._adapt(lora, seed)
+        self._adapt(lora, sorted(targets), seed)
 
-    def _adapt(self, lora: Lora, seed: int) -> None:
+    def _adapt(self, lora: Lora, targets: list[str], seed: int) -> None:
         adapters = LoraConfig(
             r=lora.rank,
-            target_modules=list(lora.targets),
+            lora_alpha=lora.alpha,
+            use_dora=lora.dora,
+            use_rslora=lora.rslora,
+            target_modules=targets,
             lora_dropout=0.0,
             fan_in_fan_out=self._gpt2,
         )
@@ -144,8 +149,9 @@ class AdaptedLlm:
             self._peft = get_peft_model(self.model, adapters, autocast_adapter_dtype=False)
         for name, weight in self._named(0, self.num_blocks):
             weight.data = weight.data.to(_ADAPTER_DTYPES[lora.adapter_bits])
-            bound = weight.shape[1] ** -0.5 if name.endswith("lora_A") else 0.0
-            fill(weight, bound, f"{seed}/{name}")
+            if not name.endswith(_MAGNITUDE):  # which starts as the norms of the frozen weight
+                bound = weight.shape[1] ** -0.5 if name.endswith("lora_A") else 0.0
+                fill(weight, bound, f"{seed}/{name}")
 
     @classmethod
     def build(

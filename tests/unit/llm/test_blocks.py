@@ -51,6 +51,16 @@ class TestWork:
         adapter = 2 * TOKENS * HIDDEN * RANK
         assert found.backward_flop == GATE + UP + DOWN + adapter + 2 * adapter
 
+    def test_dora_passes_an_identity_through_each_adapter(self):
+        """For the norms of W + B A, once a forward pass, whatever the mini-batch."""
+        plain, dora = cost(first=False), cost(first=False, **{"lora.dora": True})
+        through_a, through_b = 2 * 2 * HIDDEN * HIDDEN * RANK, 2 * HIDDEN * RANK * (HIDDEN + KV)
+        assert dora.forward_flop - plain.forward_flop == through_a + through_b
+        assert dora.backward_flop == plain.backward_flop
+
+    def test_scaling_costs_nothing(self):
+        assert cost(first=False, **{"lora.alpha": 32, "lora.rslora": True}) == cost(first=False)
+
     def test_head(self):
         scenario = nominal()
         found = head_cost(architecture(scenario.llm), scenario.training)
@@ -76,6 +86,13 @@ class TestWeights:
     def test_adapters(self):
         expected = RANK * (HIDDEN + HIDDEN) + RANK * (HIDDEN + KV)
         assert cost(first=True).adapter_parameters == expected
+
+    def test_magnitudes_of_dora_on_all_matrices(self):
+        all_linear = {"lora.targets": "all-linear", "lora.dora": True}
+        widths = [(HIDDEN, HIDDEN), (HIDDEN, KV), (HIDDEN, KV), (HIDDEN, HIDDEN)]
+        widths += [(HIDDEN, FFN), (HIDDEN, FFN), (FFN, HIDDEN)]
+        expected = sum(RANK * (inputs + outputs) + outputs for inputs, outputs in widths)
+        assert cost(first=True, **all_linear).adapter_parameters == expected
 
 
 class TestMemory:

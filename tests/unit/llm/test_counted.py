@@ -73,6 +73,16 @@ def test_what_costs_do_not_depend_on_is_not_counted_anew(asked):
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "calls"), [({"alpha": 32, "rslora": True}, 1), ({"dora": True}, 2)]
+)
+def test_only_adapters_that_cost_something_else_are_counted_anew(asked, change, calls):
+    for lora in (NOMINAL.lora, NOMINAL.lora.model_copy(update=change)):
+        module._costs.cache_clear()
+        counted("mine", BLOOM, NOMINAL.training, lora)
+    assert len(asked) == calls
+
+
 def test_another_configuration_is_counted_anew(asked):
     count()
     count({**BLOOM, "n_layer": 3})
