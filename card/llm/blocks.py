@@ -45,6 +45,8 @@ class Cost:
     """Trained weights."""
     saved_bit: int
     """Activations kept for backward [bit]."""
+    matrices: tuple[int, ...] = ()
+    """Weights of each matrix that may carry an adapter, biases apart, in ascending order."""
 
     @property
     def flop(self) -> int:
@@ -165,7 +167,8 @@ class _Walk:
             if p.name in self.adapted
         )
         saved, parameters = sum(self.tape.saved.values()), self.arch.parameters_of(self.block)
-        return Cost(self.tape.forward, self.tape.backward, parameters, adapters, saved)
+        matrices = tuple(sorted(p.inputs * p.outputs for p in self.block.projections))
+        return Cost(self.tape.forward, self.tape.backward, parameters, adapters, saved, matrices)
 
     def _project(self, projection: Projection, source: str, gradient: bool) -> bool:
         """Frozen product plus its adapter; says whether the output needs a gradient."""

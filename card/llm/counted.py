@@ -33,7 +33,7 @@ _ADAPTERS = ("rank", "targets", "dora", "adapter_bits")
 class _Kept(BaseModel):
     """What was counted, and by which libraries."""
 
-    format: Literal["card-llm-costs/1"] = "card-llm-costs/1"
+    format: Literal["card-llm-costs/2"] = "card-llm-costs/2"
     software: dict[str, str | None]
     costs: LlmCosts
 

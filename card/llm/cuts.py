@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from card.base.arrays import locked
 from card.base.errors import ScenarioError, no_scenario
 from card.base.units import IntArray
 from card.llm.architectures import llm_costs
-from card.llm.blocks import LlmCosts, part_costs
+from card.llm.blocks import Cost, LlmCosts, part_costs
 from card.llm.dimensions import Architecture
 from card.scenario import Lora, Scenario, Training
 
@@ -89,6 +92,23 @@ def cut_profile(scenario: Scenario) -> CutProfile:
         ) from None
 
 
+def held_bit(part: Cost, training: Training) -> int:
+    """Frozen weights of a part as they are held [bit].
+
+    Notes
+    -----
+    In 4-bit NormalFloat with double quantisation (QLoRA, Dettmers et al. 2023, arXiv 2305.14314)
+    each 64 weights of a matrix share a scale of 8 bit, and each 256 scales one of 32 bit: 4.127 bit
+    per weight. Biases, norms, experts, embedding and head keep their `weight_bits`. The two small
+    tables of values, and a matrix while it is turned back to 16 bit, are not counted, nor is the
+    work of turning it.
+    """
+    matrices = part.matrices if training.base_weights else ()
+    scales = [-(-weights // 64) for weights in matrices]
+    quantised = 4 * sum(matrices) + sum(8 * n + 32 * -(-n // 256) for n in scales)
+    return quantised + (part.parameters - sum(matrices)) * training.weight_bits
+
+
 def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
     """`cut_profile` of any architecture."""
     return _over_cuts(part_costs(arch, training, lora), training, lora.adapter_bits)
@@ -100,43 +120,43 @@ def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutPro
     cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
     ushaped = training.topology == "u-shaped"
 
-    def below(part: str) -> NDArray[Any]:
+    def below(of_block: Callable[[Cost], int]) -> NDArray[Any]:
         """Sum over the device's blocks 1..c."""
-        sums = accumulate((getattr(block, part) for block in blocks), initial=0)
-        return np.array(list(sums), dtype=object)
+        return np.array(list(accumulate(map(of_block, blocks), initial=0)), dtype=object)
 
-    def above(part: str) -> NDArray[Any]:
+    def above(of_block: Callable[[Cost], int]) -> NDArray[Any]:
         """Sum over the server's blocks c+1..I."""
-        sums = below(part)
+        sums = below(of_block)
         rest: NDArray[Any] = sums[-1] - sums
         return rest
 
+    flop, adapters, saved = map(attrgetter, ("flop", "adapter_parameters", "saved_bit"))
+    held = partial(held_bit, training=training)
+
     head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
     split, first = (cut < count).astype(object), (cut > 0).astype(object)
-    trains = (below("adapter_parameters") > 0).astype(object)
+    trains = (below(adapters) > 0).astype(object)
     tokens = training.batch_size * training.sequence_length
     hidden_bit = tokens * costs.hidden * training.activation_bits
     label_bit = 0 if ushaped else tokens * LABEL_BITS
 
     head_on_server = 1 - head_on_device
-    weights = (
-        embedding.parameters + below("parameters") + head_on_device * head.parameters
-    ) * training.weight_bits
-    adapter_bit = below("adapter_parameters") * adapter_bits
-    saved = below("saved_bit") + head_on_device * head.saved_bit
-    server_weights = above("parameters") * training.weight_bits
+    weights = held(embedding) + below(held) + head_on_device * held(head)
+    adapter_bit = below(adapters) * adapter_bits
+    device_saved = below(saved) + head_on_device * head.saved_bit
     # a tied head is the embedding, of which both ends need a copy when the head is the server's
-    server_weights += head_on_server * costs.head_parameters * training.weight_bits
-    server_adapter_bit = above("adapter_parameters") * adapter_bits
-    server_saved = above("saved_bit") + head_on_server * head.saved_bit
+    server_head = head_on_server * costs.head_parameters * training.weight_bits
+    server_weights = above(held) + server_head
+    server_adapter_bit = above(adapters) * adapter_bits
+    server_saved = above(saved) + head_on_server * head.saved_bit
     counts = CutProfile(
         cut=cut,
-        device_flop=embedding.flop + below("flop") + head_on_device * head.flop,
-        server_flop=above("flop") + head_on_server * head.flop,
+        device_flop=embedding.flop + below(flop) + head_on_device * head.flop,
+        server_flop=above(flop) + head_on_server * head.flop,
         uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
         downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
         adapter_bit=adapter_bit,
-        device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + saved,
+        device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + device_saved,
         server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
         messages=split * (1 + trains + 2 * ushaped),
         device_parts=np.stack([cut**0, first, cut - first, head_on_device], axis=1),

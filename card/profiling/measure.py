@@ -50,7 +50,7 @@ from card.profiling.timing import (
     spread,
 )
 from card.scenario import Lora, Training
-from card.training.llm.models import DTYPES, plain_model
+from card.training.llm.models import DTYPES, check_runnable, plain_model
 from card.training.wire.tensors import payload_bit
 
 Accelerator = Literal["cpu", "cuda"]
@@ -264,6 +264,7 @@ def block_work(
 
 def _check(llm: str, raw: dict[str, Any], training: Training, lora: Lora, accelerator: str) -> None:
     check_runs(llm, raw)
+    check_runnable(training)
     arch, bits = architecture_of(llm, raw), training.activation_bits
     arch.adapted(lora.targets)
     if bits not in DTYPES or {training.weight_bits, lora.adapter_bits} != {bits}:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator, create_model
+from pydantic import (
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from card.base.schema import (
@@ -23,7 +30,7 @@ from card.base.schema import (
 )
 
 ALL_LINEAR = "all-linear"
-"""What `lora.targets` names in place of a list: every matrix of a block that may be adapted."""
+"""What stands in place of a list in `lora.targets` for every matrix of a block."""
 
 
 def _as_list(targets: Any) -> Any:
@@ -59,10 +66,22 @@ class Training(Record):
     """Bits per element of activations, on the wire and in memory."""
     weight_bits: Literal[4, 8, 16, 32, 64]
     """Bits per frozen weight."""
+    base_weights: Literal["nf4"] | None = None
+    """Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
     cut_range: tuple[Natural, Natural | None]
     """First and last cut allowed; null means all blocks on the device."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.base_weights and self.weight_bits < 16:
+            raise ValueError(
+                f"training.base_weights = {self.base_weights!r} is not allowed with "
+                f"training.weight_bits = {self.weight_bits}, which all but matrices of blocks "
+                f"keep; give 16 or more, or set training.base_weights to null."
+            )
+        return self
 
 
 class Lora(Record):

@@ -15,6 +15,7 @@ import numpy as np
 from card.base.arrays import Backend, is_foreign
 from card.base.units import FloatArray, IntArray
 from card.costs import System, rounds
+from card.costs.arrays import of_device
 from card.solver.clock import best_clock, cycle_price, has_overhead, overhead_ratio
 
 TIE = 1e-12
@@ -130,7 +131,7 @@ class Lines:
         """What a device spends beyond waiting all round, `(cuts, device-rounds)` [J]."""
         known_w = self.xp.nan_to_num(self.arrays.device_power_w)
         computing_w = self.at(known_w, device) - waiting_w
-        sending_w = self.arrays.uplink_power_w - waiting_w
+        sending_w = of_device(self.arrays.uplink_power_w, device) - waiting_w
         sent_s = self.at(self.uplink_bit, device) / up
         return self.at(self.device_s, device) * computing_w + sent_s * sending_w
 

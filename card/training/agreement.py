@@ -15,7 +15,7 @@ from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
 from card.llm.families import check_runs
 from card.scenario import Scenario
-from card.training.llm.models import DTYPES, shipped_checkpoint
+from card.training.llm.models import DTYPES, check_runnable, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
@@ -58,6 +58,7 @@ class Job:
             If the runtime has no such number format, or the checkpoint is not the scenario's LLM.
         """
         training, lora = scenario.training, scenario.lora
+        check_runnable(training)
         for key, bits in {
             "training.activation_bits": training.activation_bits,
             "training.weight_bits": training.weight_bits,

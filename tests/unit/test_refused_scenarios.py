@@ -247,6 +247,18 @@ VALUES = [
         "channel_states.awful.path_loss_exponent is missing; give a number from 1 to 8. "
         "Path-loss exponent (γ).",
     ),
+    (
+        "training",
+        {"base_weights": "nf4", "weight_bits": 8},
+        "training.base_weights = 'nf4' is not allowed with training.weight_bits = 8, which all "
+        "but matrices of blocks keep; give 16 or more, or set training.base_weights to null.",
+    ),
+    (
+        "training.base_weights",
+        "fp4",
+        "training.base_weights = 'fp4' is not allowed; give null or nf4. "
+        "Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`.",
+    ),
     # adapters
     ("lora.targets", [], f"lora.targets = [] is not allowed; {TARGETS}"),
     ("lora.targets", "q_proj", f"lora.targets = 'q_proj' is not allowed; {TARGETS}"),

@@ -275,13 +275,12 @@ class _Stack:
 
     def _adapt(self, lora: Lora) -> None:
         """Add the adapters to matrices of blocks; those of experts carry none."""
-        modules = {name: one for block in self.blocks for name, one in block.named_modules()}
-        matrices = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, (nn.Linear, Conv1D)) and "experts." not in name
-        }
-        routed = any(name.endswith("experts") for name in modules)
+        inside = [_matrices(block) for block in self.blocks]
+        self.matrices = [
+            tuple(sorted(m.weight.numel() for m in found.values())) for found in inside
+        ]
+        matrices = {name: module for found in inside for name, module in found.items()}
+        routed = any(name.endswith("experts") for name, _ in self.blocks.named_modules())
         chosen = matching(lora.targets, list(matrices), self.llm, experts=routed)
         names = "|".join(map(re.escape, sorted(chosen)))
         adapters = LoraConfig(
@@ -311,7 +310,7 @@ class _Stack:
             arrived = self.hidden.detach().requires_grad_(stream)
             forward, backward, saved = count((partial(self._block, number), arrived), shared)
             trained = sum(w.numel() for w in self.blocks[number].parameters() if w.requires_grad)
-            costs.append(Cost(forward, backward, size, trained, saved))
+            costs.append(Cost(forward, backward, size, trained, saved, self.matrices[number]))
             stream = stream or trained > 0
         arrived = self.hidden.detach().requires_grad_()
         forward, backward, saved = count((self._head, arrived), shared)
@@ -339,6 +338,15 @@ class _Stack:
             for block in self.blocks:
                 del vars(block)["forward"]
         return loss
+
+
+def _matrices(block: nn.Module) -> dict[str, nn.Linear | Conv1D]:
+    """Matrices of a block by name, but those of experts."""
+    return {
+        name: module
+        for name, module in block.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and "experts." not in name
+    }
 
 
 def _first(output: Any) -> Tensor:

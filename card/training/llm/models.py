@@ -18,7 +18,9 @@ from transformers.utils import logging as transformers_logging
 from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_title
+from card.base.yaml_files import label
 from card.llm.real.stack import one_line
+from card.scenario import Training
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
 """Number formats of weights and activations, by bits per element."""
@@ -26,6 +28,7 @@ DTYPES = {16: torch.bfloat16, 32: torch.float32}
 Attention = Literal["eager", "sdpa"]
 """Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
 
+_RUNNABLE: dict[str, Any] = {"base_weights": None}
 _FACTORY: Any = AutoModelForCausalLM
 
 
@@ -119,6 +122,29 @@ def shipped_checkpoint(llm: str) -> Path | None:
     """Folder of the checkpoint shipped for an entry of `data/llms`; None if there is none."""
     path = DATA / "checkpoints" / llm
     return path if llm in llm_names() and path.is_dir() else None
+
+
+def check_runnable(training: Training, **more: Any) -> None:
+    """Refuse what the model counts and no real LLM is trained with here.
+
+    Parameters
+    ----------
+    training
+        How it would be trained.
+    more
+        Values by key that it must have besides.
+
+    Raises
+    ------
+    ScenarioError
+        If it has another value.
+    """
+    for key, needed in (_RUNNABLE | more).items():
+        if (value := getattr(training, key)) != needed:
+            raise ScenarioError(
+                f"training.{key} = {label(value)} cannot be run for real yet, only counted; give "
+                f"{label(needed)}."
+            )
 
 
 @torch.no_grad()

@@ -1,12 +1,15 @@
 """`card.llm.cuts`: work, traffic, adapters and memory of every cut, added up from blocks."""
 
 import numpy as np
+import pytest
 
 import card
 from card.llm import architecture, block_costs, head_cost
-from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES
+from card.llm.blocks import Cost
+from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES, held_bit
 
 NOMINAL = card.load_scenario("nominal")
+QLORA = NOMINAL.updated({"training.base_weights": "nf4"})
 TOKENS, HIDDEN, BITS = 512, 2048, 16
 
 
@@ -57,6 +60,40 @@ def test_u_shaped_topology_keeps_head_and_labels_on_the_device():
     head_bit = 16 * head.parameters + head.saved_bit
     assert (ushaped.device_memory_bit[:16] == vanilla.device_memory_bit[:16] + head_bit).all()
     assert ushaped.device_memory_bit[16] == vanilla.device_memory_bit[16]
+
+
+@pytest.mark.parametrize(
+    ("weights", "bits"),
+    [(2048 * 2048, 17309696), (8192 * 2048, 69238784), (90 * 7, 2632), (300 * 301, 372680)],
+)
+def test_quantised_matrix_is_as_large_as_that_of_bitsandbytes(weights, bits):
+    """0.50.2 on a processor: quantize_4bit(w, blocksize=64, compress_statistics, "nf4")."""
+    matrix = Cost(0, 0, weights, 0, 0, (weights,))
+    assert held_bit(matrix, QLORA.training) == bits
+
+
+def test_quantised_base_weighs_less_at_both_ends_and_changes_nothing_else():
+    plain, quantised = card.cut_profile(NOMINAL), card.cut_profile(QLORA)
+    arch, *_ = parts(NOMINAL)
+    matrices = sum(p.inputs * p.outputs for p in arch.blocks[0].projections)
+    saved = 16 * matrices - matrices * (4 + 8 / 64 + 32 / 64 / 256)
+    device = plain.device_memory_bit - quantised.device_memory_bit
+    assert device.tolist() == [cut * saved for cut in range(17)]
+    server = plain.server_memory_bit - quantised.server_memory_bit
+    assert server.tolist() == [(16 - cut) * saved for cut in range(17)]
+    for name, column in plain.as_dict().items():
+        assert name.endswith("memory_bit") or column == quantised.as_dict()[name]
+    assert NOMINAL.digest != QLORA.digest
+
+
+def test_quantised_base_lets_larger_cuts_fit():
+    big = {"llm": "llama-3.1-8b", "server.hardware": "a100-sxm-80gb"}
+    plain = card.system(card.load_scenario("nominal", **big)).feasible.sum(axis=1)
+    quantised = card.system(
+        card.load_scenario("nominal", **big, **{"training.base_weights": "nf4"})
+    ).feasible.sum(axis=1)
+    assert (quantised >= plain).all()
+    assert quantised[2] > plain[2]
 
 
 def test_profile_as_plain_lists():

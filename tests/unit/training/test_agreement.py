@@ -1,9 +1,12 @@
 """What both ends of a training hold alike."""
 
+from pathlib import Path
+
 import pytest
 from machines import study
 
 import card
+from card.base.errors import ScenarioError
 
 Job = pytest.importorskip("card.training.agreement").Job
 
@@ -21,3 +24,16 @@ def test_scenario_is_known_by_the_content_of_its_files(tmp_path):
 def test_titles_make_no_difference():
     nominal = card.load_scenario("nominal")
     assert agreed(nominal) == agreed(nominal.updated({"title": "t"}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [("base_weights", "nf4", "null")],
+)
+def test_what_is_only_counted_is_refused_before_anything_is_loaded(key, value, needed):
+    scenario = card.load_scenario("test-bed", **{f"training.{key}": value})
+    with pytest.raises(ScenarioError) as refusal:
+        Job.open(scenario, Path("no-such-folder"))
+    assert str(refusal.value) == (
+        f"training.{key} = {value} cannot be run for real yet, only counted; give {needed}."
+    )
