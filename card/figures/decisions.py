@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
 from card.figures.labels import NAME_LETTERS, apart
-from card.figures.style import COLOURS, DEVICE_COLOURS, WIDTH_IN, device_groups, label_line
+from card.figures.style import (
+    COLOURS,
+    DEVICE_COLOURS,
+    WIDTH_IN,
+    device_groups,
+    device_rows,
+    label_line,
+    representatives,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,6 +74,8 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60) -> Figure:
     """Cut layers as strips and server clocks as lines, device by device, in every channel state.
 
+    Of many devices, the first of each group is shown.
+
     Parameters
     ----------
     results
@@ -75,7 +85,8 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
     rounds
         Rounds shown, from the first.
     """
-    shown = results.isel(round=slice(0, rounds))
+    places = representatives(results.device.values.tolist())
+    shown = results.isel(round=slice(0, rounds), device=places)
     states, devices = shown.state.values.tolist(), shown.device.values.tolist()
     words = dict(zip(states, apart(states, NAME_LETTERS), strict=True))
     height = 0.9 + len(states) * (0.6 + 0.24 * len(devices))
@@ -140,6 +151,8 @@ def _clocks(axes: Axes, results: xr.Dataset) -> None:
 def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDTH_IN) -> Figure:
     """Share of rounds that each device spends at each cut, in every channel state.
 
+    Many devices are shown in groups.
+
     Parameters
     ----------
     results
@@ -149,13 +162,13 @@ def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDT
     width_in
         Width of the figure [inch].
     """
-    states, devices = results.state.values.tolist(), results.device.values.tolist()
-    figure = Figure(figsize=(width_in, 1.1 + 0.36 * len(devices)), layout="constrained")
+    states, rows = results.state.values.tolist(), device_rows(results.device.values.tolist())
+    figure = Figure(figsize=(width_in, 1.1 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(states), sharex=True, sharey=True, squeeze=False)[0]
     titles = apart(states, NAME_LETTERS)
     for axes, state, title in zip(panels, states, titles, strict=True):
-        for position, device in enumerate(devices):
-            cuts = results.cut.sel(state=state, device=device).values
+        for position, members in enumerate(rows.values()):
+            cuts = results.cut.sel(state=state).isel(device=members).values
             values, counts = np.unique(cuts, return_counts=True)
             left = 0.0
             for cut, share in zip(values.tolist(), 100.0 * counts / cuts.size, strict=True):
@@ -169,8 +182,8 @@ def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDT
                 left += share
         axes.set(title=title, xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")
         axes.grid(visible=False)
-    panels[0].set_yticks(range(len(devices)), apart(devices, NAME_LETTERS))
-    panels[0].set_ylim(len(devices) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(rows)), list(rows))
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 

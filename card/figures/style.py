@@ -40,6 +40,8 @@ DEVICE_COLOURS = tuple(
     COLOURS[name] for name in ("blue", "vermillion", "green", "purple", "black", "sky", "orange")
 )
 """Colours of devices, or of their groups."""
+MOST_ROWS = 20
+"""Devices up to which each has a row or a panel of its own."""
 
 POLICY_COLOURS = {
     "card": COLOURS["blue"],
@@ -142,13 +144,32 @@ def device_groups(names: Sequence[str]) -> dict[str, list[int]]:
     Each device is a group while there are enough colours. More devices are grouped by their names
     without a number at the end, such as `orin-nx` for `orin-nx-2`; more groups than that are one.
     """
-    names = apart(names, NAME_LETTERS)
-    if len(names) <= len(DEVICE_COLOURS):
-        return {name: [index] for index, name in enumerate(names)}
+    return _groups(names, len(DEVICE_COLOURS))
+
+
+def device_rows(names: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of the devices that share a row or a panel, by its label.
+
+    Each has its own up to `MOST_ROWS` devices; more are grouped as by `device_groups`.
+    """
+    return _groups(names, MOST_ROWS)
+
+
+def representatives(names: Sequence[str]) -> list[int]:
+    """Positions of the first device of every row, which stands for the others."""
+    return [members[0] for members in device_rows(names).values()]
+
+
+def _groups(names: Sequence[str], most: int) -> dict[str, list[int]]:
+    words = apart(names, NAME_LETTERS)
+    if len(words) <= most:
+        return {name: [index] for index, name in enumerate(words)}
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         groups.setdefault(re.sub(r"[-_]?\d+$", "", name) or name, []).append(index)
-    return groups if len(groups) <= len(DEVICE_COLOURS) else {"devices": [*range(len(names))]}
+    if len(groups) > most:
+        return {"devices": [*range(len(names))]}
+    return dict(zip(apart(list(groups), NAME_LETTERS), groups.values(), strict=True))
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, colour: str) -> None:

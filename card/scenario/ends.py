@@ -218,7 +218,7 @@ class Device(Equipped):
     waiting_power_w: NotNegative = 0
     """Power drawn while the device waits for the server or the link [W] (P_w,D)."""
     link: OwnLink = Field(default_factory=dict)
-    """What its link has in place of the cell's: any key of `link` but fading's, and an exponent."""
+    """What its link has in place of the cell's, any key but those of draws, and an exponent."""
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:

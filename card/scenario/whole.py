@@ -94,7 +94,7 @@ class Scenario(Record):
 
     @property
     def cells(self) -> list[tuple[Scenario, list[int]]]:
-        """The scenario as devices with equal links see it: those have theirs for the cell's.
+        """The scenario as devices with equal links see it, whose link is the cell's there.
 
         Each with the positions of its devices.
         """

@@ -183,7 +183,7 @@ VALUES = [
         "red",
         "devices.device-1.color is not a key of a scenario; choose one of hardware, "
         "number_format, utilisation, block_overhead_s, head_overhead_s, name, distance_m, "
-        "memory_share, waiting_power_w.",
+        "memory_share, waiting_power_w, link.",
     ),
     (
         "devices.device-5.number_format",

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from card.figures import decisions
-from card.figures.style import COLOURS
+from card.figures.style import COLOURS, device_rows, representatives
 
 
 @pytest.fixture
@@ -135,3 +135,43 @@ def test_thresholds_and_clocks_are_drawn_as_given() -> None:
     np.testing.assert_allclose(drawn, clocks / 1e9)
     assert left.get_xlabel() == "distance [m]"
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["a", "b"]
+
+
+class TestManyDevices:
+    NAMES = (*(f"phone-{number:02}" for number in range(1, 61)), *(f"car-{n}" for n in range(40)))
+
+    @pytest.fixture
+    def fleet(self) -> xr.Dataset:
+        """One policy, one state, 100 devices, four rounds; cars keep all, half of the phones."""
+        cut = np.zeros((1, len(self.NAMES), 4), dtype=int)
+        cut[:, 30:] = 8
+        dims = ("state", "device", "round")
+        return xr.Dataset(
+            {
+                "cut": (dims, cut),
+                "frequency_hz": (dims, np.full(cut.shape, 1e9)),
+                "server_compute_s": (dims, np.where(cut < 8, 1.0, 0.0)),
+            },
+            coords={"state": ["good"], "device": list(self.NAMES), "round": np.arange(4)},
+        )
+
+    def test_shares_are_those_of_kinds(self, fleet: xr.Dataset) -> None:
+        figure = decisions.decision_shares(fleet, 8)
+        (axes,) = figure.axes
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["phone", "car"]
+        bars = [(bar.get_width(), round(bar.get_y())) for bar in axes.patches]
+        assert bars == [(50, 0), (50, 0), (100, 1)]
+        assert figure.get_figheight() < 3
+
+    def test_strips_are_those_of_the_first_of_each_kind(self, fleet: xr.Dataset) -> None:
+        strips, _ = decisions.decisions_over_rounds(fleet, 8).axes
+        assert [label.get_text() for label in strips.get_yticklabels()] == ["phone-01", "car-0"]
+        assert len(strips.patches) == 2
+
+    def test_each_device_has_a_row_up_to_twenty_and_strangers_share_one(self) -> None:
+        twenty = [f"device-{number}" for number in range(20)]
+        assert list(device_rows(twenty)) == twenty
+        assert device_rows([*twenty, "hub"]) == {"device": [*range(20)], "hub": [20]}
+        strangers = [chr(ord("a") + number) for number in range(21)]
+        assert device_rows(strangers) == {"devices": [*range(21)]}
+        assert representatives(strangers) == [0]
