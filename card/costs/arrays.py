@@ -127,9 +127,8 @@ def _arrays_of(scenario: Scenario) -> System:
     server, run = scenario.server, scenario.training
     own = {index: cell.link for cell, at in scenario.cells for index in at}
     links = [own[index] for index in sorted(own)]
-    gpu, *boards = (
-        end.board.at(run.batch_size, run.sequence_length) for end in (server, *scenario.devices)
-    )
+    shape = run.micro_batch_size, run.sequence_length
+    gpu, *boards = (end.board.at(*shape) for end in (server, *scenario.devices))
     kappa = server.flop_per_cycle(gpu)
     throughput = stacked(
         [
@@ -149,9 +148,9 @@ def _arrays_of(scenario: Scenario) -> System:
     lowest = xp.minimum(xp.maximum(floor, matching), floats(top))
     if clocks is not None:
         lowest = floats(clocks)[xp.searchsorted(floats(clocks), lowest)]
-    held = profile.device_parts
-    above, inside = held[-1] - held, (profile.cut > 0) & (profile.server_flop > 0)
-    tokens = run.batch_size * run.sequence_length
+    held = run.accumulation * profile.device_parts
+    inside = run.accumulation * ((profile.cut > 0) & (profile.server_flop > 0))
+    above, tokens = held[-1] - held, shape[0] * shape[1]
     overhead_s, launch_s = _overheads(
         server, gpu, above, inside, tokens, profile.server_flop, kappa * gpu.clock_hz
     )
@@ -224,14 +223,15 @@ def _overheads(
     end: Server | Device,
     board: Hardware,
     parts: IntArray,
-    arrivals: NDArray[np.bool_],
+    arrivals: IntArray,
     tokens: int,
     flop: IntArray,
     rate: Any,
 ) -> tuple[FloatArray, FloatArray]:
     """Time of a local iteration that no clock changes, and its part in launches [s].
 
-    Both for each row of parts held, and of `arrivals`, where this end begins inside the LLM.
+    Both for each row of parts held, and of `arrivals`, how often this end begins inside the LLM;
+    with micro-batches, each of them counts.
     Launches go on while earlier ones are worked off, so that the longer of the two counts.
     """
     backend = backend_of(end.block_overhead_s, end.head_overhead_s)

@@ -39,7 +39,7 @@ def notes(scenario: Scenario) -> list[str]:
     """
     run = scenario.training
     llm = llm_name(scenario.llm, scenario.llm_config)
-    shape, lines = (run.batch_size, run.sequence_length), []
+    shape, lines = (run.micro_batch_size, run.sequence_length), []
     for name, board in scenario.boards.items():
         used = board.at(*shape)
         if isinstance(used, Measured):
@@ -48,6 +48,11 @@ def notes(scenario: Scenario) -> list[str]:
                 lines.append(
                     f"{name} was not measured with {_shown(llm, *shape)}; its times with "
                     f"{_shown(*taken)} are used, per token."
+                )
+            if run.gradient_checkpointing:
+                lines.append(
+                    f"{name} was measured without gradient checkpointing; of the second forward "
+                    f"pass its work alone is counted, no launches."
                 )
     server = scenario.server
     law = server.board.linear_power_w_per_hz if isinstance(server.board, Measured) else 0.0

@@ -33,7 +33,7 @@ _KEPT: dict[Activation, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one part of the LLM costs for one mini-batch."""
+    """What one part of the LLM costs for one micro-batch, which may be all of a mini-batch."""
 
     forward_flop: int
     """Forward work [FLOP]."""
@@ -56,7 +56,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class LlmCosts:
-    """What the parts of a whole LLM cost for one mini-batch."""
+    """What the parts of a whole LLM cost for one micro-batch."""
 
     hidden: int
     """Width of what passes from block to block."""
@@ -93,7 +93,7 @@ class _Tape:
 
 
 def block_costs(arch: Architecture, training: Training, lora: Lora) -> tuple[Cost, ...]:
-    """Cost of every transformer block for one mini-batch, from the first to the last.
+    """Cost of every transformer block for one micro-batch, from the first to the last.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class _Walk:
         adapted: frozenset[str],
     ) -> None:
         self.arch, self.block, self.lora, self.adapted = arch, block, lora, adapted
-        self.batch, self.length = training.batch_size, training.sequence_length
+        self.batch, self.length = training.micro_batch_size, training.sequence_length
         self.tokens, self.bits = self.batch * self.length, training.activation_bits
         self.tape = _Tape()
 
@@ -303,12 +303,12 @@ class _Walk:
 
 
 def head_cost(arch: Architecture, training: Training) -> Cost:
-    """Cost of the final norm, the frozen LM head and the loss for one mini-batch."""
-    tokens, bits = training.batch_size * training.sequence_length, training.activation_bits
+    """Cost of the final norm, the frozen LM head and the loss for one micro-batch."""
+    tokens, bits = training.micro_batch_size * training.sequence_length, training.activation_bits
     work = 2 * tokens * arch.hidden * arch.vocabulary
     logits = tokens * arch.vocabulary * (_FLOAT32 + (bits if arch.capped_logits else 0))
     # the loss keeps its targets and how many they are; of one sequence also the one it pads with
-    padded = 1 if training.batch_size == 1 else 0
+    padded = 1 if training.micro_batch_size == 1 else 0
     labels = (tokens + padded) * _INT64 + _FLOAT32
     norm = sum(_norm_saved_bit(arch, tokens, arch.hidden, bits))
     return Cost(work, work, arch.head_parameters, 0, norm + logits + labels)

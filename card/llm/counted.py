@@ -26,7 +26,7 @@ from card.llm.families import Titled
 from card.scenario import Lora, Training
 
 _LIBRARIES = ("torch", "transformers", "peft")
-_SHAPE = ("batch_size", "sequence_length", "activation_bits")
+_SHAPE = ("sequence_length", "activation_bits")
 _ADAPTERS = ("rank", "targets", "dora", "adapter_bits")
 
 
@@ -75,7 +75,8 @@ def counted(llm: str, raw: Mapping[str, Any], training: Training, lora: Lora) ->
     validated(Titled, raw, llm)
     asked = {
         "config": said(raw),
-        "training": training.model_dump(include=set(_SHAPE)),
+        "training": {"batch_size": training.micro_batch_size}
+        | training.model_dump(include=set(_SHAPE)),
         "lora": lora.model_dump(mode="json", include=set(_ADAPTERS)),
     }
     return _costs(llm, json.dumps(asked, sort_keys=True))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import accumulate
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any
 
 import numpy as np
@@ -122,45 +122,69 @@ def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutPro
 
     def below(of_block: Callable[[Cost], int]) -> NDArray[Any]:
         """Sum over the device's blocks 1..c."""
-        return np.array(list(accumulate(map(of_block, blocks), initial=0)), dtype=object)
+        return _running(map(of_block, blocks))
 
     def above(of_block: Callable[[Cost], int]) -> NDArray[Any]:
         """Sum over the server's blocks c+1..I."""
-        sums = below(of_block)
-        rest: NDArray[Any] = sums[-1] - sums
-        return rest
+        return _running(map(of_block, reversed(blocks)))[::-1]
 
-    flop, adapters, saved = map(attrgetter, ("flop", "adapter_parameters", "saved_bit"))
+    micro_batches, adapters = training.accumulation, attrgetter("adapter_parameters")
+    flop = partial(_flop, checkpointing=training.gradient_checkpointing)
     held = partial(held_bit, training=training)
-
     head_on_device = np.ones_like(cut) if ushaped else (cut == count).astype(object)
+    head_on_server = 1 - head_on_device
     split, first = (cut < count).astype(object), (cut > 0).astype(object)
     trains = (below(adapters) > 0).astype(object)
     tokens = training.batch_size * training.sequence_length
     hidden_bit = tokens * costs.hidden * training.activation_bits
     label_bit = 0 if ushaped else tokens * LABEL_BITS
 
-    head_on_server = 1 - head_on_device
     weights = held(embedding) + below(held) + head_on_device * held(head)
     adapter_bit = below(adapters) * adapter_bits
-    device_saved = below(saved) + head_on_device * head.saved_bit
     # a tied head is the embedding, of which both ends need a copy when the head is the server's
-    server_head = head_on_server * costs.head_parameters * training.weight_bits
-    server_weights = above(held) + server_head
+    server_weights = above(held) + head_on_server * costs.head_parameters * training.weight_bits
     server_adapter_bit = above(adapters) * adapter_bits
-    server_saved = above(saved) + head_on_server * head.saved_bit
+    saved = partial(
+        _saved, input_bit=hidden_bit // micro_batches if training.gradient_checkpointing else None
+    )
+    device_saved = saved(blocks, head_on_device * head.saved_bit)
+    server_saved = saved(blocks[::-1], (head_on_server * head.saved_bit)[::-1])[::-1]
     counts = CutProfile(
         cut=cut,
-        device_flop=embedding.flop + below(flop) + head_on_device * head.flop,
-        server_flop=above(flop) + head_on_server * head.flop,
+        device_flop=micro_batches * (embedding.flop + below(flop) + head_on_device * head.flop),
+        server_flop=micro_batches * (above(flop) + head_on_server * head.flop),
         uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
         downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
         adapter_bit=adapter_bit,
         device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + device_saved,
         server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
-        messages=split * (1 + trains + 2 * ushaped),
+        messages=micro_batches * split * (1 + trains + 2 * ushaped),
         device_parts=np.stack([cut**0, first, cut - first, head_on_device], axis=1),
     )
     return locked(
         CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))
     )
+
+
+def _flop(block: Cost, *, checkpointing: bool) -> int:
+    """Work of a block, with a second forward pass where nothing but its input was kept."""
+    return block.flop + (block.forward_flop if checkpointing and block.saved_bit else 0)
+
+
+def _saved(blocks: Sequence[Cost], head_bit: NDArray[Any], input_bit: int | None) -> NDArray[Any]:
+    """Activations held at once by an end that has the first 0..I of some blocks [bit].
+
+    With gradient checkpointing, whose inputs of blocks have `input_bit`, those of one block at a
+    time are there beside the inputs, and before them those of the head, which has `head_bit`.
+    """
+    saved = [block.saved_bit for block in blocks]
+    if input_bit is None:
+        held: NDArray[Any] = _running(saved) + head_bit
+        return held
+    at_once: NDArray[Any] = np.maximum(_running(saved, max), head_bit)
+    at_once += _running(input_bit if bit else 0 for bit in saved)
+    return at_once
+
+
+def _running(values: Iterable[int], over: Callable[[int, int], int] = add) -> NDArray[Any]:
+    return np.array(list(accumulate(values, over, initial=0)), dtype=object)

@@ -58,6 +58,8 @@ class Training(Record):
 
     batch_size: Count
     """Sequences per mini-batch (B)."""
+    accumulation: Count = 1
+    """Micro-batches that a mini-batch is trained in, one after the other; gradients add up."""
     sequence_length: Count
     """Tokens per sequence (L)."""
     local_iterations: Count
@@ -68,13 +70,25 @@ class Training(Record):
     """Bits per frozen weight."""
     base_weights: Literal["nf4"] | None = None
     """Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`."""
+    gradient_checkpointing: Flag = False
+    """Whether only inputs of blocks are kept for backward, and the rest is computed again."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
     cut_range: tuple[Natural, Natural | None]
     """First and last cut allowed; null means all blocks on the device."""
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Sequences that are in memory at once."""
+        return self.batch_size // self.accumulation
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"training.accumulation = {self.accumulation} does not divide training.batch_size "
+                f"= {self.batch_size}; give a divisor of {self.batch_size}."
+            )
         if self.base_weights and self.weight_bits < 16:
             raise ValueError(
                 f"training.base_weights = {self.base_weights!r} is not allowed with "

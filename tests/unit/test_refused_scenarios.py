@@ -248,6 +248,11 @@ VALUES = [
         "Path-loss exponent (γ).",
     ),
     (
+        "training.accumulation",
+        2,
+        "training.accumulation = 2 does not divide training.batch_size = 1; give a divisor of 1.",
+    ),
+    (
         "training",
         {"base_weights": "nf4", "weight_bits": 8},
         "training.base_weights = 'nf4' is not allowed with training.weight_bits = 8, which all "

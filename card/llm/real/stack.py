@@ -72,7 +72,7 @@ def count_llm(llm: str, raw: Mapping[str, Any], training: Training, lora: Lora) 
         model = _model(llm, raw, _DTYPES[training.activation_bits])
         most = getattr(model.config, "max_position_embeddings", None)
         check_length(llm, most, training)
-        shape = (training.batch_size, training.sequence_length)
+        shape = (training.micro_batch_size, training.sequence_length)
         stack = _Stack(llm, model, torch.zeros(shape, dtype=torch.int64, device="meta"))
         with _AsOnProcessors():  # type: ignore[no-untyped-call]
             return stack.costs(lora)

@@ -28,7 +28,11 @@ DTYPES = {16: torch.bfloat16, 32: torch.float32}
 Attention = Literal["eager", "sdpa"]
 """Plain matrix products, or torch's fused attention, which Gemma 2 does not have."""
 
-_RUNNABLE: dict[str, Any] = {"base_weights": None}
+_RUNNABLE: dict[str, Any] = {
+    "base_weights": None,
+    "gradient_checkpointing": False,
+    "accumulation": 1,
+}
 _FACTORY: Any = AutoModelForCausalLM
 
 

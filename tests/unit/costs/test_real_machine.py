@@ -45,6 +45,16 @@ def test_parts_of_one_round_by_hand():
     assert costs.device_energy_j == pytest.approx(3 * 30 + 20.75 * 0.5 + 34.25 * 2)
 
 
+def test_each_micro_batch_has_overheads_and_launches_of_its_own():
+    study = card.load_scenario("measured-server", **{"devices.device-1.block_overhead_s": 0.5})
+    two, four = (study.updated({"training.batch_size": size}) for size in (2, 4))
+    half, whole = card.system(two), card.system(four.updated({"training.accumulation": 2}))
+    assert half.server_launch_s.max() > 0
+    assert half.device_overhead_s[0].max() > 0
+    for name in ("server_overhead_s", "server_launch_s", "device_overhead_s", "device_launch_s"):
+        np.testing.assert_allclose(getattr(whole, name), 2 * getattr(half, name), rtol=1e-12)
+
+
 def test_a_server_without_work_still_waits():
     costs = card.evaluate(real_machine(), 1, 2, 5.0, 8.0, 4.0)
     assert (costs.server_compute_s, costs.server_launch_s) == (0, 0)

@@ -241,6 +241,16 @@ def test_a_note_says_which_mini_batch_and_llm_stand_in(tmp_path):
     ]
 
 
+def test_a_note_says_that_a_second_forward_pass_was_not_measured():
+    study = card.load_scenario("measured-server", **{"training.gradient_checkpointing": True})
+    told = (
+        f"{study.server.hardware} was measured without gradient checkpointing; of the second "
+        f"forward pass its work alone is counted, no launches."
+    )
+    assert told in notes(study)
+    assert told not in notes(card.load_scenario("measured-server"))
+
+
 def test_a_note_knows_an_own_llm_by_its_title_wherever_its_file_lies(tmp_path):
     file, path = own_llm(tmp_path / "mine.json"), stored(tmp_path)
     assert notes(loaded(path, llm=str(file)))[0].startswith(

@@ -5,8 +5,8 @@ import pytest
 
 import card
 from card.llm import architecture, block_costs, head_cost
-from card.llm.blocks import Cost
-from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES, held_bit
+from card.llm.blocks import Cost, LlmCosts
+from card.llm.cuts import LABEL_BITS, OPTIMISER_COPIES, _over_cuts, held_bit
 
 NOMINAL = card.load_scenario("nominal")
 QLORA = NOMINAL.updated({"training.base_weights": "nf4"})
@@ -94,6 +94,55 @@ def test_quantised_base_lets_larger_cuts_fit():
     ).feasible.sum(axis=1)
     assert (quantised >= plain).all()
     assert quantised[2] > plain[2]
+
+
+def test_checkpointing_computes_blocks_twice_and_keeps_their_inputs_at_both_ends():
+    plain, study = card.cut_profile(NOMINAL), {"training.gradient_checkpointing": True}
+    found = card.cut_profile(NOMINAL.updated(study))
+    _, first, other, head = parts(NOMINAL)
+    again = [0, *(first.forward_flop + inner * other.forward_flop for inner in range(16))]
+    assert (found.device_flop - plain.device_flop).tolist() == again
+    whole = found.device_flop[-1]
+    assert (found.device_flop + found.server_flop == whole).all(), "each block runs somewhere"
+    # one block at a time; the head's activations are more than those of any block
+    one_input, saved = TOKENS * HIDDEN * BITS, [first.saved_bit, *[other.saved_bit] * 15]
+    assert head.saved_bit > other.saved_bit > first.saved_bit
+    less = plain.device_memory_bit - found.device_memory_bit
+    assert less[1] + one_input == 0
+    assert less[3] == saved[0] + saved[1] - 3 * one_input
+    assert less[16] == sum(saved) - 16 * one_input
+    less = plain.server_memory_bit - found.server_memory_bit
+    assert less.tolist() == [sum(saved[cut:]) - (16 - cut) * one_input for cut in range(17)]
+    for name in ("uplink_bit", "downlink_bit", "adapter_bit", "messages"):
+        assert (getattr(plain, name) == getattr(found, name)).all()
+
+
+def test_block_below_all_adapters_is_not_computed_twice():
+    """Nothing of it is kept, for nothing of it is differentiated."""
+    blocks = (Cost(10, 0, 5, 0, 0), Cost(10, 20, 5, 2, 7))
+    costs = LlmCosts(8, Cost(0, 0, 9, 0, 0), blocks, Cost(4, 4, 1, 0, 3), 10)
+    twice = NOMINAL.training.model_copy(update={"gradient_checkpointing": True})
+    found, plain = (_over_cuts(costs, run, 16) for run in (twice, NOMINAL.training))
+    assert (found.device_flop - plain.device_flop).tolist() == [0, 0, 10]
+    assert found.device_memory_bit[1] == plain.device_memory_bit[1]
+
+
+def test_accumulation_keeps_activations_of_one_micro_batch():
+    whole, half = (NOMINAL.updated({"training.batch_size": size}) for size in (4, 2))
+    cut_in_two = card.cut_profile(whole.updated({"training.accumulation": 2}))
+    plain, small = card.cut_profile(whole), card.cut_profile(half)
+    for name, column in cut_in_two.as_dict().items():
+        like = small if name.endswith("memory_bit") else plain
+        times = 2 if name == "messages" else 1
+        assert column == [times * value for value in like.as_dict()[name]], name
+
+
+def test_norms_of_dora_are_computed_for_each_micro_batch():
+    study = {"training.batch_size": 4, "lora.dora": True}
+    once, twice = (NOMINAL.updated({**study, "training.accumulation": n}) for n in (1, 2))
+    more = card.cut_profile(twice).device_flop - card.cut_profile(once).device_flop
+    widths = [(2048, 2048), (2048, 512)]
+    assert more[1] == sum(2 * inputs * 8 * (inputs + outputs) for inputs, outputs in widths)
 
 
 def test_profile_as_plain_lists():

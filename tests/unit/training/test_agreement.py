@@ -7,6 +7,7 @@ from machines import study
 
 import card
 from card.base.errors import ScenarioError
+from card.base.yaml_files import label
 
 Job = pytest.importorskip("card.training.agreement").Job
 
@@ -28,12 +29,18 @@ def test_titles_make_no_difference():
 
 @pytest.mark.parametrize(
     ("key", "value", "needed"),
-    [("base_weights", "nf4", "null")],
+    [
+        ("base_weights", "nf4", "null"),
+        ("gradient_checkpointing", True, "false"),
+        ("accumulation", 2, "1"),
+    ],
 )
 def test_what_is_only_counted_is_refused_before_anything_is_loaded(key, value, needed):
-    scenario = card.load_scenario("test-bed", **{f"training.{key}": value})
+    scenario = card.load_scenario(
+        "test-bed", **{f"training.{key}": value, "training.batch_size": 4}
+    )
     with pytest.raises(ScenarioError) as refusal:
         Job.open(scenario, Path("no-such-folder"))
     assert str(refusal.value) == (
-        f"training.{key} = {value} cannot be run for real yet, only counted; give {needed}."
+        f"training.{key} = {label(value)} cannot be run for real yet, only counted; give {needed}."
     )
