@@ -40,8 +40,10 @@ SIGNATURES = {
     "evaluate": "system device cut frequency_hz uplink_bps downlink_bps",
     "load_scenario": "name_or_path overrides",
     "simulate": "scenario policies rounds seed library",
-    "solve": "system device uplink_bps downlink_bps delay_weight",
-    "solve_exhaustive": "system device uplink_bps downlink_bps delay_weight",
+    "solve": "system device uplink_bps downlink_bps delay_weight "
+    "delay_price energy_price device_energy_price",
+    "solve_exhaustive": "system device uplink_bps downlink_bps delay_weight "
+    "delay_price energy_price device_energy_price",
     "sweep": "scenario over policies rounds seed output client library",
     "system": "scenario",
 }

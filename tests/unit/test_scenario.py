@@ -208,6 +208,7 @@ class TestNominal:
             "spectral_efficiency_max": None,
             "overhead_share": 0,
             "round_trip_s": 0,
+            "trace": (),
         }
 
     def test_training(self):
