@@ -37,6 +37,8 @@ def test_every_file_and_command_of_the_page_works_in_its_order(tmp_path):
             assert not done.stderr or "Error" not in done.stderr
             said.append(done.stdout)
     assert sum("│ mine " in text for text in said) == 3, "two simulations and the scorecard"
+    assert sum("phone-01" in text for text in said) == 0, "a fleet is shown as one"
+    assert (folder / "cuts.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "comparison.pdf").read_bytes().startswith(b"%PDF")
     assert "mine & " in (folder / "table.tex").read_text("utf-8")
     assert "mine" in (folder / "scores.csv").read_text("utf-8")
@@ -45,6 +47,7 @@ def test_every_file_and_command_of_the_page_works_in_its_order(tmp_path):
 def test_the_page_has_files_and_commands():
     files = [file for file, _ in STEPS if file]
     assert files == [
-        "my-llm/config.json", "my-board.yml", "my-server.yml", "my_policy.py", "my-study.yml"
+        "my-llm/config.json", "my-board.yml", "my-server.yml", "my_policy.py", "my-study.yml",
+        "my-fleet.yml", "my-rates.csv",
     ]  # fmt: skip
-    assert sum(not file for file, _ in STEPS) == 4
+    assert sum(not file for file, _ in STEPS) == 6
