@@ -25,7 +25,7 @@ from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
 
 _MAPPINGS = {
-    "devices": "  # by name, or "*" for all; null removes one; a list replaces all of them",
+    "devices": "  # by name, '*' for all; null removes one; a list replaces all of them",
     "channel_states": "  # another name adds one, null removes one",
 }
 
