@@ -189,7 +189,7 @@ def unit_in(description: str | None) -> str:
 
 def show(value: Any) -> str:
     """Value as a reader writes it: 10,000,000 rather than 1e+07; a list's repeats are counted."""
-    if value is None:
+    if value is None or value == [] or value == ():
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

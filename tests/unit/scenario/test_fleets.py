@@ -229,3 +229,4 @@ def test_many_values_are_shown_as_a_range_or_counted():
     assert show([float(n) for n in range(1, 12)]) == "1 to 11 (11 values)"
     assert show(["a", "b"] * 10) == "10 × a, 10 × b"
     assert show([1.0, 2.0, 2.0]) == "1, 2 × 2"
+    assert show(()) == "none"
