@@ -18,13 +18,17 @@ from card.base.units import IntArray
 from card.llm.architectures import llm_costs
 from card.llm.blocks import Cost, LlmCosts, part_costs
 from card.llm.dimensions import Architecture
-from card.scenario import Lora, Scenario, Training
+from card.scenario import Lora, Optimiser, Scenario, Training
 
 LABEL_BITS = 32
 """Bits of one label (ℓ) on the wire, a token id as a 32-bit integer (`assumed`)."""
 
-OPTIMISER_COPIES = 4
-"""Adapter-sized buffers in training, for weight, gradient and Adam's moments (`assumed`)."""
+OPTIMISER_COPIES: dict[Optimiser, int] = {"adamw": 4, "sgd": 2, "sgd-momentum": 3}
+"""Adapter-sized buffers in training, for weight, gradient and what torch's optimiser keeps.
+
+Moments have the number format of their weight (8 byte of AdamW's per float32 weight); torch makes
+no master copy of a weight in another format, so none is counted.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +151,7 @@ def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutPro
     saved = partial(
         _saved, input_bit=hidden_bit // micro_batches if training.gradient_checkpointing else None
     )
+    copies = OPTIMISER_COPIES[training.optimiser]
     device_saved = saved(blocks, head_on_device * head.saved_bit)
     server_saved = saved(blocks[::-1], (head_on_server * head.saved_bit)[::-1])[::-1]
     counts = CutProfile(
@@ -156,8 +161,8 @@ def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutPro
         uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
         downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
         adapter_bit=adapter_bit,
-        device_memory_bit=weights + OPTIMISER_COPIES * adapter_bit + device_saved,
-        server_memory_bit=server_weights + OPTIMISER_COPIES * server_adapter_bit + server_saved,
+        device_memory_bit=weights + copies * adapter_bit + device_saved,
+        server_memory_bit=server_weights + copies * server_adapter_bit + server_saved,
         messages=micro_batches * split * (1 + trains + 2 * ushaped),
         device_parts=np.stack([cut**0, first, cut - first, head_on_device], axis=1),
     )

@@ -7,6 +7,7 @@ from card.scenario.parts import (
     Link,
     Lora,
     Objective,
+    Optimiser,
     Simulation,
     Training,
 )

@@ -53,6 +53,10 @@ Targets = Annotated[
 """Names of projections, or `all-linear`, which is kept as a list of that word alone."""
 
 
+Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
+"""Optimisers by what they keep for a trained weight, which is two numbers, none, or one."""
+
+
 class Training(Record):
     """How one round of fine-tuning is cut into mini-batches."""
 
@@ -72,6 +76,8 @@ class Training(Record):
     """Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`."""
     gradient_checkpointing: Flag = False
     """Whether only inputs of blocks are kept for backward, and the rest is computed again."""
+    optimiser: Optimiser = "adamw"
+    """What changes the adapters; its own numbers per weight have `lora.adapter_bits` each."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head and the loss live; on the device (`u-shaped`) labels never leave."""
     cut_range: tuple[Natural, Natural | None]

@@ -58,7 +58,7 @@ class Job:
             If the runtime has no such number format, or the checkpoint is not the scenario's LLM.
         """
         training, lora = scenario.training, scenario.lora
-        check_runnable(training)
+        check_runnable(training, optimiser="adamw")
         for key, bits in {
             "training.activation_bits": training.activation_bits,
             "training.weight_bits": training.weight_bits,

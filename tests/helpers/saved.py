@@ -21,7 +21,7 @@ def storage(tensor):
 
 
 def saved_bit(function, shared):
-    """Bits that the graph of `function()` keeps for backward beside the shared tensors."""
+    """Bits that the graph of what `function()` returns keeps beside the shared tensors."""
     kept, excluded = WeakSet(), set(map(storage, shared))
 
     class Kept:

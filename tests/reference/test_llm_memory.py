@@ -5,7 +5,10 @@ many tensors look into it. Not counted: parameters (held once, whatever is train
 blocks share: rotary tables, mask and token ids.
 """
 
+from functools import partial
+
 import pytest
+import torch
 from saved import saved_bit, tensors
 from split_model import SplitModel, boundary, lora, narrow_config, training
 
@@ -55,6 +58,24 @@ def test_head(name, bits):
     assert head_cost(architecture_of(name, raw), settings).saved_bit == kept
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", OPTIMISER_COPIES)
+def test_optimiser_keeps_what_torch_keeps(name, dtype):
+    """Numbers in the format of the weight, and no weight in another; steps are not counted."""
+    weight = torch.nn.Parameter(torch.ones(64, 8, dtype=dtype))
+    makers = {
+        "adamw": torch.optim.AdamW,
+        "sgd": torch.optim.SGD,
+        "sgd-momentum": partial(torch.optim.SGD, momentum=0.9),
+    }
+    update = makers[name]([weight], lr=0.1)
+    weight.square().sum().backward()
+    update.step()
+    kept = [one for key, one in update.state[weight].items() if key != "step" and one is not None]
+    held = sum(tensor.nbytes for tensor in (weight, weight.grad, *kept))
+    assert held == OPTIMISER_COPIES[name] * weight.nbytes
+
+
 @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
 @pytest.mark.parametrize("name", ["llama-3.2-1b", "qwen2.5-0.5b", "gemma-2-2b", "gpt-2"])
 def test_device_memory_of_every_cut(name, topology):
@@ -66,11 +87,12 @@ def test_device_memory_of_every_cut(name, topology):
     shared = [*split.model.parameters(), *tensors(arguments)]
 
     def device_part(cut):
-        final = split.run(embedded, arguments, 0, cut)
+        results = [final := split.run(embedded, arguments, 0, cut)]
         if topology == "u-shaped" and cut < count:
             final = boundary(final, trains=True)  # what the server sends back is as large
         if topology == "u-shaped" or cut == count:
-            split.loss(final, ids)
+            results.append(split.loss(final, ids))
+        return results
 
     def frozen(cut):
         head = count if topology == "u-shaped" or cut == count else 0
@@ -84,5 +106,5 @@ def test_device_memory_of_every_cut(name, topology):
     profile = profile_of(arch, training(topology=topology), adapters)
     for cut in range(count + 1):
         kept = saved_bit(lambda: device_part(cut), shared)  # noqa: B023
-        held = 16 * (frozen(cut) + OPTIMISER_COPIES * split.adapter_parameters(cut))
+        held = 16 * (frozen(cut) + OPTIMISER_COPIES["adamw"] * split.adapter_parameters(cut))
         assert profile.device_memory_bit[cut] == held + kept

@@ -39,7 +39,7 @@ def test_profile_of_the_vanilla_topology_adds_up_from_blocks():
     assert profile.device_memory_bit[2] == (
         embedding
         + 16 * (first.parameters + other.parameters)
-        + OPTIMISER_COPIES * 2 * adapter
+        + OPTIMISER_COPIES["adamw"] * 2 * adapter
         + first.saved_bit
         + other.saved_bit
     )
@@ -143,6 +143,16 @@ def test_norms_of_dora_are_computed_for_each_micro_batch():
     more = card.cut_profile(twice).device_flop - card.cut_profile(once).device_flop
     widths = [(2048, 2048), (2048, 512)]
     assert more[1] == sum(2 * inputs * 8 * (inputs + outputs) for inputs, outputs in widths)
+
+
+@pytest.mark.parametrize(("name", "fewer"), [("adamw", 0), ("sgd", 2), ("sgd-momentum", 1)])
+def test_memory_of_the_optimiser_at_both_ends(name, fewer):
+    study = {"training.optimiser": name}
+    plain, found = card.cut_profile(NOMINAL), card.cut_profile(NOMINAL.updated(study))
+    less = plain.device_memory_bit - found.device_memory_bit
+    assert (less == fewer * plain.adapter_bit).all()
+    less = plain.server_memory_bit - found.server_memory_bit
+    assert (less == fewer * (plain.adapter_bit[-1] - plain.adapter_bit)).all()
 
 
 def test_profile_as_plain_lists():

@@ -33,6 +33,7 @@ def test_titles_make_no_difference():
         ("base_weights", "nf4", "null"),
         ("gradient_checkpointing", True, "false"),
         ("accumulation", 2, "1"),
+        ("optimiser", "sgd", "adamw"),
     ],
 )
 def test_what_is_only_counted_is_refused_before_anything_is_loaded(key, value, needed):
