@@ -205,7 +205,7 @@ def pdf(
     context: typer.Context,
     study: Name = "nominal",
 ) -> None:
-    """Print the book of a study as one PDF, from its last build if there is one; print its path."""
+    """Print the book of a study as one PDF, from its last full build if there is one."""
     card = context.find_root().command
     with refusals(), extra("book", "card pdf"):
         from card.book.pdf import build_pdf  # loads the book's tools
