@@ -171,11 +171,11 @@ def sweep(
                 client,
                 library,
             )
-        if figure:
-            _draw(grid, list(plan.over), figure)
         rows = list(_rows(grid, list(plan.over)))
         if output and as_csv:
             save("--output", output, as_table(rows, *_drawn_with(grid)))
+        if figure:  # last, for what was computed is kept if it cannot be written
+            _draw(grid, list(plan.over), figure)
     if as_json:
         used = dict(zip(("rounds", "seed"), _drawn_with(grid), strict=True))
         print_json({"title": chosen.title, "scenario": chosen.title, **used, "points": rows})

@@ -206,6 +206,18 @@ def test_a_full_disk_leaves_no_figure_behind(folder, little_room):
     assert list(folder.iterdir()) == []
 
 
+def test_a_figure_that_fails_at_the_end_costs_no_result(folder, monkeypatch):
+    def full(*_):
+        raise card.ScenarioError("'x.svg' cannot be written: no space left.")
+
+    monkeypatch.setattr("card.cli.studies._draw", full)
+    kept = ["--figure", "x.svg", "--output", "x.csv"]
+    result = run("sweep", "nominal", "--over", WEIGHTS, "--rounds", 1, *kept)
+    assert result.exit_code == 2
+    rows = list(csv.DictReader((folder / "x.csv").read_text("utf-8").splitlines()))
+    assert {row["policy"] for row in rows} >= {"card", "server_only"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
