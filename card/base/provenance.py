@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from card.base.errors import ScenarioError
@@ -31,6 +33,11 @@ class Origins(Record):
     """The part of a scenario that says where its values come from."""
 
     sources: dict[str, Source]
+
+
+def set_by(path: Path) -> str:
+    """Source of what a file sets; its name is read as UTF-8, whatever the locale's encoding."""
+    return f"set by {os.fsencode(path.name).decode(errors='replace')}"
 
 
 def check_origins(given: Iterable[str], *values: Mapping[str, Any], where: str = "") -> None:

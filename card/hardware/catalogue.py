@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, nearest, shortened, unknown, validated
-from card.base.provenance import Source
+from card.base.provenance import Source, set_by
 from card.base.schema import Count, Flag, Name, NotNegative, Positive, Record
 from card.base.yaml_files import read_yaml
 from card.hardware.profile import PartName, Profile, read_profile, read_value
@@ -184,7 +184,7 @@ def hardware(key: str, name: str) -> Hardware:
 
 
 def _own(path: Path) -> Own:
-    return sourced(validated(Own, read_yaml(path), str(path)), f"set by {path.name}")
+    return sourced(validated(Own, read_yaml(path), str(path)), set_by(path))
 
 
 def sourced(own: Own, reason: str) -> Own:

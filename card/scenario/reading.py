@@ -14,7 +14,7 @@ from card.base.errors import ScenarioError, validated
 from card.base.functions import functions, is_function
 from card.base.llm_configs import is_llm_file
 from card.base.overrides import merge_recorded, origins, removed
-from card.base.provenance import Origins, check_origins
+from card.base.provenance import Origins, check_origins, set_by
 from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
 from card.hardware.catalogue import is_file
@@ -73,7 +73,7 @@ def _read_merged(
     elif isinstance(base, str):
         below, layers = _read_merged(base, (*seen, path), path.parent)
         below = opened(below, raw)
-        merged = merge_recorded(below, raw, f"set by {path.name}")
+        merged = merge_recorded(below, raw, set_by(path))
     else:
         raise ScenarioError(
             f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."

@@ -56,9 +56,11 @@ def test_off_a_terminal_no_value_is_cut_wrapped_or_coloured_in_any_encoding(enco
 
 def test_a_poor_locale_neither_breaks_what_is_printed_nor_what_is_read_and_written(tmp_path):
     study = tmp_path / "größe.yml"
-    study.write_text("base: nominal\ntitle: Größe ≥ 1 → «x»\n", encoding="utf-8")
+    told = "base: nominal\ntitle: Größe ≥ 1 → «x»\nlink: {bandwidth_hz: 5e6}\n"
+    study.write_text(told, encoding="utf-8")
     whole = json.loads(said("show", study, "--json", **POOR))
     assert whole["title"] == "Größe ≥ 1 → «x»"
+    assert whole["sources"]["link.bandwidth_hz"]["source"] == "set by größe.yml"
     page = tmp_path / "page.html"
     said("compare", "nominal", study, "--rounds", "2", "--html", page, **POOR)
     assert "Größe ≥ 1 → «x»" in page.read_text("utf-8")
