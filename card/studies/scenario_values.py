@@ -214,12 +214,13 @@ def _summary(values: Sequence[Any]) -> str:
     """Many values on a line: the range of numbers, or how often there is each word."""
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         least, most = (show(float(f"{end(values):.4g}")) for end in (min, max))
-        return f"{least} to {most} ({len(values)} values)"
+        return f"{len(values)} values from {least} to {most}"
     counted = Counter(map(show, values)).most_common()
-    listed = [f"{count} × {word}" for word, count in counted[:_MANY]]
+    listed = [f"{count} × {word}" if count > 1 else word for word, count in counted[:_MANY]]
     return ", ".join((*listed, *(["…"] if len(counted) > _MANY else [])))
 
 
 def with_unit(value: Any, unit: str) -> str:
     """Value as a reader writes it, with its unit."""
-    return show(value) if value is None else f"{show(value)} {unit}".strip()
+    nothing = value is None or value == [] or value == ()
+    return show(value) if nothing else f"{show(value)} {unit}".strip()

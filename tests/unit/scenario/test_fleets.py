@@ -10,7 +10,7 @@ from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 from card.cli import app, study_schema
 from card.scenario.fleets import MOST_DEVICES, fleet_of
-from card.studies.scenario_values import show
+from card.studies.scenario_values import show, with_unit
 
 PHONES = {
     "name": "phone",
@@ -210,7 +210,7 @@ class TestStudies:
         shown = CliRunner().invoke(app, ["show", str(study)], env={"COLUMNS": "300"}).output
         assert "phone-001" not in shown
         assert shown.count("devices.phone-*.") == shown.count("devices.hub.") == 8
-        assert "(100 values)" in shown
+        assert "100 values from 2" in shown
         assert "devices.hub.distance_m" in shown
         whole = json.loads(CliRunner().invoke(app, ["show", str(study), "--json"]).output)
         assert len(whole["devices"]) == 101
@@ -226,7 +226,10 @@ class TestStudies:
 
 
 def test_many_values_are_shown_as_a_range_or_counted():
-    assert show([float(n) for n in range(1, 12)]) == "1 to 11 (11 values)"
+    assert show([float(n) for n in range(1, 12)]) == "11 values from 1 to 11"
     assert show(["a", "b"] * 10) == "10 × a, 10 × b"
+    assert show([f"phone-{n}" for n in range(40)]).endswith("phone-8, phone-9, …")
+    assert with_unit([float(n) for n in range(1, 12)], "m") == "11 values from 1 to 11 m"
+    assert with_unit([], "m") == "none"
     assert show([1.0, 2.0, 2.0]) == "1, 2 × 2"
     assert show(()) == "none"
