@@ -24,7 +24,7 @@ LABEL_BITS = 32
 """Bits of one label (ℓ) on the wire, a token id as a 32-bit integer (`assumed`)."""
 
 OPTIMISER_COPIES: dict[Optimiser, int] = {"adamw": 4, "sgd": 2, "sgd-momentum": 3}
-"""Adapter-sized buffers in training, for weight, gradient and what torch's optimiser keeps.
+"""Adapter-sized buffers in training, for weight, gradient and what an optimiser keeps (k).
 
 Moments have the number format of their weight (8 byte of AdamW's per float32 weight); torch makes
 no master copy of a weight in another format, so none is counted.

@@ -110,7 +110,7 @@ class Lora(Record):
     rank: Count
     """Rank of each adapter (r)."""
     alpha: Count = 8
-    """What an adapter's output is scaled by, over the rank (α); changes no cost."""
+    """What an adapter's output is scaled by, over the rank; changes no cost."""
     targets: Targets
     """Projections that carry an adapter, named as in the architecture."""
     dora: Flag = False
