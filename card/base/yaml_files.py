@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,9 @@ _TAGS = tuple(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
 
 
 class _Constructor(SafeConstructor):
-    yaml_constructors = {  # noqa: RUF012
-        tag: SafeConstructor.yaml_constructors[tag] for tag in (*_TAGS, None)
-    }
+    yaml_constructors = {tag: SafeConstructor.yaml_constructors[tag] for tag in (*_TAGS, None)} | {
+        "tag:yaml.org,2002:merge": SafeConstructor.construct_yaml_str
+    }  # where it is no key
 
     def flatten_mapping(self, node: Any) -> None:
         """Refuse a key that is written twice, which ruamel overlooks beside a merge key."""
@@ -92,6 +93,18 @@ def _check_scalar(node: ScalarNode) -> None:
         raise _problem(f"{odd[0]!a} is {what}", node)
 
 
+def _check_names(keys: Iterable[Node]) -> None:
+    """Refuse a key that is a number, a truth value or nothing, which would change as a name.
+
+    A position in a list stays as it is.
+    """
+    for key in keys:
+        kind = str(key.tag).rpartition(":")[2]
+        position = kind == "int" and re.fullmatch("0|[1-9][0-9]*", key.value)
+        if kind in ("null", "bool", "int", "float") and not position:
+            raise _problem(f"the key {key.value:.40} is no word; put it in quotes", key)
+
+
 class _Measure:
     """Refuses what would not fit into memory once aliases are written out, or has no end."""
 
@@ -111,6 +124,7 @@ class _Measure:
             parts = node.value
         elif isinstance(node, MappingNode):
             parts = [part for pair in node.value for part in pair]
+            _check_names([key for key, _ in node.value])
         measured = [self.of(part) for part in parts]
         values = 1 + sum(value for value, _ in measured)
         levels = 1 + max((level for _, level in measured), default=-1)

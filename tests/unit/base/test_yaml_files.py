@@ -46,6 +46,7 @@ WORDS = [
     "0o8",
     "12:30",
     "1:30.5",
+    "<<",
 ]
 """Words there, of which YAML 1.1 makes booleans and numbers."""
 
@@ -68,6 +69,15 @@ class TestCoreSchema:
     @pytest.mark.parametrize("text", ["%YAML 1.1\n--- {a: 010, b: yes, c: 1e3}\n"])
     def test_holds_whatever_version_a_file_names(self, text):
         assert parse_value(text) == {"a": 10, "b": "yes", "c": 1000.0}
+
+    @pytest.mark.parametrize("key", ["012", "0x10", "+1", "null", "~", "True", "1e3", ".5", "-1"])
+    def test_a_key_that_would_change_as_a_name_is_refused(self, key):
+        with pytest.raises(ScenarioError, match="is no word; put it in quotes"):
+            parse_value(f"{{a: {{{key}: 1}}}}")
+        assert parse_value(f"{{a: {{'{key}': 1}}}}") == {"a": {key: 1}}
+
+    def test_a_key_may_be_a_position(self):
+        assert parse_value("{0: 1, 12: 2}") == {0: 1, 12: 2}
 
     def test_settings_may_be_lists_mappings_and_null(self):
         assert parse_value("[0, null]") == [0, None]
