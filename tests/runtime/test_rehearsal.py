@@ -17,6 +17,7 @@ from card.base.processes import STANDSTILL_S
 from card.training.in_process import count_traffic, recovered_tokens, rehearse, train_unsplit
 from card.training.rehearsal import TEXTS, Rehearsal, RehearsalError
 
+DORA = {"lora.targets": "all-linear", "lora.dora": True, "lora.rslora": True, "lora.alpha": 16}
 ONE = {"device-1": TEXTS["device-1"]}
 
 
@@ -85,9 +86,21 @@ def test_smashed_data_at_cut_0_are_rows_of_the_embedding():
     assert recovered_tokens(chosen, TEXTS["device-1"], 3) < 0.5
 
 
+def test_dora_on_all_linear_trains_apart_as_in_one_piece():
+    small = {"llm": "tiny-llama-0.5m", "training.sequence_length": 32}
+    chosen = card.load_scenario("test-bed", **small, **DORA, **{"training.local_iterations": 2})
+    events = rehearse(chosen, ONE, rounds=1, cuts=[2])
+    losses = [event["loss"] for event in events if event["event"] == "iteration"]
+    assert losses == train_unsplit(chosen, ONE, rounds=1)
+    plain = chosen.updated({"lora.dora": False, "lora.alpha": 8})
+    assert losses[0] == pytest.approx(train_unsplit(plain, ONE, rounds=1)[0], rel=1e-6)
+    assert losses[1] != train_unsplit(plain, ONE, rounds=1)[1]
+
+
 @pytest.mark.slow
-def test_counted_traffic_stands_beside_the_models():
-    chosen = card.load_scenario("test-bed", **{"training.local_iterations": 1})
+@pytest.mark.parametrize("adapters", [{}, DORA], ids=["lora", "dora"])
+def test_counted_traffic_stands_beside_the_models(adapters):
+    chosen = card.load_scenario("test-bed", **{"training.local_iterations": 1}, **adapters)
     rows = count_traffic(chosen, "device-1", TEXTS["device-1"])
     assert [row["cut"] for row in rows] == [0, 1, 2, 3, 4]
     assert all(row["up_bit"] == row["smashed_bit"] + row["adapter_bit"] for row in rows)
