@@ -132,6 +132,8 @@ class Settings(Record):
     """LoRA rank."""
     targets: tuple[str, ...]
     """LoRA targets."""
+    dora: Flag = False
+    """Whether the adapters were those of DoRA."""
     quick: Flag
     """Whether fewer repeats were made."""
 

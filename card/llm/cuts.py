@@ -180,7 +180,8 @@ def _saved(blocks: Sequence[Cost], head_bit: NDArray[Any], input_bit: int | None
     """Activations held at once by an end that has the first 0..I of some blocks [bit].
 
     With gradient checkpointing, whose inputs of blocks have `input_bit`, those of one block at a
-    time are there beside the inputs, and before them those of the head, which has `head_bit`.
+    time are there beside the inputs, and before them those of the head, which has `head_bit`. An
+    input that its block keeps as it came, as in float32, then counts twice.
     """
     saved = [block.saved_bit for block in blocks]
     if input_bit is None:

@@ -150,6 +150,7 @@ def measure(
             activation_bits=32 if training.activation_bits == 32 else 16,
             rank=lora.rank,
             targets=lora.targets,
+            dora=lora.dora,
             quick=quick,
         ),
         **dict(first),

@@ -46,7 +46,7 @@ def settings(name, bits=32, **shape):
 
 
 @lru_cache
-def measured(name, bits=32, whole=False, further=()):
+def measured(name, bits=32, whole=False, further=(), dora=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "public_config", narrow_config)
         patch.setattr(profile, "QUICK", Limits(2, 2, 0.0))
@@ -54,6 +54,7 @@ def measured(name, bits=32, whole=False, further=()):
         patch.setitem(ceilings.PRODUCT_SIZE, "cpu", 256)
         patch.setitem(ceilings.COPY_BYTE, "cpu", 2**20)
         mini_batch, lora = settings(name, bits)
+        lora = lora.model_copy(update={"dora": dora})
         more = [mini_batch.model_copy(update=dict(shape)) for shape in further]
         rest = {"quick": True, "whole": whole, "further": more, "echo": lambda _: None}
         return profile.measure(name, mini_batch, lora, **rest)
@@ -78,6 +79,15 @@ def test_counts_equal_the_closed_forms(name, bits):
     assert found.parts["embedding"].flop == found.parts["embedding"].saved_bit == 0
     assert found.smashed_bit == cuts.downlink_bit[1]
     assert found.adapter_bit == cuts.adapter_bit[1]
+
+
+def test_profile_of_dora_is_of_its_work_and_says_so():
+    plain, found = measured("gpt-2"), measured("gpt-2", dora=True)
+    assert (plain.settings.dora, found.settings.dora) == (False, True)
+    # width 48, fused projection of 144, rank 3: an identity matrix through A and B, once
+    more = found.parts["block"].forward_flop - plain.parts["block"].forward_flop
+    assert more == 2 * 48 * 48 * 3 + 2 * 48 * 3 * 144
+    assert found.adapter_bit - plain.adapter_bit == 32 * 144
 
 
 @pytest.mark.parametrize("name", ["llama-3.2-1b", "gpt-2"])
