@@ -40,7 +40,7 @@ ALTERNATIVES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 LEVELS = ("_db", "_dbm", "_dbm_per_hz")
 """How the names of levels end, which are varied by decibels."""
 
-_NOT_VARIED = ("simulation.", "link.fading_draws")
+_NOT_VARIED = ("simulation.", "link.fading_draws", "lora.alpha", "training.accumulation")
 _SHARES = ("utilisation", "memory_share", "delay_weight")
 
 
@@ -77,7 +77,8 @@ def variations(scenario: Scenario) -> list[Variation]:
 
     Levels move by 3 dB, shares and weights by 0.1 (but not beyond 1), path-loss exponents by 0.2,
     bit widths by a factor of two, all else by 20 % (whole numbers by at least 1). A value of 0, and
-    one that cannot move that way, has no such variation; `ALTERNATIVES` has choices for some.
+    one that cannot move that way, has no such variation; `ALTERNATIVES` has choices for some. Nor
+    do draws, what changes no cost, and micro-batches, which must divide a mini-batch.
     """
     items: dict[str, dict[str, float]] = {}
     for generic, path, value in numbers(scenario):

@@ -89,6 +89,7 @@ def test_only_assumed_and_calibrated_numbers_are_varied(
 ) -> None:
     assert ("training.weight_bits", 1) not in found, "a fact of the checkpoint"
     assert not any(parameter.startswith("simulation") for parameter, _ in found)
+    assert ("lora.alpha", 1) not in found, "changes no cost"
     calibrated = {item.parameter for item in variations(card.load_scenario("calibrated"))}
     assert {"objective.delay_weight", "link.bandwidth_hz"} <= calibrated
     kinds = {scenario.source_of(path).kind for item in found.values() for path in item.overrides}
@@ -130,11 +131,13 @@ def test_effects_stand_beside_those_of_the_slopes_with_their_distance_from_the_b
 
 STEPWISE = {
     "training.batch_size",
+    "training.accumulation",
     "training.sequence_length",
     "training.local_iterations",
     "training.activation_bits",
     "training.weight_bits",
     "lora.rank",
+    "lora.alpha",
     "lora.adapter_bits",
     "devices.memory_share",
     "devices.waiting_power_w",
