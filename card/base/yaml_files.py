@@ -108,7 +108,8 @@ def _check_names(keys: Iterable[Node]) -> None:
 class _Measure:
     """Refuses what would not fit into memory once aliases are written out, or has no end."""
 
-    def __init__(self) -> None:
+    def __init__(self, any_keys: bool) -> None:
+        self._any_keys = any_keys
         self._known: dict[Node, tuple[int, int] | None] = {}
 
     def of(self, node: Node) -> tuple[int, int]:
@@ -124,7 +125,8 @@ class _Measure:
             parts = node.value
         elif isinstance(node, MappingNode):
             parts = [part for pair in node.value for part in pair]
-            _check_names([key for key, _ in node.value])
+            if not self._any_keys:
+                _check_names([key for key, _ in node.value])
         measured = [self.of(part) for part in parts]
         values = 1 + sum(value for value, _ in measured)
         levels = 1 + max((level for _, level in measured), default=-1)
@@ -138,7 +140,7 @@ class _Measure:
         return values, levels
 
 
-def _load(text: str) -> Any:
+def _load(text: str, any_keys: bool = False) -> Any:
     """What a document says; whatever is wrong with it is a `YAMLError`."""
     yaml = _yaml()
     try:
@@ -147,7 +149,7 @@ def _load(text: str) -> Any:
             root = yaml.compose(text)
             if root is None:
                 return None
-            _Measure().of(root)
+            _Measure(any_keys).of(root)
             return yaml.constructor.construct_document(root)
     except (MaxDepthExceededError, RecursionError):
         raise YAMLError(f"it is nested deeper than {DEEPEST} levels") from None
@@ -161,7 +163,9 @@ def _yaml() -> YAML:
     return yaml
 
 
-def read_yaml(path: Path, example: str = "title: My title") -> dict[str, Any]:
+def read_yaml(
+    path: Path, example: str = "title: My title", *, any_keys: bool = False
+) -> dict[str, Any]:
     """Mapping stored in a YAML file, with errors that name the file and line.
 
     Parameters
@@ -170,6 +174,8 @@ def read_yaml(path: Path, example: str = "title: My title") -> dict[str, Any]:
         The file.
     example
         What such a file can say at least, for a file that holds no mapping.
+    any_keys
+        Leave it to the caller to refuse keys that are no words.
 
     Raises
     ------
@@ -178,7 +184,7 @@ def read_yaml(path: Path, example: str = "title: My title") -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        content = _load(text)
+        content = _load(text, any_keys)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

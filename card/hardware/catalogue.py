@@ -134,7 +134,7 @@ class Catalogue(UserDict[str, Hardware]):
     """Processors by name; an entry is validated when it is used, so a bad one spoils no other."""
 
     def __init__(self, path: Path) -> None:
-        entries: dict[Any, Any] = read_yaml(path)
+        entries: dict[Any, Any] = read_yaml(path, any_keys=True)
         words = {name: shortened(name) for name in entries if not isinstance(name, str)}
         super().__init__({words.get(name, name): entry for name, entry in entries.items()})
         self._path, self._no_words = path, set(words.values())
