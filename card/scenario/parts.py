@@ -37,6 +37,7 @@ def _as_list(targets: Any) -> Any:
     return (ALL_LINEAR,) if targets == ALL_LINEAR else targets
 
 
+# names of projections, or `all-linear`, which is kept as a list of that word alone
 Targets = Annotated[
     tuple[Name, ...],
     Field(min_length=1),
@@ -50,8 +51,6 @@ Targets = Annotated[
         }
     ),
 ]
-"""Names of projections, or `all-linear`, which is kept as a list of that word alone."""
-
 
 Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
 """Optimisers by what they keep for a trained weight, which is two numbers, none, or one."""
@@ -194,10 +193,10 @@ def _given(value: Any, _: Any) -> dict[str, Any]:
     return given
 
 
+# values of a device's link in place of the cell's; a path-loss exponent is that of every state
 OwnLink = Annotated[
     dict[str, Any], WrapValidator(_given), WithJsonSchema(_own_link.model_json_schema())
 ]
-"""Values of a device's link in place of the cell's; `path_loss_exponent` is that of every state."""
 
 
 class Objective(Record):
