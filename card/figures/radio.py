@@ -17,6 +17,8 @@ _INK, _QUIET = "#222222", "#666666"
 _STATE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
 _MANY = 8
 """Devices above which their names do not fit beside each other."""
+_NAME_SHARE = 0.04
+"""Share of the distances shown that a slanting name needs."""
 _STATE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -66,11 +68,13 @@ def rates(
     many = len(positions_m) > _MANY
     names = apart(list(positions_m), NAME_LETTERS)
     level = fit(np.linspace(0, 72 * (WIDTH_IN - 1), len(names) + 1)[1:], names)
-    for name, position in zip(names, positions_m.values(), strict=True):
+    for position in positions_m.values():
         over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
-        if many:
-            continue
-        over.text(position, 1.0 * top, name, rotation=35, fontsize=8.5, color=_INK, va="bottom")
+    free = -np.inf  # where the next name does not touch the last
+    for position, name in sorted(zip(positions_m.values(), names, strict=True)) * (not many):
+        place = max(position, free)
+        over.text(place, 1.0 * top, name, rotation=35, fontsize=8.5, color=_INK, va="bottom")
+        free = place + _NAME_SHARE * (distance_m[-1] - distance_m[0])
     over.set_ylim(0, top)
     over.set_xlim(distance_m[0], distance_m[-1])
     over.set_xlabel("distance to the base station [m]")

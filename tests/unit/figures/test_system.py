@@ -89,6 +89,14 @@ class TestRates:
         assert over.get_xlabel().endswith("[m]")
         assert over.get_ylabel().endswith("[Mbit/s]")
 
+    def test_names_of_devices_that_are_near_each_other_stand_apart(self):
+        distance, quantiles = np.linspace(10, 110, 20), {"good": np.ones((3, 3)) * 1e6}
+        up = np.linspace(9e6, 1e6, 20)
+        near = {"a": 50.0, "b": 49.0, "c": 50.5}
+        over = radio.rates(distance, {"good": (up, up)}, near, quantiles).axes[0]
+        at = sorted(text.get_position()[0] for text in over.texts if text.get_text() in near)
+        assert np.diff(at).min() > 3
+
 
 class TestRunningMeans:
     def test_draws_every_repetition_every_average_and_the_theory(self):
