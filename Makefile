@@ -31,7 +31,8 @@ pdf: $(READY) ## Print the book on one PDF, with Chromium; STUDY=my-study.yml as
 	$(BIN)/card pdf $(STUDY)
 
 test: $(READY) ## Run the tests; those of the book need `make book`, and `make pdf`, first
-	$(PYTEST) --ignore=tests/bench --durations=15
+	$(PYTEST) --ignore=tests/bench --durations=15 -m 'not alone'
+	$(PYTEST) -n 0 tests/runtime -m alone
 
 quick: lint types ## Style, types and the tests that need no torch, browser or patience
 	$(PYTEST) $(QUICK)

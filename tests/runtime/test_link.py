@@ -18,6 +18,7 @@ def permitted():
         pytest.skip(f"no shaped link here: {error}")
 
 
+@pytest.mark.alone
 def test_delay_is_the_models_for_every_cut_at_two_link_rates():
     """Others on the machine disturb a recording, and only ever for the worse: three attempts."""
     medians = []

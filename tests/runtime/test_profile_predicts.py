@@ -77,6 +77,7 @@ def predicted(path, keys):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_profile_of_this_machine_predicts_its_steps_and_both_sides_of_every_split(
     tmp_path, monkeypatch
 ):
