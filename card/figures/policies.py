@@ -58,6 +58,8 @@ _ENERGY_HATCHES = {
     "sending_j": PART_HATCHES["uplink_s"],
 }
 
+_CURVE_LABEL = "CARD at other weights"
+
 
 def label_of(policy: str) -> str:
     """Name of a policy as figures write it."""
@@ -105,23 +107,18 @@ def headline(
     if not wide:
         _legend_below(figure, groups.values(), with_curve=curve is not None)
         return figure
-    line = (curve.energy_j.values, curve.delay_s.values) if curve is not None else ((), ())
-    busy = list(zip(*line, strict=True))
-    names = [", ".join(map(label_of, group)) for group in groups.values()]
-    colours = [POLICY_COLOURS.get(group[0], COLOURS["black"]) for group in groups.values()]
-    place_labels(axes, (width_in, height_in), list(groups), names, colours, busy)
+    labels = [
+        (place, ", ".join(map(label_of, group)), POLICY_COLOURS.get(group[0], COLOURS["black"]))
+        for place, group in groups.items()
+    ]
+    line: list[tuple[float, float]] = []
     if curve is not None:
-        at = int(np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max()))))
-        low = float(curve.delay_s[at]) < 0.14 * top  # no room below, where the axis is
-        axes.annotate(
-            "CARD at every other weight of delay",
-            (float(curve.energy_j[at]), float(curve.delay_s[at])), xytext=(0, 10 if low else -16),
-            textcoords="offset points", ha="center", va="bottom" if low else "top",
-            color=COLOURS["blue"], fontsize=9.5,
-        )  # fmt: skip
-    axes.annotate("faster and thriftier", (0.012, 0.02), (0.12, 0.02), xycoords="axes fraction",
-                  va="bottom", color="#555555", fontsize=9.5,
-                  arrowprops={"arrowstyle": "->", "color": "#555555"})  # fmt: skip
+        line = list(zip(curve.energy_j.values.tolist(), curve.delay_s.values.tolist(), strict=True))
+        middle = np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max())))
+        labels.append((line[int(middle)], _CURVE_LABEL, COLOURS["blue"]))
+    place_labels(axes, (width_in, height_in), labels, line)
+    axes.text(0.99, 0.98, "↙ faster and thriftier", transform=axes.transAxes, ha="right", va="top",
+              color="#555555", fontsize=9.5)  # fmt: skip
     return figure
 
 
@@ -134,7 +131,7 @@ def _legend_below(figure: Figure, groups: Iterable[Sequence[str]], *, with_curve
     ]  # fmt: skip
     if with_curve:
         handles.append(Line2D([], [], color=COLOURS["blue"], alpha=0.25, linewidth=4,
-                              label="CARD at other weights"))  # fmt: skip
+                              label=_CURVE_LABEL))  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0,
                   handletextpad=0.4, borderpad=0.2)  # fmt: skip
 
@@ -147,18 +144,28 @@ def _bars(value: float, ends: Sequence[float]) -> list[list[float]]:
 def place_labels(
     axes: Axes,
     size_in: tuple[float, float],
-    points: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    colours: Sequence[str],
+    labels: Sequence[tuple[tuple[float, float], str, str]],
     busy: Sequence[tuple[float, float]],
 ) -> None:
-    """Label points, each on the side where its text meets the fewest others; limits must be set."""
+    """Label points, each on the side where its text meets the fewest others; limits must be set.
+
+    Parameters
+    ----------
+    axes
+        Where the points are.
+    size_in
+        Width and height of the figure [inch].
+    labels
+        Points, each with its text and colour.
+    busy
+        Points where no text should be.
+    """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     # The panel's size in points, about: what the axis labels leave of the figure
     scale = np.array([65 * size_in[0] / (right - left), 61 * size_in[1] / (top - bottom)])
-    boxes = [(*(scale * place), 8.0, 8.0) for place in np.reshape(points, (-1, 2))]
+    boxes = [(*(scale * place), 8.0, 8.0) for place, _, _ in labels]
     boxes += [(*(scale * place), 3.0, 3.0) for place in np.reshape(busy, (-1, 2))]
-    for point, name, colour in zip(points, names, colours, strict=True):
+    for point, name, colour in labels:
         half = 3.4 * len(name)
         beside, slanted = half + 11, half + 9
         sides = np.array(

@@ -1,9 +1,13 @@
 """Figures of the comparison draw the means, parts and intervals they are given."""
 
+import itertools
+
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import card
 from card.figures import policies as figures
@@ -42,6 +46,28 @@ def test_headline_draws_the_curve_as_given(table: xr.Dataset) -> None:
     curve = xr.Dataset({"delay_s": ("w", [30.0, 20.0]), "energy_j": ("w", [0.0, 100.0])})
     line = figures.headline(table, curve).axes[0].get_lines()[0]
     np.testing.assert_array_equal(line.get_xydata(), [[0.0, 30.0], [100.0, 20.0]])
+
+
+def test_headline_labels_stand_apart_where_marks_crowd_in_a_corner() -> None:
+    delay_s = [25.5, 33.0, 124.0, 174.0, 33.0, 23.5, 33.0]
+    energy_j = [10.0, 0.0, 381.0, 23.0, 0.0, 144.0, 0.0]
+    names = ["card", "device_only", "server_only", "random_cut"]
+    names += ["static_cut", "delay_optimal", "energy_optimal"]
+    statistic = {"statistic": ["mean", "low", "high"]}
+    crowded = xr.Dataset(
+        {"delay_s": ("policy", delay_s), "energy_j": ("policy", energy_j)}, {"policy": names}
+    ).expand_dims(statistic, axis=-1)
+    curve = xr.Dataset(
+        {"delay_s": ("w", [33.0, 25.5, 24.0, 23.5]), "energy_j": ("w", [0.0, 10.0, 80.0, 144.0])}
+    )
+    figure = figures.headline(crowded, curve)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    boxes = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}
+    assert len(boxes) == 7
+    for (one, first), (other, second) in itertools.combinations(boxes.items(), 2):
+        assert not first.overlaps(second), (one, other)
+    assert all(axes.get_window_extent().contains(*box.min) for box in boxes.values())
 
 
 def test_by_state_draws_every_mean(simulated: xr.Dataset) -> None:
