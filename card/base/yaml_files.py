@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
+from copy import deepcopy
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,12 @@ class _Measure:
 
 def _load(text: str, any_keys: bool = False) -> Any:
     """What a document says; whatever is wrong with it is a `YAMLError`."""
+    return deepcopy(_constructed(text, any_keys))
+
+
+@lru_cache(maxsize=32)
+def _constructed(text: str, any_keys: bool) -> Any:
+    """`_load`, whose result is kept, since the same few files are read again and again."""
     yaml = _yaml()
     try:
         with warnings.catch_warnings():

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,13 +34,19 @@ _LONGEST, _SHOWN = 400, 40
 """Letters of a number at most, and those of one that is shown whole."""
 
 
+@cache  # typer asks for each option several times
+def _adapted(kind: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    """What checks values of a kind, and its JSON Schema."""
+    adapter = TypeAdapter(kind)
+    return adapter, adapter.json_schema()
+
+
 def reader(kind: Any) -> Callable[[Any], Any]:
     """Reads the text of an option as a value that a kind of `card.base.schema` allows.
 
     A number is written as everywhere else: `1_000` and `0x10` are words.
     """
-    adapter = TypeAdapter(kind)
-    shape = adapter.json_schema()
+    adapter, shape = _adapted(kind)
     number: Any = {"integer": int, "number": float}.get(shape.get("type", ""))
     within = allowed(shape, shape).replace("a number", "a finite number")
 
@@ -58,7 +65,7 @@ def reader(kind: Any) -> Callable[[Any], Any]:
 
 def option(kind: Any, *names: str, **more: Any) -> Any:
     """An option of which every value, or each where it may be repeated, is of a kind."""
-    shape = TypeAdapter(kind).json_schema()
+    _, shape = _adapted(kind)
     limits: dict[str, Any] = {"min": shape.get("minimum"), "max": shape.get("maximum")}
     return typer.Option(*names, parser=reader(kind), **limits | more)
 
