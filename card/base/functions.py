@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from card.base.errors import ScenarioError, nearest, shortened, unknown
+from card.base.one_file import only
 from card.base.text_files import read_text
 
 Value = TypeVar("Value")
@@ -29,7 +30,7 @@ class OwnFunction:
     """A function as its file stood when it was read; the file may import what is installed.
 
     It travels to other processes, and machines, with the text of its file, and results are known by
-    that text. So it may not import files that lie beside it, nor should it read any.
+    that text. So it may neither import nor read other files of the user's.
     """
 
     file: str
@@ -61,9 +62,16 @@ class OwnFunction:
         return cls(file, name, source)
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns; what it raises is told with the file and the line."""
+        """What the function returns; what it raises is told with the file and the line.
+
+        Raises
+        ------
+        ScenarioError
+            If the function fails, or reads a file that is not installed.
+        """
         try:
-            return getattr(_module(self.file, self.source), self.name)(*arguments)
+            with only(self.file):
+                return getattr(_module(self.file, self.source), self.name)(*arguments)
         except ScenarioError:
             raise
         except Exception as error:

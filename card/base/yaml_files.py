@@ -28,26 +28,28 @@ MOST_VALUES = 200_000
 """Values of a document at most, each alias counted as what it stands for."""
 
 
+_CORE = {
+    f"tag:yaml.org,2002:{tag}": re.compile(rf"(?:{pattern})\Z")
+    for tag, pattern in {
+        "null": r"~|null|Null|NULL|",
+        "bool": r"true|True|TRUE|false|False|FALSE",
+        "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+        "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "merge": r"<<",
+    }.items()
+}
+"""How the core schema of YAML 1.2 (section 10.3.2) writes what is no text, and merge keys."""
+
+
 class _Resolver(VersionedResolver):
-    """The core schema of YAML 1.2 (section 10.3.2), and merge keys.
+    """Takes only what the core schema does for numbers.
 
     ruamel's own takes 1_000 and 0b11 for numbers and .5e3 for a word.
     """
 
     processing_version = (1, 2)
-    versioned_resolver = {  # noqa: RUF012
-        None: [
-            (f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"))
-            for tag, pattern in {
-                "null": r"~|null|Null|NULL|",
-                "bool": r"true|True|TRUE|false|False|FALSE",
-                "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
-                "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
-                r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-                "merge": r"<<",
-            }.items()
-        ]
-    }
+    versioned_resolver = {None: [*_CORE.items()]}  # noqa: RUF012
 
 
 _UNFORESEEN = (
@@ -84,7 +86,10 @@ def _problem(problem: str, node: Node) -> ConstructorError:
 
 
 def _check_scalar(node: ScalarNode) -> None:
-    """Refuse numbers without end, halves of letters, and what would command a terminal."""
+    """Refuse what has a tag that it is not, numbers without end, and letters that are none."""
+    pattern = _CORE.get(str(node.tag))
+    if pattern and not pattern.match(node.value):
+        raise _problem(f"{node.value!r:.40} is no {str(node.tag).rpartition(':')[2]}", node)
     if str(node.tag).endswith(":int") and len(node.value) > MOST_DIGITS:
         raise _problem(f"a number has {len(node.value):,} digits, more than {MOST_DIGITS:,}", node)
     odd = re.search(
@@ -101,6 +106,8 @@ def _check_names(keys: Iterable[Node]) -> None:
     A position in a list stays as it is.
     """
     for key in keys:
+        if not isinstance(key, ScalarNode):
+            raise _problem("a list or a mapping is no key; write a word", key)
         kind = str(key.tag).rpartition(":")[2]
         position = kind == "int" and re.fullmatch("0|[1-9][0-9]*", key.value)
         if kind in ("null", "bool", "int", "float") and not position:

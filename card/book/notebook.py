@@ -30,6 +30,7 @@ from card.book.tables import (
     rates_table,
     scenario_table,
     settled,
+    settled_mean,
 )
 from card.figures.image_files import png, svg
 from card.llm import closed_forms

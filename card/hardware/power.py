@@ -74,6 +74,19 @@ def clock_at(
     return near - value / (3 * coefficients[0] * near**2 + coefficients[1])
 
 
+def thriftiest_clock(static_power_w: Any, power_coefficient: Any) -> Any:
+    """Clock of least energy per work, P(f) / f [Hz]; P₁ adds the same at each clock.
+
+    Without power at rest that is 0, since a slower clock always spends less.
+
+    Examples
+    --------
+    >>> print(f"{thriftiest_clock(10.0, 5e-27):.3g}")
+    1e+09
+    """
+    return (static_power_w / (2.0 * power_coefficient)) ** (1 / 3)
+
+
 def cubed(clock_hz: Any) -> Any:
     """Clock to the third power [Hz³], by products, which every array library rounds alike."""
     return clock_hz * clock_hz * clock_hz

@@ -112,6 +112,11 @@ class Store:
                 f"{before}name it without '::', which the library that writes it takes for a chain "
                 "of addresses."
             )
+        if self.output.suffix == ".nc" and os.sep == "/" and "\\" in str(self.output.absolute()):
+            raise ScenarioError(
+                f"{before}the library of netCDF takes its backslash for the end of a folder's "
+                "name; rename it, or end it in .zarr."
+            )
         if not self.output.parent.is_dir():
             raise ScenarioError(f"output = {name!r}: there is no folder for it; make one.")
         if self.output.exists() and not (self.output.is_file() or self.output.is_dir()):

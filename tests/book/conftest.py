@@ -25,7 +25,10 @@ LOOK = """async () => {
     equations: all('.math').length,
     drawn: all('.math mjx-container svg').filter((e) => e.clientWidth > 0).length,
     wrong: all('mjx-merror').map((e) => e.textContent),
-    images: all('img').map((e) => ({src: e.src, alt: e.alt, width: e.naturalWidth})),
+    images: all('img').map((e) => ({
+      src: e.src, alt: e.alt.trim(), width: e.naturalWidth,
+      caption: e.closest('figure')?.querySelector('.caption-text')?.textContent.trim() ?? '',
+    })),
   };
 }"""
 WIDER_THAN_SCREEN = "document.documentElement.scrollWidth - window.innerWidth"

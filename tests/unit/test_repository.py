@@ -193,8 +193,13 @@ class TestContinuousIntegration:
         commands = (ROOT / ".ci/commands").read_text()
         assert commands.index("unset PYTHONDONTWRITEBYTECODE") < commands.index("\ncard ")
 
-    def test_script_ends_with_the_tests(self):
-        assert script_lines("run")[-1] == "make test"
+    def test_script_ends_with_the_tests_and_with_all_that_it_began(self):
+        lines = script_lines("run")
+        begun = [line.removesuffix("=$!") for line in lines if line.endswith("=$!")]
+        waits = [f'wait "${name}"' for name in begun]
+        assert len(begun) == (ROOT / ".ci/run").read_text().count(" &\n")
+        assert set(waits) <= set(lines)
+        assert [line for line in lines if line not in waits][-1] == "make test"
 
     @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
     def test_workflows_run_only_what_a_reader_can_run(self, path):

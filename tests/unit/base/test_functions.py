@@ -1,6 +1,8 @@
 """Functions in a user's Python file: found without running it, known by its text."""
 
 import pickle
+import py_compile
+import sys
 
 import pytest
 
@@ -76,6 +78,45 @@ def test_what_lies_beside_it_may_not_be_imported(tmp_path, line, place):
         OwnFunction.read("policies", f"{path}:g")
     helper.unlink()
     assert OwnFunction.read("policies", f"{path}:g")
+
+
+READS = {
+    "data": "import json\ndef f():\n    with open({0!r}) as file:\n        return json.load(file)",
+    "data at once": "from pathlib import Path\nTEXT = Path({0!r}).read_bytes()\ndef f(): ...",
+    "arrays": "import numpy as np\ndef f():\n    return np.loadtxt({0!r})",
+    "a module by its path": "import runpy\ndef f():\n    return runpy.run_path({0!r})",
+    "a module by a name": "import sys\nsys.path.insert(0, {1!r})\ndef f():\n"
+    "    return __import__('importlib').import_module('beside')",
+}
+
+
+@pytest.mark.parametrize("how", READS)
+@pytest.mark.parametrize("again", [False, True])
+def test_no_other_file_is_read(tmp_path, monkeypatch, how, again):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    beside, own = folder / "beside.py", tmp_path / "own.py"
+    beside.write_text("1", "utf-8")
+    if again:  # what was compiled of a module would do in its place
+        py_compile.compile(str(beside))
+    own.write_text(READS[how].format(str(beside), str(folder)), "utf-8")
+    function = OwnFunction.read("policies", f"{own}:f")
+    with pytest.raises(ScenarioError, match=r"own.py reads .*beside.*; results are known by one"):
+        function()
+    assert beside.read_text("utf-8") == "1"  # others read on
+
+
+def test_what_is_installed_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import linecache, os\ndef f():\n    import card.studies.sweep, colorsys\n"
+        "    linecache.checkcache()\n    with open(__file__) as me, open('out', 'w') as out:\n"
+        "        out.write(me.readline())\n    return card.load_scenario('nominal').title\n",
+        "utf-8",
+    )
+    assert OwnFunction.read("policies", f"{own}:f")().startswith("Five")
 
 
 def test_reading_runs_nothing(tmp_path):

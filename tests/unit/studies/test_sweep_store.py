@@ -467,3 +467,12 @@ def test_all_code_that_a_sweep_computes_with_is_part_of_its_fingerprint():
         new = {name for module in new for name in IMPORTS[module]} - reached
     files = {FILES[name] for name in reached if not name.endswith("__init__")}
     assert files - known == set()
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there a backslash parts folders")
+@pytest.mark.parametrize("name", ["c\\d.nc", "a\\b/c.nc"])
+def test_a_name_that_netcdf_would_misread_is_refused_before_work(tmp_path, name):
+    output = tmp_path / name
+    output.parent.mkdir(exist_ok=True)
+    with pytest.raises(ScenarioError, match=r"takes its backslash .* end it in \.zarr"):
+        swept(output=output)
