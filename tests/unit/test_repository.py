@@ -182,7 +182,7 @@ class TestSchemas:
 
 
 class TestContinuousIntegration:
-    @pytest.mark.parametrize("name", ["chromium", "commands", "run", "sphinx"])
+    @pytest.mark.parametrize("name", ["chromium", "commands", "run", "sphinx", "studies"])
     def test_script_is_executable_and_stops_at_the_first_error(self, name):
         script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111
@@ -206,8 +206,9 @@ class TestContinuousIntegration:
         jobs = yaml.safe_load(path.read_text())["jobs"].values()
         runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
         trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
-        alone = {".ci/run", ".ci/sphinx", "make quick", 'make dist TAG="$GITHUB_REF_NAME"'}
-        assert runs <= {trust, *alone, *script_lines("run")}
+        scripts = {".ci/run", ".ci/sphinx", ".ci/studies"}
+        targets = {"make quick", 'make dist TAG="$GITHUB_REF_NAME"'}
+        assert runs <= {trust, *scripts, *targets, *script_lines("run")}
 
     @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
     def test_workflows_pin_each_action_by_commit_and_name_its_version(self, path):
