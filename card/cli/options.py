@@ -30,6 +30,8 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it refuses; it has no other name for it."""
 _PIPE_CLOSED = 128 + 13
 """Exit code after SIGPIPE, which Windows does not know."""
+_FEWEST_COLUMNS = 80
+"""Letters of a line at least, off a terminal."""
 _LONGEST, _SHOWN = 400, 40
 """Letters of a number at most, and those of one that is shown whole."""
 
@@ -129,6 +131,9 @@ class Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
+        columns = os.environ.get("COLUMNS", "")
+        if not sys.stdout.isatty() and columns.isdecimal() and int(columns) < _FEWEST_COLUMNS:
+            del os.environ["COLUMNS"]  # in which help would be cut
         with _output_may_end():
             return super().main(*arguments, **options)
 

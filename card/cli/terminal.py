@@ -275,9 +275,9 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         table.add_row(*map(Text, row))
     # FORCE_COLOR would make a terminal of a file, and fold its lines
     console = _Console(highlight=False, force_terminal=sys.stdout.isatty())
-    console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
     if not console.is_terminal or console.width < _COLUMN * len(head):
         console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)
+    console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
     console.print(table, crop=False)
 
 

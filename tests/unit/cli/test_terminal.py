@@ -54,6 +54,15 @@ def test_off_a_terminal_no_value_is_cut_wrapped_or_coloured_in_any_encoding(enco
         assert words in shown
 
 
+@pytest.mark.parametrize("columns", ["0", "20", "79"])
+def test_off_a_terminal_a_narrow_one_means_nothing(columns):
+    usual = said("sweep", "--help")
+    assert b"--output" in usual
+    assert said("sweep", "--help", COLUMNS=columns) == usual
+    title, *_ = said("solve", "nominal", "--device", "device-1", COLUMNS=columns).splitlines()
+    assert title.startswith(b"device-1: cut ")
+
+
 def test_a_poor_locale_neither_breaks_what_is_printed_nor_what_is_read_and_written(tmp_path):
     study = tmp_path / "größe.yml"
     told = "base: nominal\ntitle: Größe ≥ 1 → «x»\nlink: {bandwidth_hz: 5e6}\n"
