@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,23 @@ def read_results(file: str | Path) -> xr.Dataset:
         raise ScenarioError(f"{file} cannot be read ({reason:.100}); {remedy}") from error
     if not {"delay_s", "energy_j"} <= set(results.data_vars) or "policy" not in results.dims:
         raise ScenarioError(f"{file} holds no results; {remedy}")
+    if results.attrs.get("content_hash", "") not in ("", content_hash(results)):
+        raise ScenarioError(f"{file} is damaged: it is not what was written; {remedy}")
     return results
+
+
+def content_hash(results: xr.Dataset) -> str:
+    """Digest of all values, in whatever type of number a file has kept them.
+
+    The classic format of netCDF does not notice that the end of a file is missing.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(map(str, results.variables)):
+        values = results[name].values
+        plain = values.astype("<f8") if values.dtype.kind in "biuf" else values.astype("U")
+        said = plain.tobytes() if plain.dtype.kind == "f" else repr(plain.tolist()).encode()
+        digest.update(f"{name} {plain.shape} ".encode() + said)
+    return digest.hexdigest()[:16]
 
 
 def as_frame(results: xr.Dataset) -> pd.DataFrame:

@@ -26,7 +26,7 @@ LOOK = """async () => {
     drawn: all('.math mjx-container svg').filter((e) => e.clientWidth > 0).length,
     wrong: all('mjx-merror').map((e) => e.textContent),
     images: all('img').map((e) => ({
-      src: e.src, alt: e.alt.trim(), width: e.naturalWidth,
+      src: e.src, alt: e.alt.trim(), width: e.naturalWidth, shown: !!e.closest('.bd-article'),
       caption: e.closest('figure')?.querySelector('.caption-text')?.textContent.trim() ?? '',
     })),
   };

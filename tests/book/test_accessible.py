@@ -216,7 +216,7 @@ class TestKeyboard:
 
 
 def test_descriptions_say_what_pictures_show(page: str, view: Any) -> None:
-    for picture in view(page).content["images"]:
+    for picture in (one for one in view(page).content["images"] if one["shown"]):
         alt = picture["alt"]
         assert len(alt.split()) >= FEWEST_WORDS, (
             f"{picture['src']}: {alt!r} is too short to say much"

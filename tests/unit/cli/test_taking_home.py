@@ -80,6 +80,17 @@ def test_a_file_says_of_what_it_is(folder, result):
     assert digest in table
 
 
+@pytest.mark.parametrize("result", ["simulation.nc", "scores.nc"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_result_that_lost_its_end_is_refused(folder, tmp_path, result, share):
+    # of which the classic format of netCDF says nothing: it reads zeros
+    whole, half = (folder / result).read_bytes(), tmp_path / "half.nc"
+    half.write_bytes(whole[: int(share * len(whole))])
+    said = refusal("export", half, "--to", tmp_path / "half.csv")
+    assert "half.nc is damaged" in said or "half.nc cannot be read" in said
+    assert not (tmp_path / "half.csv").exists()
+
+
 def test_a_simulation_s_table_has_intervals(folder):
     found = pd.read_csv(exported(folder, "simulation.nc", ".csv"))
     assert (found.delay_s_low <= found.delay_s).all()
