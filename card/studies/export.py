@@ -54,7 +54,8 @@ def read_results(file: str | Path) -> xr.Dataset:
         raise ScenarioError(f"{file} cannot be read ({reason:.100}); {remedy}") from error
     if not {"delay_s", "energy_j"} <= set(results.data_vars) or "policy" not in results.dims:
         raise ScenarioError(f"{file} holds no results; {remedy}")
-    if results.attrs.get("content_hash", "") not in ("", content_hash(results)):
+    complete = all(bool(results[name].notnull().all()) for name in ("delay_s", "energy_j"))
+    if not complete or results.attrs.get("content_hash", "") not in ("", content_hash(results)):
         raise ScenarioError(f"{file} is damaged: it is not what was written; {remedy}")
     return results
 

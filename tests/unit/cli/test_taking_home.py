@@ -91,6 +91,22 @@ def test_a_result_that_lost_its_end_is_refused(folder, tmp_path, result, share):
     assert not (tmp_path / "half.csv").exists()
 
 
+def test_a_store_that_lost_a_part_is_refused(tmp_path):
+    store = tmp_path / "sweep.zarr"
+    run(
+        "sweep",
+        "nominal",
+        "--over",
+        "objective.delay_weight=[0.2,0.8]",
+        *OPTIONS,
+        "--output",
+        store,
+    )
+    for chunk in (store / "delay_s").glob("[0-9]*"):
+        chunk.unlink()
+    assert "sweep.zarr is damaged" in refusal("export", store, "--to", tmp_path / "a.csv")
+
+
 def test_a_simulation_s_table_has_intervals(folder):
     found = pd.read_csv(exported(folder, "simulation.nc", ".csv"))
     assert (found.delay_s_low <= found.delay_s).all()
