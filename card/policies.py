@@ -60,13 +60,17 @@ class Draws:
 
 
 Choice = tuple[IntArray, FloatArray]
-"""Cut layers and server clocks [Hz], which broadcast to the shape of the draws."""
+"""Options and server clocks [Hz], which broadcast to the shape of the draws.
+
+An option is a row of the system's profile. Rows 0..I are the cuts at the first listed bits, so that
+a policy that does not decide bits returns cuts.
+"""
 
 Policy = Callable[[System, Draws, np.random.Generator], Choice]
 """What decides for all devices, states and rounds at once.
 
-What it is given is not to be changed in place: NumPy arrays refuse it. A cut that is not feasible,
-or a clock outside the server's range, is refused when it is scored.
+What it is given is not to be changed in place: NumPy arrays refuse it. An option that is not
+feasible, or a clock outside the server's range, is refused when it is scored.
 """
 
 
@@ -86,7 +90,7 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
     device
         Device positions.
     cut
-        Cut layers, 0..I, of a shape that broadcasts with the others.
+        Options, of a shape that broadcasts with the others; the cuts 0..I are the first of them.
     frequency_hz
         Server clocks [Hz].
 
@@ -99,7 +103,7 @@ def check_decision(system: System, device: Any, cut: Any, frequency_hz: Any) -> 
     backend = backend_of(device, cut, frequency_hz)
     given = {
         "device": check_index("device", device, system.num_devices, backend),
-        "cut": check_index("cut", cut, system.num_blocks + 1, backend),
+        "cut": check_index("cut", cut, system.num_options, backend),
         "frequency_hz": check_positive("frequency_hz", frequency_hz, backend),
     }
     check_shapes(**given)
@@ -136,7 +140,7 @@ def allowed(system: System, device: Any, cut: Any, frequency_hz: Any) -> BoolArr
     """
     backend = backend_of(device, cut, frequency_hz)
     device, cut, clock = np.broadcast_arrays(*map(backend.numpy, (device, cut, frequency_hz)))
-    known = np.isin(cut, np.arange(system.num_blocks + 1))
+    known = np.isin(cut, np.arange(system.num_options))
     misfits, outside, unlisted = _wrong(system, device, np.where(known, cut, 0).astype(int), clock)
     whole: BoolArray = known & np.isfinite(clock) & ~(misfits | outside | unlisted)
     return whole
@@ -166,7 +170,7 @@ def card(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
 
 
 def exhaustive(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
-    """The joint optimum by a search over every feasible cut."""
+    """The joint optimum by a search over every feasible option."""
     return _choice(solve_exhaustive(system, draws.device, draws.uplink_bps, draws.downlink_bps))
 
 
@@ -182,14 +186,13 @@ def energy_optimal(system: System, draws: Draws, rng: np.random.Generator) -> Ch
 
 def device_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """Everything on the device, or as many blocks as fit it; the server's clock is CARD's."""
-    last = system.num_blocks - np.argmax(system.feasible[:, ::-1], axis=1)
-    cut = last[draws.device]
+    cut = np.where(system.feasible, system.profile.cut, -1).argmax(axis=1)[draws.device]
     return cut, _card_frequency(system, draws, cut)
 
 
 def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """As much on the server as fits it and the cut range allows, at full clock."""
-    first = np.argmax(system.feasible, axis=1)
+    first = np.where(system.feasible, system.profile.cut, system.num_options).argmin(axis=1)
     backend = backend_of(system.frequency_max_hz)
     top = backend.floats(system.frequency_max_hz)
     return first[draws.device], backend.xp.broadcast_to(top, draws.device.shape)
@@ -197,15 +200,16 @@ def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choic
 
 def random_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """A cut drawn evenly from the feasible ones; the server's clock is CARD's."""
-    counts = system.feasible.sum(axis=1)
-    ordered = np.argsort(~system.feasible, axis=1, kind="stable")
+    feasible = _at_first_bits(system)
+    counts = feasible.sum(axis=1)
+    ordered = np.argsort(~feasible, axis=1, kind="stable")
     pick = (rng.random(draws.device.shape) * counts[draws.device]).astype(np.int64)
     cut = ordered[draws.device, pick]
     return cut, _card_frequency(system, draws, cut)
 
 
 def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
-    """The one cut and clock, the same for all devices and states, of lowest mean objective.
+    """The one option and clock, the same for all devices and states, of lowest mean objective.
 
     Chosen with hindsight over all draws, so no other static decision is better on them.
     """
@@ -242,7 +246,7 @@ def clock_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice
 
 
 def cut_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
-    """The best cut of each device-round at the clock of `server_only`, which is full."""
+    """The best option of each device-round at the clock of `server_only`, which is full."""
     _, top = server_only(system, draws, rng)
     rates, weight = (draws.uplink_bps, draws.downlink_bps), system.delay_weight
 
@@ -251,7 +255,7 @@ def cut_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
         value = objective(draws.extremes, weight, costs.delay_s, costs.energy_j)
         return np.where(system.feasible[draws.device, cut], backend_of(value).numpy(value), np.inf)
 
-    scores = np.array([score(cut) for cut in range(system.num_blocks + 1)])
+    scores = np.array([score(cut) for cut in range(system.num_options)])
     return scores.argmin(axis=0), top
 
 
@@ -265,7 +269,10 @@ POLICIES: dict[str, Policy] = {
     "energy_optimal": energy_optimal,
     "exhaustive": exhaustive,
 }
-"""CARD and its benchmarks, which are compared where nobody names policies."""
+"""CARD and its benchmarks, which are compared where nobody names policies.
+
+Those that decide no bits take the first listed ones.
+"""
 
 HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
 """What is left of CARD without one of its two decisions."""
@@ -283,7 +290,14 @@ def named(names: Iterable[str]) -> dict[str, Policy]:
 
 
 def _choice(decision: Decision) -> Choice:
-    return decision.cut, decision.frequency_hz
+    return decision.option, decision.frequency_hz
+
+
+def _at_first_bits(system: System) -> BoolArray:
+    """Feasible options, of each cut that at the first listed bits where it is feasible."""
+    by_bits = system.feasible.reshape(system.num_devices, -1, system.num_blocks + 1)
+    first: BoolArray = by_bits & (by_bits.cumsum(axis=1) == 1)
+    return first.reshape(system.feasible.shape)
 
 
 def _card_frequency(system: System, draws: Draws, cut: IntArray) -> FloatArray:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 
 UNITS = {
-    "cut": "1", "frequency_hz": "Hz", "objective": "1", "delay_s": "s", "energy_j": "J",
-    "device_energy_j": "J", "device_compute_s": "s", "uplink_s": "s", "server_compute_s": "s",
-    "downlink_s": "s", "adapter_s": "s", "uplink_bps": "bit/s", "downlink_bps": "bit/s",
+    "cut": "1", "uplink_bits": "bit", "downlink_bits": "bit", "frequency_hz": "Hz",
+    "objective": "1", "delay_s": "s", "energy_j": "J", "device_energy_j": "J",
+    "device_compute_s": "s", "uplink_s": "s", "server_compute_s": "s", "downlink_s": "s",
+    "adapter_s": "s", "uplink_bps": "bit/s", "downlink_bps": "bit/s",
 }  # fmt: skip
 PARTS = ("device_compute_s", "uplink_s", "server_compute_s", "downlink_s", "adapter_s")
 """What delay adds up from."""
@@ -68,26 +69,27 @@ def draw(
 def decided(
     system: System, draws: Draws, name: str, policy: Policy, seed: int
 ) -> tuple[IntArray, FloatArray, Costs]:
-    """Cuts and clocks [Hz] of one policy on given draws, of their shape, and what they cost.
+    """Options and clocks [Hz] of one policy on given draws, of their shape, and what they cost.
 
     Raises
     ------
     ScenarioError
         If a decision is none of the feasible ones, whoever's policy it is.
     """
-    cut, frequency = choice_of(system, draws, name, policy, seed)
+    option, frequency = choice_of(system, draws, name, policy, seed)
+    rates = draws.uplink_bps, draws.downlink_bps
     try:
-        costs = evaluate(system, draws.device, cut, frequency, draws.uplink_bps, draws.downlink_bps)
-        check_decision(system, draws.device, cut, frequency)
+        costs = evaluate(system, draws.device, option, frequency, *rates)
+        check_decision(system, draws.device, option, frequency)
     except ScenarioError as error:
         raise ScenarioError(f"the policy {name}: {error}") from error
-    return cut, frequency, costs
+    return option, frequency, costs
 
 
 def choice_of(
     system: System, draws: Draws, name: str, policy: Policy, seed: int
 ) -> tuple[IntArray, FloatArray]:
-    """Cuts and clocks [Hz] of one policy on given draws, of their shape, allowed or not.
+    """Options and clocks [Hz] of one policy on given draws, of their shape, allowed or not.
 
     Raises
     ------
@@ -100,8 +102,8 @@ def choice_of(
         error.add_note(f"raised by the policy {name}")
         raise
     try:
-        cut, frequency = (copied(_spread(draws, part)) for part in choice)
-        return cut, frequency
+        option, frequency = (copied(_spread(draws, part)) for part in choice)
+        return option, frequency
     except (TypeError, ValueError, RuntimeError):
         raise ScenarioError(
             f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
@@ -114,10 +116,12 @@ def outcomes(system: System, draws: Draws, name: str, policy: Policy, seed: int)
 
     Arrays of the shape and the library of the draws.
     """
-    cut, frequency, costs = decided(system, draws, name, policy, seed)
+    option, frequency, costs = decided(system, draws, name, policy, seed)
     value = objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
+    backend, profile = backend_of(draws.uplink_bps), system.profile
+    chosen = ("cut", "uplink_bits", "downlink_bits")
     return {
-        "cut": cut,
+        **{column: backend.array(getattr(profile, column))[option] for column in chosen},
         "frequency_hz": frequency,
         "objective": value,
         "delay_s": costs.delay_s,
@@ -148,8 +152,8 @@ def simulate(
     seed
         Seed of every random draw; likewise.
     library
-        What computes: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the same cuts,
-        and the same numbers but for rounding.
+        What computes: `numpy`, `torch`, or `torch:cuda` for torch on a GPU. All give the same cuts
+        and bits, and the same numbers but for rounding.
 
     Returns
     -------
@@ -255,7 +259,7 @@ def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:
     return 1.0 - float(np.mean(card)) / spent if spent > 0 else None
 
 
-_DRAW_BYTES = 1000
+_DRAW_BYTES = 1200
 """What all policies' results of one device-round take [byte], and a little more."""
 
 

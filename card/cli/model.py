@@ -58,8 +58,12 @@ def show(scenario: Name, settings: Settings = None, as_json: AsJson = False) -> 
     print_table(chosen.title, ("key", "value", "kind", "source"), rows)
 
 
+_BITS = {"uplink_bits": "bits up", "downlink_bits": "bits down"}
+"""Headings of what a table shows where there is a choice."""
+
 _COLUMNS = {
     "cut": ("cut", 1),
+    **{name: (heading, 1) for name, heading in _BITS.items()},
     "device_flop": ("device [GFLOP]", 1e9),
     "server_flop": ("server [GFLOP]", 1e9),
     "uplink_bit": ("uplink [MB]", 1e6 * BITS_PER_BYTE),
@@ -82,7 +86,7 @@ def costs(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print work, traffic, memory and overhead of every cut."""
+    """Print work, traffic, memory and overhead of every cut, at all bits that may be sent."""
     with refusals():
         chosen = load(scenario, settings)
         arrays = model.system(chosen)
@@ -106,7 +110,7 @@ def costs(
     shown = {
         heading: [f"{value / scale:,.6g}" for value in table[name]]
         for name, (heading, scale) in _COLUMNS.items()
-        if any(table[name]) or name not in times
+        if (len(set(table[name])) > 1 if name in _BITS else any(table[name]) or name not in times)
     }
     rows = list(zip(*shown.values(), strict=True))
     print_table(f"{chosen.title}: per local iteration, adapters per round", list(shown), rows)
@@ -131,7 +135,7 @@ def solve(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide cut layer and server frequency of one device for one round."""
+    """Decide cut layer, bits sent and server frequency of one device for one round."""
     with refusals():
         chosen = load(scenario, settings)
         arrays, index = model.system(chosen), chosen.device_index(device)
@@ -153,14 +157,17 @@ def solve(
         "as given" if rate is not None else f"of state {taken}"
         for rate in (uplink_bps, downlink_bps)
     )
+    table = {key: [row[key] for row in document["table"]] for key in document["table"][0]}
+    bits = {key: heading for key, heading in _BITS.items() if len(set(table[key])) > 1}
+    taken_bits = "".join(f"{document[key]} {heading}, " for key, heading in bits.items())
     title = (
-        f"{document['device']}: cut {document['cut']} of {arrays.num_blocks}, "
+        f"{document['device']}: cut {document['cut']} of {arrays.num_blocks}, {taken_bits}"
         f"{quantity(float(decision.delay_s), 's')}, {quantity(float(decision.energy_j), 'J')} "
         f"(up {quantity(up, 'bit/s')} {up_from}, down {quantity(down, 'bit/s')} {down_from})"
     )
-    table = {key: [row[key] for row in document["table"]] for key in document["table"][0]}
     columns = [
         ["cut", *map(str, table["cut"])],
+        *([heading, *map(str, table[key])] for key, heading in bits.items()),
         column("frequency", "Hz", table["frequency_hz"]),
         column("delay", "s", table["delay_s"]),
         column("server energy", "J", table["energy_j"]),

@@ -111,10 +111,12 @@ def rates_of(
 def decided(
     arrays: model.System, device: int, decision: Decision, up: float, down: float
 ) -> dict[str, Any]:
-    """Decision, its inputs, and every feasible cut at its best frequency."""
-    chosen = model.evaluate(arrays, device, decision.cut, decision.frequency_hz, up, down)
+    """Decision, its inputs, and every feasible option at its best frequency."""
+    chosen = model.evaluate(arrays, device, decision.option, decision.frequency_hz, up, down)
     numbers = {
         "cut": decision.cut,
+        "uplink_bits": decision.uplink_bits,
+        "downlink_bits": decision.downlink_bits,
         "frequency_hz": decision.frequency_hz,
         "frequency_min_hz": decision.frequency_min_hz,
         "frequency_max_hz": decision.frequency_max_hz,
@@ -135,20 +137,22 @@ def decided(
     return {
         "device": arrays.device_names[device],
         **{name: np.asarray(value).item() for name, value in numbers.items()},
-        "table": _every_cut(arrays, device, decision, up, down),
+        "table": _every_option(arrays, device, decision, up, down),
     }
 
 
-def _every_cut(
+def _every_option(
     arrays: model.System, device: int, decision: Decision, up: float, down: float
 ) -> list[dict[str, Any]]:
-    cuts = np.flatnonzero(arrays.feasible[device])
+    options, profile = np.flatnonzero(arrays.feasible[device]), arrays.profile
     at_prices = prices(decision.extremes, arrays.delay_weight)
-    clocks = best_frequency(arrays, np.full(cuts.shape, device), *at_prices, cuts)
-    spent = model.evaluate(arrays, device, cuts, clocks, up, down)
+    clocks = best_frequency(arrays, np.full(options.shape, device), *at_prices, options)
+    spent = model.evaluate(arrays, device, options, clocks, up, down)
     values = objective(decision.extremes, arrays.delay_weight, spent.delay_s, spent.energy_j)
     columns = {
-        "cut": cuts,
+        "cut": profile.cut[options],
+        "uplink_bits": profile.uplink_bits[options],
+        "downlink_bits": profile.downlink_bits[options],
         "frequency_hz": clocks,
         "delay_s": spent.delay_s,
         "busy_s": spent.busy_s,

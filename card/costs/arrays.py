@@ -1,4 +1,4 @@
-"""A scenario as the arrays that the model computes with: rates, limits and every cut's demands."""
+"""A scenario as the arrays that the model computes with: rates, limits, every option's demands."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class System:
     device_names: tuple[str, ...]
     """Names of the devices, in the order of their turns."""
     profile: CutProfile
-    """What each cut asks for."""
+    """What each option asks for; an option is a row of it, a cut with bits up and down."""
     feasible: NDArray[np.bool_]
-    """Cuts that fit each device's and the server's memory and the cut range, shape
-    `(devices, I + 1)` (C), by :eq:`eq-feasible`."""
+    """Options whose cuts fit each device's and the server's memory and the cut range, shape
+    `(devices, options)` (C), by :eq:`eq-feasible`."""
     throughput_flops: FloatArray
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
@@ -54,13 +54,14 @@ class System:
     device_waiting_power_w: FloatArray
     """Device power while it waits [W], shape `(devices,)` (P_w,D)."""
     server_overhead_s: FloatArray
-    """Time of a local iteration on the server that no clock changes [s], shape `(I + 1,)` (o_S)."""
+    """Time of a local iteration on the server that no clock changes [s], shape `(options,)`
+    (o_S)."""
     server_launch_s: FloatArray
-    """Part of it in which the server waits for launches [s], shape `(I + 1,)` (o_L)."""
+    """Part of it in which the server waits for launches [s], shape `(options,)` (o_L)."""
     device_overhead_s: FloatArray
-    """The same on each device [s], shape `(devices, I + 1)` (o_D)."""
+    """The same on each device [s], shape `(devices, options)` (o_D)."""
     device_launch_s: FloatArray
-    """Part of it in which a device waits for launches [s], shape `(devices, I + 1)`."""
+    """Part of it in which a device waits for launches [s], shape `(devices, options)`."""
     round_trip_s: float | FloatArray
     """Time that each message takes beyond its bits [s], likewise (t_rt)."""
     frequency_min_hz: FloatArray
@@ -88,7 +89,12 @@ class System:
     @property
     def num_blocks(self) -> int:
         """Number of transformer blocks (I)."""
-        return len(self.profile.cut) - 1
+        return self.profile.num_blocks
+
+    @property
+    def num_options(self) -> int:
+        """Number of options: I + 1 cuts for each pair of bits up and down."""
+        return self.profile.num_options
 
     def backend(self, *values: Any) -> Backend:
         """The library of these values and of the system's own arrays."""
@@ -108,7 +114,7 @@ class System:
 
 
 def system(scenario: Scenario | System) -> System:
-    """Arrays of a scenario: cut profile, feasible cuts, compute rates, clock limits and power law.
+    """Arrays of a scenario: cut profile, feasible options, rates, clock limits and power law.
 
     Raises
     ------

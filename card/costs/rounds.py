@@ -116,7 +116,8 @@ def evaluate(
     device
         Device position [1].
     cut
-        Blocks on the device (c), 0..I.
+        Options, by their rows in the system's profile. Rows 0..I are the cuts (c) at the first
+        listed bits up and down, and all there are where the scenario's `wire` lists no others.
     frequency_hz
         Server clock (f) [Hz], above 0.
     uplink_bps, downlink_bps
@@ -148,12 +149,12 @@ def evaluate(
         named = dict(zip(_PARTS, parts, strict=True))
         return Costs(**named, **{name: getattr(arrays, name) for name in _ALIKE})
     index = check_index("device", device, arrays.num_devices, backend)
-    blocks = check_index("cut", cut, arrays.num_blocks + 1, backend)
+    option = check_index("cut", cut, arrays.num_options, backend)
     frequency = check_positive("frequency_hz", frequency_hz, backend)
     up = check_positive("uplink_bps", uplink_bps, backend)
     down = check_positive("downlink_bps", downlink_bps, backend)
-    check_shapes(device=index, cut=blocks, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
-    return round_costs(arrays.on(backend), index, blocks, frequency, up, down)
+    check_shapes(device=index, cut=option, frequency_hz=frequency, uplink_bps=up, downlink_bps=down)
+    return round_costs(arrays.on(backend), index, option, frequency, up, down)
 
 
 def _full_parts(arrays: System, *values: Any) -> tuple[FloatArray, ...]:

@@ -24,13 +24,15 @@ def cut_costs(profiles: Mapping[str, CutProfile], usable_gb: Mapping[str, float]
     Parameters
     ----------
     profiles
-        Profile per topology; the first is drawn with filled markers, others with open ones.
+        Profile per topology, drawn at the first listed bits; the first has filled markers, others
+        open ones.
     usable_gb
         Memory that training may use per device [GB].
     """
     figure = Figure(figsize=(WIDTH_IN, 6.6), layout="constrained")
     (work, traffic), (adapters, memory) = figure.subplots(2, 2, sharex=True)
-    for place, (topology, profile) in enumerate(profiles.items()):
+    first_bits = {topology: profile.at_first_bits for topology, profile in profiles.items()}
+    for place, (topology, profile) in enumerate(first_bits.items()):
         base = {
             "marker": "o" if place == 0 else "s",
             "markersize": 4.5,
@@ -49,8 +51,9 @@ def cut_costs(profiles: Mapping[str, CutProfile], usable_gb: Mapping[str, float]
         for axes, values, colour in lines:
             wide = 5.0 if colour == PART_COLOURS["uplink_s"] else 1.8
             axes.plot(profile.cut, values, color=colour, linewidth=wide, **base)
-    _name_lines(work, next(iter(profiles.values())))
-    count = len(next(iter(profiles.values())).cut) - 1
+    profile = next(iter(first_bits.values()))
+    count = profile.num_blocks
+    _name_lines(work, profile)
     _memory_limits(memory, usable_gb, count)
     for axes, title, unit in (
         (work, "Work per mini-batch", "work [TFLOP]"),
@@ -72,7 +75,7 @@ def cut_costs(profiles: Mapping[str, CutProfile], usable_gb: Mapping[str, float]
 
 def _name_lines(axes: Axes, profile: CutProfile) -> None:
     """Name the two lines of work where they are far apart."""
-    count = len(profile.cut) - 1
+    count = profile.num_blocks
     for name, values, colour in (
         ("device", profile.device_flop, PART_COLOURS["device_compute_s"]),
         ("server", profile.server_flop, PART_COLOURS["server_compute_s"]),

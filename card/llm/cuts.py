@@ -1,11 +1,14 @@
-"""What every cut asks of device, server and link: work, traffic, memory, in whole numbers."""
+"""What every option asks of device, server and link: work, traffic, memory, in whole numbers.
+
+An option is a cut, with the bits per number that is sent up and down.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, product
 from operator import add, attrgetter
 from typing import Any
 
@@ -18,10 +21,16 @@ from card.base.units import IntArray
 from card.llm.architectures import llm_costs
 from card.llm.blocks import Cost, LlmCosts, part_costs
 from card.llm.dimensions import Architecture
-from card.scenario import Lora, Optimiser, Scenario, Training
+from card.scenario import Lora, Optimiser, Scenario, Training, Wire
 
 LABEL_BITS = 32
 """Bits of one label (ℓ) on the wire, a token id as a 32-bit integer (`assumed`)."""
+
+SCALE_BITS = 16
+"""Bits of the scale that a group of integers shares on the wire, a float16 (`assumed`)."""
+
+AS_HELD = Wire()
+"""Numbers are sent as they are held, and in no other way."""
 
 OPTIMISER_COPIES: dict[Optimiser, int] = {"adamw": 4, "sgd": 2, "sgd-momentum": 3}
 """Adapter-sized buffers in training, for weight, gradient and what an optimiser keeps (k).
@@ -33,10 +42,18 @@ no master copy of a weight in another format, so none is counted.
 
 @dataclass(frozen=True, eq=False)
 class CutProfile:
-    """What each cut 0..I asks of device, server and link; arrays over the cuts, `(I + 1,)`."""
+    """What each option asks of device, server and link; arrays over the options.
+
+    Rows are the cuts 0..I at the first listed bits up and down, then the cuts at the next, bits
+    down before bits up. With bits of one kind alone, an option is a cut and there are I + 1.
+    """
 
     cut: IntArray
     """Blocks on the device (c)."""
+    uplink_bits: IntArray
+    """Bits per number that goes up."""
+    downlink_bits: IntArray
+    """Bits per number that comes down."""
     device_flop: IntArray
     """Device work of one local iteration [FLOP] (F_D)."""
     server_flop: IntArray
@@ -55,16 +72,32 @@ class CutProfile:
     """Messages of one local iteration, both ways together (ν); adapters are apart."""
     device_parts: IntArray
     """How many embeddings, first blocks, other blocks and heads the device holds,
-    shape `(I + 1, 4)`; the server holds the rest."""
+    shape `(options, 4)`; the server holds the rest."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of transformer blocks (I)."""
+        return int(self.cut[-1])
+
+    @property
+    def num_options(self) -> int:
+        """Number of options, I + 1 for each pair of bits up and down."""
+        return len(self.cut)
+
+    @property
+    def at_first_bits(self) -> CutProfile:
+        """Options at the first listed bits alone, which are the cuts 0..I."""
+        rows = slice(self.num_blocks + 1)
+        return replace(self, **{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     def as_dict(self) -> dict[str, list[int]]:
-        """Plain lists over cuts, as `card costs --json` prints them."""
+        """Plain lists over options, as `card costs --json` prints them."""
         names = [item.name for item in fields(self) if item.name != "device_parts"]
         return {name: getattr(self, name).tolist() for name in names}
 
 
 def cut_profile(scenario: Scenario) -> CutProfile:
-    """Work, traffic and memory of every cut of a scenario's LLM.
+    """Work, traffic and memory of every cut of a scenario's LLM, at all bits that may be sent.
 
     Raises
     ------
@@ -87,7 +120,7 @@ def cut_profile(scenario: Scenario) -> CutProfile:
         raise no_scenario(scenario)
     training, lora = scenario.training, scenario.lora
     try:
-        return _over_cuts(llm_costs(scenario), training, lora.adapter_bits)
+        return _over_cuts(llm_costs(scenario), training, lora.adapter_bits, scenario.wire)
     except OverflowError:
         raise ScenarioError(
             f"training.batch_size = {training.batch_size}, training.sequence_length = "
@@ -114,11 +147,13 @@ def held_bit(part: Cost, training: Training) -> int:
 
 
 def profile_of(arch: Architecture, training: Training, lora: Lora) -> CutProfile:
-    """`cut_profile` of any architecture."""
+    """`cut_profile` of any architecture, at one number of bits."""
     return _over_cuts(part_costs(arch, training, lora), training, lora.adapter_bits)
 
 
-def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutProfile:
+def _over_cuts(
+    costs: LlmCosts, training: Training, adapter_bits: int, wire: Wire = AS_HELD
+) -> CutProfile:
     embedding, blocks, head = costs.embedding, costs.blocks, costs.head
     count = len(blocks)
     cut = np.arange(count + 1).astype(object)  # whole numbers that cannot wrap
@@ -154,21 +189,37 @@ def _over_cuts(costs: LlmCosts, training: Training, adapter_bits: int) -> CutPro
     copies = OPTIMISER_COPIES[training.optimiser]
     device_saved = saved(blocks, head_on_device * head.saved_bit)
     server_saved = saved(blocks[::-1], (head_on_server * head.saved_bit)[::-1])[::-1]
-    counts = CutProfile(
-        cut=cut,
-        device_flop=micro_batches * (embedding.flop + below(flop) + head_on_device * head.flop),
-        server_flop=micro_batches * (above(flop) + head_on_server * head.flop),
-        uplink_bit=split * (hidden_bit + label_bit + ushaped * hidden_bit),
-        downlink_bit=split * (trains * hidden_bit + ushaped * hidden_bit),
-        adapter_bit=adapter_bit,
-        device_memory_bit=weights + copies * adapter_bit + device_saved,
-        server_memory_bit=server_weights + copies * server_adapter_bit + server_saved,
-        messages=micro_batches * split * (1 + trains + 2 * ushaped),
-        device_parts=np.stack([cut**0, first, cut - first, head_on_device], axis=1),
-    )
-    return locked(
-        CutProfile(*(getattr(counts, item.name).astype(np.int64) for item in fields(counts)))
-    )
+    whatever_is_sent = {
+        "cut": cut,
+        "device_flop": micro_batches * (embedding.flop + below(flop) + head_on_device * head.flop),
+        "server_flop": micro_batches * (above(flop) + head_on_server * head.flop),
+        "adapter_bit": adapter_bit,
+        "device_memory_bit": weights + copies * adapter_bit + device_saved,
+        "server_memory_bit": server_weights + copies * server_adapter_bit + server_saved,
+        "messages": micro_batches * split * (1 + trains + 2 * ushaped),
+        "device_parts": np.stack([cut**0, first, cut - first, head_on_device], axis=1),
+    }
+    bits_held = training.activation_bits
+    pairs = list(product(*(listed or (bits_held,) for listed in wire.lists.values())))
+    sent = partial(_sent_bit, tokens, costs.hidden, bits_held=bits_held, group=wire.group)
+    counts = {
+        **{name: np.concatenate([item] * len(pairs)) for name, item in whatever_is_sent.items()},
+        "uplink_bits": np.repeat([up for up, _ in pairs], count + 1),
+        "downlink_bits": np.repeat([down for _, down in pairs], count + 1),
+        "uplink_bit": np.concatenate(
+            [split * ((1 + ushaped) * sent(up) + label_bit) for up, _ in pairs]
+        ),
+        "downlink_bit": np.concatenate(
+            [split * (trains + ushaped) * sent(down) for _, down in pairs]
+        ),
+    }
+    return locked(CutProfile(**{name: item.astype(np.int64) for name, item in counts.items()}))
+
+
+def _sent_bit(tokens: int, hidden: int, bits: int, *, bits_held: int, group: int) -> int:
+    """Hidden states, or their gradients, as they are sent in some bits per number [bit]."""
+    scales = -(-hidden // group) if bits < min(bits_held, 16) else 0
+    return tokens * (hidden * bits + scales * SCALE_BITS)
 
 
 def _flop(block: Cost, *, checkpointing: bool) -> int:

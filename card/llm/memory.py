@@ -1,4 +1,4 @@
-"""Which cuts may be taken: those that fit device and server, and the scenario's cut range."""
+"""Which options may be taken: cuts that fit device and server, and the scenario's cut range."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from card.scenario import Scenario
 def feasible_cuts(
     scenario: Scenario, profile: CutProfile, memory_gb: list[float], server_memory_gb: float
 ) -> NDArray[np.bool_]:
-    """Cuts that each device may take (C), shape `(devices, I + 1)`.
+    """Options whose cuts each device may take (C), shape `(devices, options)`.
 
     Parameters
     ----------
     scenario
         Its devices, with the share of memory that training may use, and its cut range.
     profile
-        What each cut asks for.
+        What each option asks for.
     memory_gb
         Memory of each device [GB].
     server_memory_gb
@@ -37,7 +37,7 @@ def feasible_cuts(
     Equation :eq:`eq-feasible` of the book.
     """
     first, last = scenario.training.cut_range
-    count = len(profile.cut) - 1
+    count = profile.num_blocks
     last = count if last is None else last
     if not first <= last <= count:
         raise ScenarioError(

@@ -10,6 +10,7 @@ from card.scenario.parts import (
     Optimiser,
     Simulation,
     Training,
+    Wire,
 )
 from card.scenario.reading import read_scenario, read_study
 from card.scenario.whole import Scenario

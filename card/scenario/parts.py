@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from card.base.errors import repeated
 from card.base.schema import (
     Count,
     Duration,
@@ -52,6 +53,9 @@ Targets = Annotated[
     ),
 ]
 
+Widths = Annotated[tuple[Literal[32, 16, 8, 4], ...], Field(min_length=1)]
+"""Bits per number that may be chosen from, each once."""
+
 Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
 """Optimisers by what they keep for a trained weight, which is two numbers, none, or one."""
 
@@ -68,7 +72,7 @@ class Training(Record):
     local_iterations: Count
     """Mini-batches a device trains per round (T)."""
     activation_bits: Literal[8, 16, 32, 64]
-    """Bits per element of activations, on the wire and in memory."""
+    """Bits per element of activations in memory, and on the wire if `wire` says nothing else."""
     weight_bits: Literal[4, 8, 16, 32, 64]
     """Bits per frozen weight."""
     base_weights: Literal["nf4"] | None = None
@@ -100,6 +104,43 @@ class Training(Record):
                 f"training.weight_bits = {self.weight_bits}, which all but matrices of blocks "
                 f"keep; give 16 or more, or set training.base_weights to null."
             )
+        return self
+
+
+class Wire(Record):
+    """How many bits a number may be sent in: of smashed data up, and of their gradients down.
+
+    If u-shaped, gradients of the final hidden states go up as well, and these states come down.
+    Bits are decided together with the cut. The order of a list is no preference: what fewer bits do
+    to learning is not counted, so nothing stands against the fewest, and they always win; the first
+    listed ones are taken where bits make no difference, and by policies that do not decide them.
+
+    Numbers of as many bits as they are held in are sent as they are. Fewer bits are floats of 16 or
+    32 bits, or integers of 8 or 4, which share scales: one float16 for each started group of
+    values of a token, and these are counted. To turn numbers into fewer bits and back takes no time
+    here (`assumed`), and no memory: that is what `training.activation_bits` says, whatever is sent.
+    """
+
+    uplink_bits: Widths | None = None
+    """Bits per element up, a list to decide from; null for `training.activation_bits` alone."""
+    downlink_bits: Widths | None = None
+    """Bits per element down, likewise."""
+    group: Count = 64
+    """Values of a token that share one scale, where integers are sent."""
+
+    @property
+    def lists(self) -> dict[str, tuple[int, ...] | None]:
+        """What may be chosen from up and down, by key."""
+        return {"uplink_bits": self.uplink_bits, "downlink_bits": self.downlink_bits}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key, listed in self.lists.items():
+            twice = repeated(listed or ())
+            if twice is not None:
+                raise ValueError(
+                    f"wire.{key} = {list(listed or ())} is not allowed; give {twice} once."
+                )
         return self
 
 

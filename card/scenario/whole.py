@@ -29,6 +29,8 @@ class Scenario(Record):
     """Entry of `data/llms`, a `config.json` as its publisher wrote it, or a folder with one."""
     training: parts.Training
     """Mini-batches, number formats, topology and the cuts allowed."""
+    wire: parts.Wire = parts.Wire()
+    """Bits per number that may be sent."""
     lora: parts.Lora
     """The adapters that are trained."""
     server: ends.Server
@@ -60,6 +62,7 @@ class Scenario(Record):
             known.traces[name] if name in known.traces else read_trace("link.trace", name)
             for name in named
         )
+        self._check_wire()
         names = [device.name for device in self.devices]
         twice = repeated(names)
         if twice is not None:
@@ -70,6 +73,15 @@ class Scenario(Record):
         if twice is not None:
             raise ValueError(f"link.trace: the file name {twice!r} is used twice; rename one.")
         return self
+
+    def _check_wire(self) -> None:
+        held = self.training.activation_bits
+        for key, listed in self.wire.lists.items():
+            if listed and max(listed) > held:
+                raise ValueError(
+                    f"wire.{key} = {list(listed)} is not allowed with training.activation_bits = "
+                    f"{held}; give numbers of {held} bits at most."
+                )
 
     @property
     def traces(self) -> tuple[Trace, ...]:

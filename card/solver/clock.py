@@ -41,8 +41,8 @@ def best_frequency(
     energy_price
         What a joule costs, (1 - w) / ΔE [1/J].
     cut
-        Blocks on the device; may be left out where the server has no overhead, since the clock is
-        then the same for any cut.
+        Options, or cuts 0..I, which are the first of them; bits move no clock. May be left out
+        where the server has no overhead, since the clock is then the same for any cut.
 
     Raises
     ------

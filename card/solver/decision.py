@@ -1,7 +1,8 @@
-"""CARD: the jointly optimal cut layer and server frequency of every device-round.
+"""CARD: the jointly optimal cut layer, bits sent and server frequency of every device-round.
 
 For a fixed cut the objective is convex in the frequency, with a stationary point that does not
-depend on the cut. One cube root and a search over the few cuts that can win give the joint optimum.
+depend on the cut. One cube root and a search over the few options that can win, each a cut and bits
+up and down, give the joint optimum.
 """
 
 from __future__ import annotations
@@ -35,21 +36,27 @@ from card.solver.optimum import (
     unit_prices,
     weighted_sum,
 )
-from card.solver.pruning import every_cut, pruned_cuts
+from card.solver.pruning import every_option, pruned_options
 
 Candidates = Callable[[System], IntArray]
-"""What gives the cuts of each device to search, `(devices, cuts)`."""
+"""What gives the options of each device to search, `(devices, candidates)`."""
 
 _PRICES = ("delay_price", "energy_price", "device_energy_price")
-_DTYPES: list[type] = [np.int64] + [np.float64] * 9
+_DTYPES: list[type] = [np.int64] * 4 + [np.float64] * 9
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
     """CARD's decision; every field is an array of the broadcast shape of the request."""
 
+    option: IntArray
+    """Row of the system's profile, which says cut and bits; the cut where there are no others."""
     cut: IntArray
     """Blocks on the device."""
+    uplink_bits: IntArray
+    """Bits per number that goes up."""
+    downlink_bits: IntArray
+    """Bits per number that comes down."""
     frequency_hz: FloatArray
     """Server clock [Hz] (f)."""
     delay_s: FloatArray
@@ -78,7 +85,7 @@ class Decision:
 def extremes(
     system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
 ) -> Extremes:
-    """Smallest and largest delay and energy over each device-round's feasible cuts and clocks.
+    """Smallest and largest delay and energy over each device-round's feasible options and clocks.
 
     Notes
     -----
@@ -86,7 +93,7 @@ def extremes(
     """
     backend = system.backend(device, uplink_bps, downlink_bps)
     values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
-    function = partial(extremes_of, _lines(system, pruned_cuts, backend))
+    function = partial(extremes_of, _lines(system, pruned_options, backend))
     return Extremes(*by_rows(function, _DTYPES[-4:], backend, values))
 
 
@@ -125,10 +132,10 @@ def solve(
     energy_price: ArrayLike | None = None,
     device_energy_price: ArrayLike | None = None,
 ) -> Decision:
-    """Optimal cut layer and server clock of each device-round; every argument broadcasts.
+    """Optimal cut, bits and server clock of each device-round; every argument broadcasts.
 
     A weight normalises delay and energy by each device-round's own extremes; prices are the same
-    for all of them. To forbid cuts, give arrays with fewer of them:
+    for all of them. To forbid options, give arrays with fewer of them:
     ``replace(system, feasible=system.feasible & mask)`` of `dataclasses`.
 
     Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
@@ -175,7 +182,7 @@ def solve(
     """
     given = delay_price, energy_price, device_energy_price
     return _solve(
-        System.of(system), pruned_cuts, device, uplink_bps, downlink_bps, delay_weight, *given
+        System.of(system), pruned_options, device, uplink_bps, downlink_bps, delay_weight, *given
     )
 
 
@@ -190,10 +197,10 @@ def solve_exhaustive(
     energy_price: ArrayLike | None = None,
     device_energy_price: ArrayLike | None = None,
 ) -> Decision:
-    """`solve` with a search over all feasible cuts, to check the pruning against."""
+    """`solve` with a search over all feasible options, to check the pruning against."""
     given = delay_price, energy_price, device_energy_price
     return _solve(
-        System.of(system), every_cut, device, uplink_bps, downlink_bps, delay_weight, *given
+        System.of(system), every_option, device, uplink_bps, downlink_bps, delay_weight, *given
     )
 
 
@@ -227,7 +234,7 @@ def compiled(system: System | Scenario, library: str = "torch") -> Callable[...,
     import torch  # part of the `lab` extra
 
     arrays = System.of(system)
-    kernel = torch.compile(partial(decide, Lines.of(arrays, pruned_cuts(arrays), backend)))
+    kernel = torch.compile(partial(decide, Lines.of(arrays, pruned_options(arrays), backend)))
     return lambda *rows: _decision(arrays, kernel(*rows))
 
 
@@ -258,9 +265,10 @@ def _solve(
 
 def _decision(arrays: System, rows: Sequence[Any]) -> Decision:
     """What `decide` returns, with names."""
-    cut, frequency, delay, energy, score, lowest, *extremes = rows
-    top = arrays.frequency_max_hz
-    return Decision(cut, frequency, delay, energy, score, lowest, top, Extremes(*extremes))
+    option, cut, up, down, frequency, delay, energy, score, lowest, *extremes = rows
+    top, bounds = arrays.frequency_max_hz, Extremes(*extremes)
+    found = frequency, delay, energy, score, lowest
+    return Decision(option, cut, up, down, *found, top, bounds)
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Where the optimum is found: the best of the cuts that can win, at the best clock.
+"""Where the optimum is found: the best of the options that can win, at the best clock.
 
 One implementation serves every array library, and one-dimensional arrays of device-rounds of any
 length. `card.solver.decision` checks, flattens and names what goes in and comes out. What delay and
@@ -19,7 +19,8 @@ from card.costs.arrays import of_device
 from card.solver.clock import best_clock, cycle_price, has_overhead, overhead_ratio
 
 TIE = 1e-12
-"""Objectives closer than this are a tie, which goes to the smaller cut."""
+"""Objectives closer than this are a tie, which goes to the option listed first: to the first
+listed bits, then to the smaller cut."""
 
 ROUNDING = 2e-15
 """Relative error of a computed delay or energy; what it does to the objective ties as well."""
@@ -40,19 +41,21 @@ class Extremes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Costs of each candidate cut, with all that no rate and no clock changes worked out.
+    """Costs of each candidate option, with all that no rate and no clock changes worked out.
 
     What `rounds.fixed_parts` gives at rates of 1 bit/s, and the server's overhead and cycles: delay
     and energy are straight lines in the inverse of every rate and in the time that the cycles take.
-    Arrays are `(cuts, devices)`, or `(cuts, 1)` where all devices have the same.
+    Arrays are `(candidates, devices)`, or `(candidates, 1)` where all devices have the same.
     """
 
     xp: Any
     """Namespace of the array library."""
     arrays: System
     """The system, in arrays of that library."""
-    cut: Any
-    """Candidate cuts."""
+    option: Any
+    """Candidate options."""
+    chosen: tuple[Any, ...]
+    """Blocks on the device, bits up and bits down of every option, each of shape `(options,)`."""
     own_s: Any
     """Time of a round in which the server waits, but not for bits [s]."""
     device_s: Any
@@ -66,35 +69,36 @@ class Lines:
     cycles: Any
     """Server clock cycles of a round (Q)."""
     ratio: Any | None
-    """Overhead per cycle [s]; none where no cut has any, so that one clock is best for all."""
+    """Overhead per cycle [s]; none where no option has any, so that one clock is best for all."""
     waits: bool
     """Whether waiting takes energy, so that the extremes of energy depend on the rates."""
     least_j: Any
-    """Least server energy while it computes, of each device and cut over the clocks [J]."""
+    """Least server energy while it computes, of each device and option over the clocks [J]."""
     most_j: Any
     """Most server energy while it computes, likewise [J]."""
 
     @classmethod
     def of(cls, system: System, candidates: IntArray, backend: Backend) -> Lines:
-        """Lines of the candidate cuts of each device, `(devices, cuts)`."""
+        """Lines of the candidate options of each device, `(devices, candidates)`."""
         alike = bool((candidates == candidates[:1]).all())
-        cut = backend.array(np.ascontiguousarray((candidates[:1] if alike else candidates).T))
-        xp, arrays = backend.xp, system.on(backend)
-        lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, cut)
-        overhead_s = rounds.busy_overhead_s(arrays, cut)
+        option = backend.array(np.ascontiguousarray((candidates[:1] if alike else candidates).T))
+        xp, arrays, profile = backend.xp, system.on(backend), system.profile
+        choices = profile.cut, profile.uplink_bits, profile.downlink_bits
+        lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, option)
+        overhead_s = rounds.busy_overhead_s(arrays, option)
         ratio = overhead_ratio(xp, overhead_s, cycles) if has_overhead(system) else None
         device = xp.arange(system.num_devices)
         compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit = rounds.fixed_parts(
-            arrays, device, cut, up=1.0, down=1.0
+            arrays, device, option, up=1.0, down=1.0
         )
-        up_s, down_s, adapter_s = rounds.trips_s(arrays, device, cut)
-        launch_s = arrays.local_iterations * arrays.server_launch_s[cut]
+        up_s, down_s, adapter_s = rounds.trips_s(arrays, device, option)
+        launch_s = arrays.local_iterations * arrays.server_launch_s[option]
 
         def energy_j(clock: Any) -> Any:
             # as many seconds as cycles, at the power that one cycle in a second would take
             power_w = rounds.server_power_w(arrays, clock)
             spent = rounds.energy_j(cycles, power_w / clock, overhead_s, power_w)
-            return xp.broadcast_to(spent, (cut.shape[0], lowest.shape[0]))
+            return xp.broadcast_to(spent, (option.shape[0], lowest.shape[0]))
 
         no_price, price = backend.floats(0.0), backend.floats(1.0)
         thrifty = best_clock(xp, arrays, lowest, no_price, price, ratio)
@@ -105,7 +109,8 @@ class Lines:
         return cls(
             xp=xp,
             arrays=arrays,
-            cut=cut,
+            option=option,
+            chosen=tuple(map(backend.array, choices)),
             own_s=compute_s + (up_s + down_s + 2.0 * adapter_s + launch_s),
             device_s=compute_s,
             uplink_bit=up_bit + adapter_up_bit,
@@ -122,13 +127,17 @@ class Lines:
         """Columns of a table for each device-round; one column serves all."""
         return table if table.shape[-1] == 1 < table.ndim else self.xp.take(table, device, axis=-1)
 
+    def told(self, option: Any) -> tuple[Any, ...]:
+        """Options with their blocks on the device, bits up and bits down."""
+        return option, *(self.xp.take(column, option) for column in self.chosen)
+
     def waited_s(self, device: Any, up: Any, down: Any) -> Any:
-        """Time in which the server waits, `(cuts, device-rounds)` [s]."""
+        """Time in which the server waits, `(candidates, device-rounds)` [s]."""
         sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
         return rounds.waited_s(self.at(self.own_s, device), sent_s)
 
     def device_j(self, device: Any, up: Any, waiting_w: Any) -> Any:
-        """What a device spends beyond waiting all round, `(cuts, device-rounds)` [J]."""
+        """What a device spends beyond waiting all round, `(candidates, device-rounds)` [J]."""
         known_w = self.xp.nan_to_num(self.arrays.device_power_w)
         computing_w = self.at(known_w, device) - waiting_w
         sending_w = of_device(self.arrays.uplink_power_w, device) - waiting_w
@@ -180,23 +189,24 @@ def weighted_sum(
 
 
 def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[Any, ...]:
-    """The best cut and clock of each device-round, for one-dimensional arrays of one length.
+    """The best option and clock of each device-round, for one-dimensional arrays of one length.
 
     Returns
     -------
     tuple[Any, ...]
-        Cut, clock, delay, energy, objective, lowest clock, and the four extremes.
+        Option, its cut, bits up and bits down, clock, delay, energy, objective, lowest clock, and
+        the four extremes.
     """
     lowest = lines.at(lines.arrays.frequency_min_hz, device)
     waited_s = lines.waited_s(device, up, down)
     extremes = lines.extremes(device, waited_s, lowest)
     prices = unit_prices(lines.xp, extremes, weight)
-    # U but for the same constant in every cut
+    # U but for the same constant in every option
     fixed = prices[0] * (waited_s - extremes.delay_min_s)
     slack = TIE + ROUNDING * _most(extremes, *prices)
-    cut, clock, delay, energy = _best(lines, device, lowest, prices, waited_s, fixed, slack)
+    option, clock, delay, energy = _best(lines, device, lowest, prices, waited_s, fixed, slack)
     score = weighted_sum(extremes, *prices, delay, energy)
-    return cut, clock, delay, energy, score, lowest, *extremes
+    return *lines.told(option), clock, delay, energy, score, lowest, *extremes
 
 
 def decide_at_prices(
@@ -211,9 +221,9 @@ def decide_at_prices(
     """The same for given prices of a second and of a joule at either end.
 
     A device that waits pays for every second of the round, which raises the price of delay; what it
-    spends on computing and sending beyond that depends on the cut alone. So the clock has the same
-    closed form, and the sum is as linear in a cut's costs as before, which is all that pruning
-    needs.
+    spends on computing and sending beyond that depends on the option alone. So the clock has the
+    same closed form, and the sum is as linear in an option's costs as before, which is all that
+    pruning needs.
 
     Returns
     -------
@@ -228,10 +238,11 @@ def decide_at_prices(
     prices = delay_price + device_energy_price * waiting_w, energy_price
     fixed = prices[0] * waited_s + own_j
     slack = TIE * (_most(extremes, *prices) + lines.xp.max(own_j, axis=0))
-    *found, own_j = _best(lines, device, lowest, prices, waited_s, fixed, slack, own_j)
-    delay, energy = found[2:]
+    option, clock, delay, energy, own_j = _best(
+        lines, device, lowest, prices, waited_s, fixed, slack, own_j
+    )
     score = prices[0] * delay + energy_price * energy + own_j
-    return *found, score, lowest, *extremes
+    return *lines.told(option), clock, delay, energy, score, lowest, *extremes
 
 
 def _most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
@@ -249,32 +260,32 @@ def _best(
     slack: Any,
     *tables: Any,
 ) -> list[Any]:
-    """Cut, clock, delay, energy and what tables say, at the least `fixed` and price of computing.
+    """Option, clock, delay, energy and what tables say, at least `fixed` and price of computing.
 
-    The smallest cut wins of those that are within `slack` of it.
+    The first option wins of those that are within `slack` of it.
     """
     xp, arrays = lines.xp, lines.arrays
     ratio = None if lines.ratio is None else lines.at(lines.ratio, device)
     frequency = best_clock(xp, arrays, lowest, *prices, ratio)
-    cuts, cycles = lines.at(lines.cut, device), lines.at(lines.cycles, device)
+    options, cycles = lines.at(lines.option, device), lines.at(lines.cycles, device)
     overhead = lines.at(lines.overhead_s, device)
     price = cycle_price(arrays, frequency, *prices, 0.0 if ratio is None else ratio)
     value = fixed + cycles * price
     if lines.waits:
         value = value + prices[1] * arrays.waiting_power_w * waited_s
     near = value <= xp.min(value, axis=0) + slack
-    taken = _smallest(xp, near, cuts, waited_s, cycles, overhead, frequency, *tables)
-    cut, waited_s, work, overhead_s, clock, *others = taken
+    taken = _first(xp, near, options, waited_s, cycles, overhead, frequency, *tables)
+    option, waited_s, work, overhead_s, clock, *others = taken
     busy = rounds.busy_s(overhead_s, work, clock)
     delay = rounds.delay_s(waited_s, busy)
     energy = rounds.energy_j(
         busy, rounds.server_power_w(arrays, clock), waited_s, arrays.waiting_power_w
     )
-    return [cut, clock, delay, energy, *others]
+    return [option, clock, delay, energy, *others]
 
 
-def _smallest(xp: Any, near: Any, *tables: Any) -> list[Any]:
-    """What each table says of the first cut that is near the optimum, for every device-round."""
+def _first(xp: Any, near: Any, *tables: Any) -> list[Any]:
+    """What each table says of the first option that is near the optimum, for every device-round."""
     last = near.shape[0] - 1
     found = [table[last] if table.ndim > 1 else table for table in tables]
     for k in reversed(range(last)):

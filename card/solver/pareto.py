@@ -29,8 +29,8 @@ def pareto_front(
 ) -> Front:
     """Efficient decisions of one device-round for a continuous clock, without any weight.
 
-    For a deadline, each cut needs at least the clock that meets it, and never one below the clock
-    of least energy; the cut that then takes the least energy is efficient.
+    For a deadline, each option needs at least the clock that meets it, and never one below the
+    clock of least energy; the option that then takes the least energy is efficient.
 
     Parameters
     ----------
@@ -59,21 +59,21 @@ def pareto_front(
         )
     latest_s = float(solve(system, device, uplink_bps, downlink_bps).extremes.delay_max_s)
     top = system.frequency_max_hz
-    cuts = np.flatnonzero(system.feasible[device])
-    fast = evaluate(system, device, cuts, top, uplink_bps, downlink_bps)
-    cycles = server_cycles(system, cuts)
+    options = np.flatnonzero(system.feasible[device])
+    fast = evaluate(system, device, options, top, uplink_bps, downlink_bps)
+    cycles = server_cycles(system, options)
     fixed_s = fast.delay_s - cycles / top
     due = np.linspace(fast.delay_s.min(), latest_s, deadlines)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = np.where(due >= fixed_s, np.nan_to_num(cycles / (due - fixed_s)), np.inf)
     # nobody runs below the clock of least energy, which is slower and dearer
-    needed = np.maximum(needed, best_frequency(system, np.array(device), 0.0, 1.0, cuts))
+    needed = np.maximum(needed, best_frequency(system, np.array(device), 0.0, 1.0, options))
     # rounding must not deny the first deadline to the cut that sets it
     meets = needed <= top * (1 + 1e-12)
     clocks = np.minimum(needed, top)
-    served = evaluate(system, device, cuts, clocks, uplink_bps, downlink_bps)
+    served = evaluate(system, device, options, clocks, uplink_bps, downlink_bps)
     best = np.argmin(np.where(meets, served.energy_j, np.inf), axis=1)
     at = np.arange(len(best)), best
     delay_s, energy_j = served.delay_s[at], served.energy_j[at]
     kept = np.diff(np.minimum.accumulate(energy_j), prepend=np.inf) < 0
-    return Front(delay_s[kept], energy_j[kept], cuts[best[kept]])
+    return Front(delay_s[kept], energy_j[kept], system.profile.cut[options[best[kept]]])

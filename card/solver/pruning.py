@@ -1,8 +1,9 @@
-"""Which cuts can win at all: the candidates that the optimum is searched among."""
+"""Which options can win at all: the candidates that the optimum is searched among."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,18 @@ def extreme_cuts(
     Delay and energy are linear in the cost vector, so a cut strictly between two others
     on a straight line is never better than both. Compared exactly, in whole numbers.
 
+    Where several numbers of bits may be sent, these are options, and the same holds at each number
+    of bits. One that asks for the same as an earlier one, as the whole LLM on the device does at
+    any bits, is left out. One that asks for more than another is not: the worst sets an extreme.
+
     Parameters
     ----------
     profile
-        Costs per cut.
+        Costs per option.
     feasible
-        Cuts allowed, shape `(I + 1,)`.
+        Options allowed, shape `(options,)`; or cuts at the first listed bits, shape `(I + 1,)`.
     *launch_s
-        Times in which server and device wait for launches, if they do, each of shape `(I + 1,)`.
+        Times in which server and device wait for launches, if they do, each of shape `(options,)`.
 
     Notes
     -----
@@ -42,8 +47,15 @@ def extreme_cuts(
     >>> extreme_cuts(system.profile, system.feasible[0])  # of 17 cuts
     [0, 1, 15, 16]
     """
-    vectors = _cost_vectors(profile, *launch_s)
-    points = {c: vectors[c] for c in _listed(feasible)}
+    vectors, cuts = _cost_vectors(profile, *launch_s), profile.num_blocks + 1
+    by_bits = groupby(_listed(feasible), lambda option: option // cuts)
+    kept = [option for _, run in by_bits for option in _ends({c: vectors[c] for c in run})]
+    first = {tuple(vectors[option]): option for option in reversed(kept)}
+    return sorted(first.values())
+
+
+def _ends(points: dict[int, list[int]]) -> list[int]:
+    """Ends of the straight runs of points in order."""
 
     def between(cut: int, left: int, right: int) -> bool:
         before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
@@ -65,8 +77,8 @@ def extreme_cuts(
 
 
 @lru_cache(maxsize=16)
-def pruned_cuts(arrays: System) -> IntArray:
-    """Cuts of each device that can win or set an extreme, `(devices, cuts)`."""
+def pruned_options(arrays: System) -> IntArray:
+    """Options of each device that can win or set an extreme, `(devices, candidates)`."""
     return _padded(
         [
             extreme_cuts(arrays.profile, row, arrays.server_launch_s, launch_s)
@@ -75,13 +87,13 @@ def pruned_cuts(arrays: System) -> IntArray:
     )
 
 
-def every_cut(arrays: System) -> IntArray:
-    """Feasible cuts of each device, `(devices, cuts)`."""
+def every_option(arrays: System) -> IntArray:
+    """Feasible options of each device, `(devices, candidates)`."""
     return _padded([_listed(row) for row in arrays.feasible])
 
 
 def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]:
-    """Whole numbers for each cut, in which all its costs are linear.
+    """Whole numbers for each option, in which all its costs are linear.
 
     Overheads are linear in the parts held, and launch times too as long as there are any.
     """
@@ -93,10 +105,10 @@ def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]
 
 
 def _listed(feasible: Any) -> list[int]:
-    return [cut for cut, fits in enumerate(feasible.tolist()) if fits]
+    return [option for option, fits in enumerate(feasible.tolist()) if fits]
 
 
 def _padded(rows: list[list[int]]) -> IntArray:
-    """Candidate cuts as a table `(devices, candidates)`; short rows repeat their last cut."""
+    """Candidates as a table `(devices, candidates)`; short rows repeat their last one."""
     width = max(map(len, rows))
     return np.array([row + [row[-1]] * (width - len(row)) for row in rows])

@@ -17,7 +17,7 @@ from card.costs.arrays import of_device
 from card.solver.optimum import Extremes
 
 Objective = Callable[[int, float], float]
-"""U of one device-round at a cut and a server clock [Hz]."""
+"""U of one device-round at an option (a cut, and bits) and a server clock [Hz]."""
 
 
 def plain_objective(
@@ -76,9 +76,9 @@ def by_clock(value: Objective, cuts: Sequence[int], low_hz: float, high_hz: floa
     Parameters
     ----------
     value
-        U at a cut and a clock.
+        U at an option and a clock.
     cuts
-        Cuts to choose from.
+        Options to choose from.
     low_hz
         Lowest clock [Hz].
     high_hz

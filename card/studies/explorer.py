@@ -36,6 +36,7 @@ DISTANCES_M = (20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 MOST_DEVICES = 24
 """Devices on offer at most, the first of the scenario, as more would make a page heavy."""
 UNITS = {
+    "option": "1",
     "cut": "1",
     "frequency_hz": "Hz",
     "device_compute_s": "s",
@@ -49,7 +50,8 @@ UNITS = {
     "device_energy_j": "J",
     "sending_j": "J",
 }
-"""What is known of every decision, and its unit; `sending_j` is the radio's part of the device's
+"""What is known of every decision, and its unit; `option` is the row of the system's profile that
+says cut and bits, and `sending_j` is the radio's part of the device's
 energy."""
 
 
@@ -172,9 +174,14 @@ def explore(
     draws = Draws.of(weighted, *spread)
     found: dict[str, list[FloatArray]] = {name: [] for name in UNITS}
     for entry in named(POLICIES).items():
-        cut, frequency, costs = decided(weighted, draws, *entry, scenario.simulation.seed)
+        option, frequency, costs = decided(weighted, draws, *entry, scenario.simulation.seed)
         sending_j = costs.sending_s * costs.uplink_power_w
-        known = {"cut": cut, "frequency_hz": frequency, "sending_j": sending_j}
+        known = {
+            "option": option,
+            "cut": arrays.profile.cut[option],
+            "frequency_hz": frequency,
+            "sending_j": sending_j,
+        }
         for name, values in found.items():
             value = known[name] if name in known else getattr(costs, name)
             values.append(np.broadcast_to(value, shape))

@@ -18,8 +18,8 @@ BULK = "CARD, NumPy, 2 threads"
 """How CARD decides without torch when it has many decisions to make."""
 SINGLE = "CARD, one call at a time"
 """How CARD decides when it is asked for one."""
-KEPT_BYTE = 13 * 8
-"""One decision if all of it were kept [byte], device and two rates in, ten results out."""
+KEPT_BYTE = 16 * 8
+"""One decision if all of it were kept [byte], device and two rates in, thirteen results out."""
 
 
 def recorded(name: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def round_steps(
     device
         Device position.
     cut
-        Blocks on the device, below the number of blocks: there is a server to talk to.
+        Option, with blocks on the device below the number of blocks: there is a server to talk to.
     frequency_hz
         Server clock [Hz].
     uplink_bps, downlink_bps
@@ -87,7 +87,8 @@ def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str,
     """Lane, label and share of that lane's time of each step of a mini-batch."""
     training, costs = scenario.training, llm_costs(scenario)
     head, parts = costs.head, (costs.embedding, *costs.blocks)
-    forward = sum(part.forward_flop for part in parts[: cut + 1])
+    blocks = int(system.profile.cut[cut])
+    forward = sum(part.forward_flop for part in parts[: blocks + 1])
     all_forward = sum(part.forward_flop for part in parts)
     on_device = int(system.profile.device_flop[cut])
     on_server = int(system.profile.server_flop[cut])
@@ -101,7 +102,7 @@ def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str,
             ("device", "backward", 1.0 - ahead),
         ]
     rising, middle = (all_forward - forward) / on_server, head.flop / on_device
-    returned = 0.5 if cut else 1.0
+    returned = 0.5 if blocks else 1.0
     return [
         ("device", "forward", ahead),
         ("uplink", "smashed data", 0.5),
@@ -128,11 +129,11 @@ def busy(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> list[Ste
         Weight of the decision, one of those found.
     """
     one, arrays = found.sel(policy="card", delay_weight=delay_weight), System.of(scenario)
-    cut, device = int(one.cut), scenario.device_index(found.device.item())
-    if cut == arrays.num_blocks:
+    option, device = int(one.option), scenario.device_index(found.device.item())
+    if one.cut == arrays.num_blocks:
         return []
     rates = float(found.uplink_bps), float(found.downlink_bps)
-    return round_steps(scenario, arrays, device, cut, float(one.frequency_hz), *rates)
+    return round_steps(scenario, arrays, device, option, float(one.frequency_hz), *rates)
 
 
 def spent_j(
@@ -183,9 +184,9 @@ def mini_batch_frames(profile: CutProfile, cut: int, topology: str) -> list[Fram
     Parameters
     ----------
     profile
-        Traffic per cut.
+        Traffic per option.
     cut
-        Inner cut, 1..I-1: the device trains, and the server too.
+        Option of an inner cut, 1..I-1: the device trains, and the server too.
     topology
         `vanilla` or `u-shaped`.
     """

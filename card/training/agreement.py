@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from card.base.errors import ScenarioError
+from card.base.yaml_files import label
 from card.costs import System, system
 from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
@@ -59,6 +60,12 @@ class Job:
         """
         training, lora = scenario.training, scenario.lora
         check_runnable(training, optimiser="adamw")
+        for key, listed in scenario.wire.lists.items():
+            if listed not in (None, (training.activation_bits,)):
+                raise ScenarioError(
+                    f"wire.{key} = {label(list(listed))} cannot be run for real yet, only counted; "
+                    f"give null."
+                )
         for key, bits in {
             "training.activation_bits": training.activation_bits,
             "training.weight_bits": training.weight_bits,

@@ -16,6 +16,8 @@ def handmade(**changes: Any) -> System:
     """Devices of 100 and 50 FLOP/s; a server of 10 FLOP per cycle, 20 Hz, P(f) = 1 + f³/1000."""
     profile = CutProfile(
         cut=np.array([0, 1, 2]),
+        uplink_bits=np.full(3, 16),
+        downlink_bits=np.full(3, 16),
         device_flop=np.array([0, 100, 300]),
         server_flop=np.array([300, 200, 0]),
         uplink_bit=np.array([80, 80, 0]),

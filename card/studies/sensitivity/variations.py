@@ -40,7 +40,13 @@ ALTERNATIVES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 LEVELS = ("_db", "_dbm", "_dbm_per_hz")
 """How the names of levels end, which are varied by decibels."""
 
-_NOT_VARIED = ("simulation.", "link.fading_draws", "lora.alpha", "training.accumulation")
+_NOT_VARIED = (
+    "simulation.",
+    "link.fading_draws",
+    "lora.alpha",
+    "training.accumulation",
+    "wire.group",
+)
 _SHARES = ("utilisation", "memory_share", "delay_weight")
 
 
