@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ def extreme_cuts(
     Delay and energy are linear in the cost vector, so a cut strictly between two others
     on a straight line is never better than both. Compared exactly, in whole numbers.
 
-    Where several numbers of bits may be sent, these are options, and the same holds at each number
-    of bits. One that asks for the same as an earlier one, as the whole LLM on the device does at
-    any bits, is left out. One that asks for more than another is not: the worst sets an extreme.
+    Where several numbers of bits may be sent, these are options, for which the same holds. One that
+    asks for the same as an earlier one is left out, as is the whole LLM on the device at other
+    bits than the first. One that asks for more than another is not: the worst sets an extreme.
 
     Parameters
     ----------
@@ -47,15 +46,8 @@ def extreme_cuts(
     >>> extreme_cuts(system.profile, system.feasible[0])  # of 17 cuts
     [0, 1, 15, 16]
     """
-    vectors, cuts = _cost_vectors(profile, *launch_s), profile.num_blocks + 1
-    by_bits = groupby(_listed(feasible), lambda option: option // cuts)
-    kept = [option for _, run in by_bits for option in _ends({c: vectors[c] for c in run})]
-    first = {tuple(vectors[option]): option for option in reversed(kept)}
-    return sorted(first.values())
-
-
-def _ends(points: dict[int, list[int]]) -> list[int]:
-    """Ends of the straight runs of points in order."""
+    vectors = _cost_vectors(profile, *launch_s)
+    points = {c: vectors[c] for c in _listed(feasible)}
 
     def between(cut: int, left: int, right: int) -> bool:
         before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
@@ -73,7 +65,8 @@ def _ends(points: dict[int, list[int]]) -> list[int]:
         inner = kept and position + 1 < len(order)
         if not (inner and between(cut, kept[-1], order[position + 1])):
             kept.append(cut)
-    return kept
+    first = {tuple(points[option]): option for option in reversed(kept)}
+    return sorted(first.values())
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, product
 
 import numpy as np
 from hypothesis import strategies as st
@@ -22,29 +22,40 @@ class Layers:
     hidden_bit: int
     label_bit: int
     ushaped: bool
+    wire: tuple[tuple[int, ...], tuple[int, ...]] = ((16,), (16,))
+
+    def sent_bit(self, bits: int) -> int:
+        """What `hidden_bit` of 16-bit numbers are in other bits, scales of integers included."""
+        return self.hidden_bit * bits // 16 + (bits < 16) * (self.hidden_bit // 64)
 
     def profile(self) -> CutProfile:
-        """Costs per cut, as section 2 of the book adds them up."""
+        """Costs per option, as section 2 of the book adds them up."""
         count = len(self.block_flop)
         device = np.array([0, *accumulate(self.block_flop)])
         adapters = np.array([0, *accumulate(self.block_adapter_bit)])
         cut = np.arange(count + 1)
         split, trains = cut < count, cut > 0
         head_below = np.full(count + 1, True) if self.ushaped else ~split
-        back = self.hidden_bit if self.ushaped else 0
         labels = 0 if self.ushaped else self.label_bit
-        return CutProfile(
-            cut=cut,
-            device_flop=device + head_below * self.head_flop,
-            server_flop=device[-1] - device + ~head_below * self.head_flop,
-            uplink_bit=split * (self.hidden_bit + back + labels),
-            downlink_bit=split * (trains * self.hidden_bit + back),
-            adapter_bit=adapters,
-            device_memory_bit=adapters + split,
-            server_memory_bit=adapters[-1] - adapters,
-            messages=split * (1 + trains + 2 * self.ushaped),
-            device_parts=np.stack([cut**0, trains, cut - trains, head_below], axis=1),
-        )
+
+        def at(up: int, down: int) -> CutProfile:
+            return CutProfile(
+                cut=cut,
+                uplink_bits=np.full(count + 1, up),
+                downlink_bits=np.full(count + 1, down),
+                device_flop=device + head_below * self.head_flop,
+                server_flop=device[-1] - device + ~head_below * self.head_flop,
+                uplink_bit=split * ((1 + self.ushaped) * self.sent_bit(up) + labels),
+                downlink_bit=split * (trains * 1 + self.ushaped) * self.sent_bit(down),
+                adapter_bit=adapters,
+                device_memory_bit=adapters + split,
+                server_memory_bit=adapters[-1] - adapters,
+                messages=split * (1 + trains + 2 * self.ushaped),
+                device_parts=np.stack([cut**0, trains, cut - trains, head_below], axis=1),
+            )
+
+        ways = [vars(at(up, down)) for up, down in product(*self.wire)]
+        return CutProfile(**{name: np.concatenate([one[name] for one in ways]) for name in ways[0]})
 
 
 @dataclass(frozen=True)
@@ -89,11 +100,14 @@ def make_system(
     below = profile.device_parts
     above = below[-1] - below
     launch_s = above @ np.array(real.launch_part_s)
-    allowed = np.full((len(throughput), len(profile.cut)), True)
+    allowed = np.full((len(throughput), profile.num_options), True)
+    if feasible is not None:  # of every option, or of every cut whatever the bits
+        given = np.array(feasible)
+        allowed = np.tile(given, (1, profile.num_options // given.shape[1]))
     return System(
         device_names=tuple(f"device-{i + 1}" for i in range(len(throughput))),
         profile=profile,
-        feasible=allowed if feasible is None else np.array(feasible),
+        feasible=allowed,
         throughput_flops=throughput,
         device_power_w=np.full(len(throughput), 15.0),
         uplink_power_w=0.2,
@@ -159,6 +173,11 @@ reals = st.builds(
     round_trip_s=or_zero(powers(-4, 0)),
 )
 
+bit_lists = st.one_of(
+    st.just((16,)),
+    st.lists(st.sampled_from([16, 8, 4]), min_size=1, max_size=3, unique=True).map(tuple),
+)
+
 weights = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.001, 0.999))
 
 
@@ -180,6 +199,7 @@ def layer_stacks(draw: st.DrawFn, *, equal: bool | None = None) -> Layers:
         hidden_bit=draw(amounts(5, 9)),
         label_bit=draw(amounts(3, 6)),
         ushaped=draw(st.booleans()),
+        wire=(draw(bit_lists), draw(bit_lists)),
     )
 
 
@@ -194,11 +214,12 @@ def systems(
     """Systems with fast and slow devices, poor and ample memory, any power law and clock list."""
     layers = draw(layer_stacks(equal=equal))
     cuts, devices = len(layers.block_flop) + 1, draw(st.integers(1, 3))
+    options = cuts * len(layers.wire[0]) * len(layers.wire[1])
     listed = draw(st.booleans()) if clocks is None else clocks
     runs = st.tuples(st.integers(0, cuts - 1), st.integers(0, cuts - 1)).map(
-        lambda ends: [min(ends) <= cut <= max(ends) for cut in range(cuts)]
+        lambda ends: [min(ends) <= option % cuts <= max(ends) for option in range(options)]
     )
-    row = st.one_of(st.just([True] * cuts), runs, subsets(cuts))
+    row = st.one_of(st.just([True] * options), runs, subsets(options))
     shares = st.one_of(
         st.integers(1, 8).flatmap(lambda size: scattered(-1.3, 0, size)),
         st.integers(1, 60).map(lambda steps: [step / steps for step in range(1, steps + 1)]),

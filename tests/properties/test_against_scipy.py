@@ -1,5 +1,6 @@
 """CARD's closed form against general optimisers, which know nothing of its structure."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -13,6 +14,7 @@ import card
 from card.costs import System
 from card.simulation import draw
 from card.solver import Decision, extremes, objective, solve, solve_exhaustive
+from card.solver import prices as unit_prices
 
 GAP = 1e-9
 """How far above another optimiser's objective CARD's may lie: rounding, no more."""
@@ -35,7 +37,11 @@ def random_real(rng: np.random.Generator) -> Real:
     )
 
 
-def random_system(rng: np.random.Generator, real: Real | None = None) -> System:
+def random_system(
+    rng: np.random.Generator,
+    real: Real | None = None,
+    wire: tuple[tuple[int, ...], tuple[int, ...]] = ((16,), (16,)),
+) -> System:
     """One device and a server; in turn both topologies, static power, clocks at every bound."""
     count = int(rng.integers(1, 9))
     equal = rng.random() < 0.5
@@ -51,6 +57,7 @@ def random_system(rng: np.random.Generator, real: Real | None = None) -> System:
         hidden_bit=int(10 ** rng.uniform(5, 9)),
         label_bit=int(10 ** rng.uniform(3, 6)),
         ushaped=bool(rng.random() < 0.5),
+        wire=wire,
     )
     feasible = rng.random(count + 1) < rng.choice([0.5, 1.0])
     feasible[rng.integers(count + 1)] = True
@@ -243,6 +250,91 @@ def test_prices_of_three_are_solved_exactly_on_ten_thousand_instances():
         np.testing.assert_allclose(decision.objective, least, rtol=1e-6)
         cuts_taken |= set((decision.cut / system.num_blocks).tolist())
     assert len(cuts_taken) > 10
+
+
+def random_options(rng: np.random.Generator) -> System:
+    """One device with two to nine pairs of bits and any of its options forbidden, any clocks."""
+    up, down = (
+        tuple(map(int, rng.permutation([16, 8, 4])[: rng.integers(1, 4)])) for _ in range(2)
+    )
+    wire = (up, down) if len(up) + len(down) > 2 else ((8, 16), (16, 4))
+    system = random_system(rng, random_real(rng), wire)
+    feasible = rng.random((1, system.num_options)) < rng.choice([0.5, 1.0])
+    feasible[0, rng.integers(system.num_options)] = True
+    changes = {
+        "feasible": feasible,
+        "device_power_w": 10 ** rng.uniform(-1, 2, 1),
+        "uplink_power_w": float(10 ** rng.uniform(-2, 1)),
+    }
+    if rng.random() < 0.3:
+        listed = np.sort(system.frequency_max_hz * rng.uniform(0.05, 1, rng.integers(1, 9)))
+        floor = listed[min(np.searchsorted(listed, system.frequency_min_hz[0]), len(listed) - 1)]
+        changes |= {
+            "clocks_hz": listed,
+            "frequency_min_hz": np.array([floor]),
+            "frequency_max_hz": float(listed[-1]),
+        }
+    return replace(system, **changes)
+
+
+def least_over_clocks(system: System, value) -> np.ndarray:
+    """Least value of each option and device-round over the clocks, without a closed form."""
+    low, high = system.frequency_min_hz, system.frequency_max_hz
+    if system.clocks_hz is not None:
+        return np.min([value(hz) for hz in system.clocks_hz if hz >= low[0]], axis=0)
+    return np.min([golden_section(value, low, high), value(low), value(high)], axis=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paid", ["weight", "prices"])
+def test_options_are_chosen_exactly_on_five_thousand_instances(paid):
+    """Every option at its best clock, by search, with the extremes found the same way."""
+    rng, batch, taken = np.random.default_rng(20261130), 50, Counter()
+    for _ in range(100):
+        system = random_options(rng)
+        up, down = 10 ** rng.uniform(3, 10, (2, batch))
+        options = np.flatnonzero(system.feasible[0])[:, None]
+
+        def spent(clock, system=system, options=options, up=up, down=down):
+            return card.evaluate(system, 0, options, clock, up, down)
+
+        if paid == "weight":
+            cost = {"delay_weight": np.where(rng.random(batch) < 0.1, 1.0, rng.random(batch))}
+        else:
+            cost = random_prices(rng, batch)
+        decision = solve(system, 0, up, down, **cost)
+        every = solve_exhaustive(system, 0, up, down, **cost)
+        np.testing.assert_array_equal(decision.option, every.option)
+        np.testing.assert_array_equal(decision.frequency_hz, every.frequency_hz)
+        assert system.feasible[0, decision.option].all()
+        if paid == "weight":
+            ends = system.frequency_max_hz, system.frequency_min_hz
+            fast, slow = (spent(clock).delay_s for clock in ends)
+            thrifty = least_over_clocks(system, lambda clock, spent=spent: spent(clock).energy_j)
+            hungry = np.maximum(*(spent(clock).energy_j for clock in ends))
+            bounds = fast.min(axis=0), slow.max(axis=0), thrifty.min(axis=0), hungry.max(axis=0)
+            for ours, searched in zip(decision.extremes, bounds, strict=True):
+                np.testing.assert_allclose(ours, searched, rtol=1e-9)
+            weight = cost["delay_weight"]
+            prices = [*unit_prices(decision.extremes, weight), 0.0]
+            offset = prices[0] * decision.extremes.delay_min_s
+            offset = offset + prices[1] * decision.extremes.energy_min_j
+        else:
+            prices, offset = list(cost.values()), 0.0
+
+        def priced(clock, prices=prices, spent=spent):
+            costs = spent(clock)
+            parts = costs.delay_s, costs.energy_j, costs.device_energy_j
+            return sum(price * part for price, part in zip(prices, parts, strict=True))
+
+        least = least_over_clocks(system, priced).min(axis=0)
+        ours = decision.objective + offset
+        assert (ours <= least * (1 + GAP)).all()
+        np.testing.assert_allclose(ours, least, rtol=1e-6)
+        pairs = decision.uplink_bits.tolist(), decision.downlink_bits.tolist()
+        taken.update(zip(*pairs, strict=True))
+    # masks and ties leave every pair of bits to some
+    assert len(taken) == 9, taken
 
 
 @pytest.mark.slow

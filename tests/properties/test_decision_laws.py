@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import rounds, systems, weights
+from strategies import powers, rounds, subsets, systems, weights
 
 import card.base.arrays
 from card.costs import System, evaluate
@@ -41,7 +41,7 @@ def test_clock_is_stationary_or_at_the_bound_that_blocks_it(data):
     decision = solve(system, device, up, down)
     delay_price, energy_price = prices(decision.extremes, system.delay_weight)
     # dU/df is proportional to pull - push, both in W
-    clock, cut = decision.frequency_hz, decision.cut
+    clock, cut = decision.frequency_hz, decision.option
     busy_s = system.server_overhead_s[cut] - system.server_launch_s[cut]
     ratio = busy_s * system.flops_per_hz / np.maximum(system.profile.server_flop[cut], 1)
     linear, cubic = system.linear_power_w_per_hz, system.power_coefficient
@@ -65,7 +65,7 @@ def test_no_clock_nearby_is_better(data):
         moved = np.clip(
             decision.frequency_hz * factor, decision.frequency_min_hz, system.frequency_max_hz
         )
-        costs = evaluate(system, device, decision.cut, moved, up, down)
+        costs = evaluate(system, device, decision.option, moved, up, down)
         value = objective(decision.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
         assert (value >= decision.objective - ROUNDING).all()
 
@@ -75,12 +75,15 @@ def test_decision_is_feasible_and_reports_its_own_costs(data):
     system = data.draw(systems())
     device, up, down = data.draw(rounds(system))
     decision = solve(system, device, up, down)
-    assert system.feasible[device, decision.cut].all()
+    assert system.feasible[device, decision.option].all()
+    for name in ("cut", "uplink_bits", "downlink_bits"):
+        column = getattr(system.profile, name)
+        np.testing.assert_array_equal(getattr(decision, name), column[decision.option])
     assert (decision.frequency_hz >= decision.frequency_min_hz).all()
     assert (decision.frequency_hz <= decision.frequency_max_hz).all()
     if system.clocks_hz is not None:
         assert np.isin(decision.frequency_hz, system.clocks_hz).all()
-    costs = evaluate(system, device, decision.cut, decision.frequency_hz, up, down)
+    costs = evaluate(system, device, decision.option, decision.frequency_hz, up, down)
     np.testing.assert_allclose(decision.delay_s, costs.delay_s, rtol=1e-14)
     np.testing.assert_allclose(decision.energy_j, costs.energy_j, rtol=1e-14)
     value = objective(decision.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
@@ -200,7 +203,7 @@ def test_request_of_many_equals_many_requests(data):
     for i, j in np.ndindex(2, 5):
         one = solve(system, int(device[j]), float(up[j]), float(down[j]), float(weight[i, 0]))
         assert one.cut.shape == ()
-        for name in ("cut", "frequency_hz", "delay_s", "energy_j", "objective"):
+        for name in ("option", "cut", "frequency_hz", "delay_s", "energy_j", "objective"):
             assert getattr(many, name)[i, j] == getattr(one, name)
         assert many.frequency_min_hz[i, j] == one.frequency_min_hz
         assert [value[i, j] for value in many.extremes] == list(one.extremes)
@@ -214,7 +217,7 @@ def test_chunks_leave_no_seam(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(card.base.arrays, "_CHUNK", 3)
         parts = solve(system, device, up, down)
-    np.testing.assert_array_equal(parts.cut, whole.cut)
+    np.testing.assert_array_equal(parts.option, whole.option)
     np.testing.assert_array_equal(parts.frequency_hz, whole.frequency_hz)
     np.testing.assert_array_equal(parts.objective, whole.objective)
 
@@ -242,7 +245,7 @@ def test_unit_of_energy_changes_no_decision(data):
         waiting_power_w=1024 * system.waiting_power_w,
     )
     before, after = solve(system, device, up, down), solve(in_milli, device, up, down)
-    np.testing.assert_array_equal(after.cut, before.cut)
+    np.testing.assert_array_equal(after.option, before.option)
     np.testing.assert_allclose(after.frequency_hz, before.frequency_hz, rtol=1e-13)
     np.testing.assert_allclose(after.delay_s, before.delay_s, rtol=1e-13)
     np.testing.assert_allclose(after.energy_j, 1024 * before.energy_j, rtol=1e-12)
@@ -271,7 +274,7 @@ def test_unit_of_time_changes_no_decision(data):
     )
     before = solve(system, device, up, down)
     after = solve(slower, device, up / unit, down / unit)
-    np.testing.assert_array_equal(after.cut, before.cut)
+    np.testing.assert_array_equal(after.option, before.option)
     np.testing.assert_allclose(unit * after.frequency_hz, before.frequency_hz, rtol=1e-13)
     np.testing.assert_allclose(after.delay_s, unit * before.delay_s, rtol=1e-13)
     np.testing.assert_allclose(after.energy_j, before.energy_j, rtol=1e-12)
@@ -289,10 +292,42 @@ def test_units_of_data_and_work_change_nothing(data):
         flops_per_hz=4 * system.flops_per_hz,
     )
     before, after = solve(system, device, up, down), solve(other, device, 8 * up, 8 * down)
-    np.testing.assert_array_equal(after.cut, before.cut)
+    np.testing.assert_array_equal(after.option, before.option)
     np.testing.assert_array_equal(after.frequency_hz, before.frequency_hz)
     np.testing.assert_array_equal(after.delay_s, before.delay_s)
     np.testing.assert_array_equal(after.energy_j, before.energy_j)
+
+
+@given(st.data())
+def test_more_options_never_cost_more_at_given_prices(data):
+    """Nor do they save anything if the best of them was there before."""
+    system = data.draw(systems())
+    device, up, down = data.draw(rounds(system))
+    names = ("delay_price", "energy_price", "device_energy_price")
+    cost = {name: data.draw(st.one_of(st.just(0.0), powers(-6, 3))) for name in names}
+    before = solve(system, device, up, down, **cost)
+    more = np.array(data.draw(subsets(system.num_options)))
+    wider = replace(system, feasible=system.feasible | more)
+    after = solve(wider, device, up, down, **cost)
+    assert (after.objective <= before.objective * (1 + 1e-12)).all()
+    there = system.feasible[device, after.option]
+    np.testing.assert_allclose(after.objective[there], before.objective[there], rtol=1e-11)
+
+
+@given(st.data())
+def test_fewest_bits_win_at_any_price_of_delay(data):
+    """Whatever else is allowed: a decision sends more only where that costs nothing."""
+    system = data.draw(systems())
+    device, up, down = data.draw(rounds(system))
+    every = replace(system, feasible=np.full_like(system.feasible, True))
+    found = solve(every, device, up, down, delay_price=1.0)
+    profile = every.profile
+    fewest = [getattr(profile, name).min() for name in ("uplink_bits", "downlink_bits")]
+    least = (profile.uplink_bits == fewest[0]) & (profile.downlink_bits == fewest[1])
+    alone = solve(
+        replace(every, feasible=every.feasible & least), device, up, down, delay_price=1.0
+    )
+    np.testing.assert_allclose(found.objective, alone.objective, rtol=1e-11)
 
 
 @given(st.data())

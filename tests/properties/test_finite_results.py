@@ -42,6 +42,9 @@ LIMITS = {
     "training.local_iterations": [2**62],
     "training.batch_size": [2**62],
     "lora.rank": [2**62],
+    "wire.uplink_bits": [[16, 4]],
+    "wire.downlink_bits": [[4], [8, 16]],
+    "wire.group": [1, 10**9],
 }
 changes = st.lists(st.sampled_from(sorted(LIMITS)), min_size=1, max_size=3, unique=True).flatmap(
     lambda paths: st.fixed_dictionaries({path: st.sampled_from(LIMITS[path]) for path in paths})

@@ -21,7 +21,7 @@ def test_pruned_and_exhaustive_search_decide_alike(data):
     device, up, down = data.draw(rounds(system))
     pruned = solve(system, device, up, down)
     exhaustive = solve_exhaustive(system, device, up, down)
-    np.testing.assert_array_equal(pruned.cut, exhaustive.cut)
+    np.testing.assert_array_equal(pruned.option, exhaustive.option)
     np.testing.assert_allclose(pruned.frequency_hz, exhaustive.frequency_hz, rtol=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_ties_go_to_the_smaller_cut(data):
         feasible=np.repeat(system.feasible, 2, axis=1),
     )
     decision, single = solve(doubled, device, up, down), solve(system, device, up, down)
-    np.testing.assert_array_equal(decision.cut, 2 * single.cut)
+    np.testing.assert_array_equal(decision.option, 2 * single.option)
     np.testing.assert_array_equal(decision.frequency_hz, single.frequency_hz)
     np.testing.assert_array_equal(solve_exhaustive(doubled, device, up, down).cut, decision.cut)
 

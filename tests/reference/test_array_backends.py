@@ -25,6 +25,7 @@ CASES = {
     "static power": {"server.static_power_w": 30.0},
     # so that devices have unlike candidates
     "little memory": {"devices.device-4.memory_share": 0.2, "training.cut_range": [1, 15]},
+    "bits": {"wire.uplink_bits": [16, 4, 8], "wire.downlink_bits": [8, 16]},
 }
 FIELDS = ("frequency_hz", "delay_s", "energy_j", "objective", "frequency_min_hz")
 WEIGHTS = np.array([0.0, 0.2, 0.5, 0.9, 1.0])[:, None]
@@ -45,7 +46,8 @@ def case(name, rounds=100):
 
 def assert_same(found, expected, number):
     """Equal cuts, and all else within rounding; `number` makes NumPy arrays."""
-    np.testing.assert_array_equal(number(found.cut), expected.cut)
+    for name in ("option", "cut", "uplink_bits", "downlink_bits"):
+        np.testing.assert_array_equal(number(getattr(found, name)), getattr(expected, name))
     np.testing.assert_array_equal(number(found.bound), expected.bound)
     for name in FIELDS:
         values = number(getattr(found, name))
@@ -59,7 +61,7 @@ def assert_same(found, expected, number):
 def test_torch_decides_as_numpy_does(name, search):
     system, *request = case(name)
     found = search(system, *map(torch.tensor, request), torch.tensor(WEIGHTS))
-    assert found.cut.dtype == torch.int64
+    assert found.cut.dtype == found.uplink_bits.dtype == torch.int64
     assert {getattr(found, field).dtype for field in FIELDS} == {torch.float64}
     assert_same(found, search(system, *request, WEIGHTS), lambda tensor: tensor.numpy())
 
@@ -241,7 +243,7 @@ def reported(system, device, up, down):
     """What a study reports: CARD's means, and its reductions against both benchmarks."""
     ours = card.solve(system, device, up, down)
     clock = best_frequency(system, device, *prices(ours.extremes, system.delay_weight))
-    costs = card.evaluate(system, device, ours.cut, clock, up, down)
+    costs = card.evaluate(system, device, ours.option, clock, up, down)
     alone = card.evaluate(system, device, system.num_blocks, clock, up, down)
     remote = card.evaluate(system, device, 0, system.frequency_max_hz, up, down)
     return {
