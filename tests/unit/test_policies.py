@@ -154,6 +154,70 @@ def test_random_cut_follows_the_generator_alone():
     assert decide("random_cut", system, draws, 1) != decide("random_cut", system, draws, 2)
 
 
+class TestSeveralBits:
+    """Cuts 0..16 at 16 bits both ways, then with 8 bits down, then with 8 up, then with both."""
+
+    SCENARIO = NOMINAL.updated({"wire.uplink_bits": [16, 8], "wire.downlink_bits": [16, 8]})
+    SYSTEM = card.system(SCENARIO)
+    DRAWS = draw(SYSTEM, SCENARIO, rounds=20, seed=5)
+
+    def options(self, name, system=SYSTEM):
+        found, clock = POLICIES.get(name, HALVES.get(name))(
+            system, self.DRAWS, np.random.default_rng(0)
+        )
+        check_decision(system, self.DRAWS.device, found, clock)
+        return found
+
+    @pytest.mark.parametrize("name", ["device_only", "server_only", "random_cut"])
+    def test_who_decides_no_bits_sends_the_first_listed_ones(self, name):
+        plain = card.system(NOMINAL)
+        found = POLICIES[name](plain, self.DRAWS, np.random.default_rng(0))[0]
+        np.testing.assert_array_equal(self.options(name), found)
+
+    @pytest.mark.parametrize("name", ["device_only", "server_only", "random_cut"])
+    def test_or_the_next_ones_where_these_are_forbidden(self, name):
+        """No cut may send 16 bits up, and with 8 up, but for cut 2 none may have 8 down."""
+        mask = np.arange(68) >= 34
+        mask[51:] = False
+        mask[53] = True
+        system = replace(self.SYSTEM, feasible=self.SYSTEM.feasible & mask)
+        found = self.options(name, system)
+        assert {"device_only": {50}, "server_only": {34}}.get(name, set(range(34, 51))) == set(
+            found.ravel().tolist()
+        )
+
+    def test_card_sends_the_fewest_that_make_a_difference(self):
+        profile = self.SYSTEM.profile
+        found = self.options("card")
+        cut, up, down = (
+            getattr(profile, name)[found] for name in ("cut", "uplink_bits", "downlink_bits")
+        )
+        assert {0, 16} <= set(cut.ravel().tolist())
+        np.testing.assert_array_equal(up, np.where(cut < 16, 8, 16))
+        np.testing.assert_array_equal(down, np.where((cut > 0) & (cut < 16), 8, 16))
+
+    @pytest.mark.parametrize("name", ["static_cut", "cut_only"])
+    def test_who_decides_a_cut_by_its_costs_decides_bits_with_it(self, name):
+        hasty = replace(self.SYSTEM, delay_weight=0.9)
+        bits = set(hasty.profile.uplink_bits[self.options(name, hasty)].ravel().tolist())
+        assert bits == ({8} if name == "static_cut" else {8, 16})
+
+    def test_a_policy_that_returns_cuts_sends_the_first_listed_bits(self):
+        def halfway(system, draws, rng):
+            return np.full(draws.device.shape, 8), np.full(draws.device.shape, 2e9)
+
+        found, plain = (
+            card.simulate(one, {"halfway": halfway}, rounds=3) for one in (self.SCENARIO, NOMINAL)
+        )
+        assert (found.cut == 8).all()
+        for name in ("uplink_bits", "downlink_bits", "delay_s", "energy_j", "uplink_s"):
+            np.testing.assert_array_equal(found[name], plain[name])
+
+    def test_an_option_that_there_is_not_is_refused(self):
+        with pytest.raises(ScenarioError, match="cut = 68 is out of range; give 0 to 67"):
+            check_decision(self.SYSTEM, 0, 68, 2e9)
+
+
 @pytest.mark.parametrize("clocks", [None, [0.7e9, 1.1e9, 1.9e9, 2.5e9]])
 def test_static_cut_is_the_best_single_pair_by_brute_force(clocks):
     scenario = NOMINAL.updated({"server.clocks_hz": clocks})

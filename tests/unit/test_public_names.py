@@ -92,6 +92,8 @@ def test_public_properties_are_documented(name):
 def test_profile_columns_are_frozen():
     assert [field.name for field in dataclasses.fields(card.CutProfile)] == [
         "cut",
+        "uplink_bits",
+        "downlink_bits",
         "device_flop",
         "server_flop",
         "uplink_bit",

@@ -16,10 +16,10 @@ LLMS = (
 )
 NAMES = "device-1, device-2, device-3, device-4, device-5"
 TOP_KEYS = (
-    "title, llm, training, lora, server, devices, link, channel_states, objective, simulation, "
-    "policies, sources"
+    "title, llm, training, wire, lora, server, devices, link, channel_states, objective, "
+    "simulation, policies, sources"
 )
-NEEDED = TOP_KEYS.replace("policies, ", "")
+NEEDED = TOP_KEYS.replace("policies, ", "").replace("wire, ", "")
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
 BANDWIDTH = "from 1 to 1e+15. Bandwidth of each direction [Hz] (W)."
@@ -133,7 +133,7 @@ VALUES = [
         "training.activation_bits",
         17,
         "training.activation_bits = 17 is not allowed; give one of 8, 16, 32, 64. "
-        "Bits per element of activations, on the wire and in memory.",
+        "Bits per element of activations in memory, and on the wire if `wire` says nothing else.",
     ),
     (
         "training.topology",
@@ -263,6 +263,31 @@ VALUES = [
         "fp4",
         "training.base_weights = 'fp4' is not allowed; give null or nf4. "
         "Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`.",
+    ),
+    # what is sent
+    (
+        "wire.uplink_bits",
+        [12],
+        "wire.uplink_bits.0 = 12 is not allowed; give one of 32, 16, 8, 4.",
+    ),
+    (
+        "wire.downlink_bits",
+        [],
+        "wire.downlink_bits = [] is not allowed; give null or a list of at least 1, each one of "
+        "32, 16, 8, 4. Bits per element down, likewise.",
+    ),
+    ("wire.uplink_bits", [8, 16, 8], "wire.uplink_bits = [8, 16, 8] is not allowed; give 8 once."),
+    (
+        "wire.downlink_bits",
+        [16, 32],
+        "wire.downlink_bits = [16, 32] is not allowed with training.activation_bits = 16; give "
+        "numbers of 16 bits at most.",
+    ),
+    (
+        "wire.group",
+        0,
+        "wire.group = 0 is not allowed; give a whole number from 1 to 1000000000. "
+        "Values of a token that share one scale, where integers are sent.",
     ),
     # adapters
     ("lora.targets", [], f"lora.targets = [] is not allowed; {TARGETS}"),
@@ -419,7 +444,7 @@ def test_combination(values, message):
 
 NO_FILE = (
     "give a file or one of calibrated, measured-server, nominal, realistic, realistic-8b, "
-    "test-bed, bigger-llm, congested-campus, datacentre-server."
+    "test-bed, bigger-llm, congested-campus, datacentre-server, quantised-wire."
 )
 FILES = [
     (

@@ -55,6 +55,26 @@ def test_every_field_is_what_evaluate_says_of_the_decision(results):
             np.testing.assert_array_equal(found[name].values, expected)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_cut_and_bits_say_what_was_decided(library):
+    pytest.importorskip(library)
+    wire = {"wire.uplink_bits": [16, 4], "wire.downlink_bits": [16, 8]}
+    scenario = NOMINAL.updated(wire)
+    found = card.simulate(scenario, ["card"], rounds=20, seed=3, library=library).isel(policy=0)
+    device = np.arange(5)[:, None]
+    decision = card.solve(scenario, device, found.uplink_bps.values, found.downlink_bps.values)
+    for name in ("cut", "uplink_bits", "downlink_bits"):
+        np.testing.assert_array_equal(found[name], getattr(decision, name))
+        assert found[name].dtype == np.int64
+    assert set(np.unique(found.uplink_bits)) == {4, 16}
+    # a tensor of 512 tokens of 2048 values, 20 times, and 32 scales for each token
+    inner = (found.cut > 0) & (found.cut < 16)
+    sent_bit = 20 * 512 * (2048 * found.downlink_bits + 32 * 16 * (found.downlink_bits < 16))
+    assert inner.any() or (found.cut == 0).any()
+    expected = xr.where(inner, sent_bit / found.downlink_bps, 0.0)
+    np.testing.assert_allclose(found.downlink_s, expected, rtol=1e-13)
+
+
 def test_parts_add_up_to_the_delay(results):
     total = sum(results[part] for part in PARTS)
     np.testing.assert_allclose(total.values, results.delay_s.values, rtol=1e-13)

@@ -41,9 +41,10 @@ def test_costs_prints_arrays_over_all_cuts():
     table = document("costs", "nominal")
     profile = card.cut_profile(card.load_scenario("nominal"))
     assert list(table) == [
-        "scenario", "cut", "device_flop", "server_flop", "uplink_bit", "downlink_bit",
-        "adapter_bit", "device_memory_bit", "server_memory_bit", "messages", "server_overhead_s",
-        "server_launch_s", "server_cycles", "device_overhead_s", "unfit",
+        "scenario", "cut", "uplink_bits", "downlink_bits", "device_flop", "server_flop",
+        "uplink_bit", "downlink_bit", "adapter_bit", "device_memory_bit", "server_memory_bit",
+        "messages", "server_overhead_s", "server_launch_s", "server_cycles", "device_overhead_s",
+        "unfit",
     ]  # fmt: skip
     assert table["cut"] == list(range(17))
     assert table["device_flop"] == profile.device_flop.tolist()
@@ -78,9 +79,9 @@ def test_solve_prints_the_decision_and_every_feasible_cut():
     found = document("solve", "nominal", "--device", "device-3", *RATES)
     decision = card.solve(card.load_scenario("nominal"), "device-3", 20e6, 60e6)
     assert set(found) == {
-        "device", "cut", "frequency_hz", "frequency_min_hz", "frequency_max_hz",
-        "throughput_flops", "flops_per_hz", "static_power_w", "linear_power_w_per_hz",
-        "power_coefficient", "waiting_power_w", "delay_weight",
+        "device", "cut", "uplink_bits", "downlink_bits", "frequency_hz", "frequency_min_hz",
+        "frequency_max_hz", "throughput_flops", "flops_per_hz", "static_power_w",
+        "linear_power_w_per_hz", "power_coefficient", "waiting_power_w", "delay_weight",
         "uplink_bps", "downlink_bps", "delay_s", "energy_j", "device_energy_j", "objective",
         "table", "scenario", "state", "unfit", "notes",
     }  # fmt: skip
@@ -91,6 +92,38 @@ def test_solve_prints_the_decision_and_every_feasible_cut():
     assert rows[found["cut"]]["objective"] == pytest.approx(found["objective"], abs=1e-15)
     assert min(row["objective"] for row in rows.values()) == rows[found["cut"]]["objective"]
     assert found["throughput_flops"] == 1024 * 2 * 918e6
+
+
+FAST = ("--uplink-bps", "80e6", "--downlink-bps", "200e6")
+WIRE = ("--set", "wire.uplink_bits=[16,8]", "--set", "wire.downlink_bits=[8]")
+
+
+def test_options_are_rows_of_costs_and_of_the_table_of_solve():
+    table = document("costs", "nominal", *WIRE)
+    assert table["cut"] == 2 * list(range(17))
+    assert table["uplink_bits"] == 17 * [16] + 17 * [8]
+    assert table["downlink_bits"] == 34 * [8]
+    assert {len(row) for name, row in table.items() if name not in ("scenario", "unfit")} == {34}
+    found = document("solve", "nominal", "--device", "device-4", *FAST, *WIRE)
+    rows = found["table"]
+    assert [(row["cut"], row["uplink_bits"]) for row in rows] == list(
+        zip(table["cut"], table["uplink_bits"], strict=True)
+    )
+    best = min(rows, key=lambda row: row["objective"])
+    assert [best[name] for name in ("cut", "uplink_bits")] == [0, 8]
+    for name in ("cut", "uplink_bits", "downlink_bits"):
+        assert found[name] == best[name]
+    assert found["objective"] == pytest.approx(best["objective"], abs=1e-15)
+
+
+def test_tables_show_bits_only_where_there_is_a_choice():
+    solve = ("solve", "nominal", "--device", "device-4", *FAST)
+    for words in (("costs", "nominal"), solve):
+        assert "bits" not in run(*words).stdout
+        shown = run(*words, *WIRE).stdout
+        assert "bits up" in shown
+        assert "bits down" not in shown
+    assert "device-4: cut 0 of 16, 8 bits up, " in run(*solve, *WIRE).stdout
 
 
 def test_solve_takes_rates_from_a_channel_state_when_none_are_given():

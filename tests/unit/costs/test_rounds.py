@@ -54,6 +54,20 @@ def test_every_argument_broadcasts():
     assert shape == (4, 2, 3)
 
 
+def test_an_option_costs_what_its_cut_does_where_nothing_else_may_be_sent():
+    wire = {"wire.uplink_bits": [16, 4], "wire.downlink_bits": [8, 16]}
+    several = card.system(NOMINAL.updated(wire | {"server.block_overhead_s": 1e-3}))
+    every = card.evaluate(several, 1, np.arange(several.num_options), 1e9, 2e7, 5e7)
+    for first, (up, down) in enumerate([(16, 8), (16, 16), (4, 8), (4, 16)]):
+        alone = {"wire.uplink_bits": [up], "wire.downlink_bits": [down]}
+        one = card.system(NOMINAL.updated(alone | {"server.block_overhead_s": 1e-3}))
+        costs = card.evaluate(one, 1, np.arange(17), 1e9, 2e7, 5e7)
+        rows = slice(17 * first, 17 * first + 17)
+        for name in ("delay_s", "energy_j", "device_energy_j", "uplink_s", "downlink_s"):
+            values = getattr(every, name)[rows], getattr(costs, name)
+            np.testing.assert_array_equal(*values, err_msg=name)
+
+
 def test_huge_rounds_do_not_overflow():
     """10^12 mini-batches of 10^9 FLOP are more than a whole number of 64 bit holds."""
     system = handmade(local_iterations=10**12)

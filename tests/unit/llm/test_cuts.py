@@ -155,9 +155,67 @@ def test_memory_of_the_optimiser_at_both_ends(name, fewer):
     assert (less == fewer * (plain.adapter_bit[-1] - plain.adapter_bit)).all()
 
 
+@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
+def test_numbers_of_few_bits_are_counted_with_their_scales(topology):
+    """2048 values of a token in groups of 100 are 21 groups, the last one short; 16 bit each."""
+    study = {
+        "training.topology": topology,
+        "wire": {"uplink_bits": [16, 8, 4], "downlink_bits": [4, 16], "group": 100},
+    }
+    plain, found = (
+        card.cut_profile(NOMINAL.updated(s)) for s in ({"training.topology": topology}, study)
+    )
+    sent = {
+        16: TOKENS * HIDDEN * 16,
+        8: TOKENS * (HIDDEN * 8 + 21 * 16),
+        4: TOKENS * (HIDDEN * 4 + 21 * 16),
+    }
+    ushaped = topology == "u-shaped"
+    labels = 0 if ushaped else TOKENS * LABEL_BITS
+    assert found.num_blocks == 16
+    assert found.num_options == 6 * 17
+    for place, (up, down) in enumerate([(16, 4), (16, 16), (8, 4), (8, 16), (4, 4), (4, 16)]):
+        rows = slice(17 * place, 17 * place + 17)
+        assert set(found.uplink_bits[rows].tolist()) == {up}
+        assert set(found.downlink_bits[rows].tolist()) == {down}
+        assert found.uplink_bit[rows].tolist() == [(1 + ushaped) * sent[up] + labels] * 16 + [0]
+        assert found.downlink_bit[rows].tolist() == (
+            [ushaped * sent[down]] + [(1 + ushaped) * sent[down]] * 15 + [0]
+        )
+        for name, column in plain.as_dict().items():
+            if not name.startswith(("uplink", "downlink")):
+                assert getattr(found, name)[rows].tolist() == column, name
+
+
+@pytest.mark.parametrize("held", [8, 16, 32, 64])
+def test_numbers_are_sent_as_they_are_held_unless_said_otherwise(held):
+    plain = NOMINAL.updated({"training.activation_bits": held})
+    found = card.cut_profile(plain)
+    assert found.downlink_bit[1] == TOKENS * HIDDEN * held
+    assert set(found.uplink_bits.tolist()) == set(found.downlink_bits.tolist()) == {held}
+    if held < 64:
+        listed = {"wire.uplink_bits": [held], "wire.downlink_bits": [held]}
+        assert card.cut_profile(plain.updated(listed)).as_dict() == found.as_dict()
+
+
+def test_floats_of_fewer_bits_have_no_scales():
+    held = {"training.activation_bits": 32, "wire.downlink_bits": [16]}
+    assert card.cut_profile(NOMINAL.updated(held)).downlink_bit[1] == TOKENS * HIDDEN * 16
+
+
+def test_the_first_bits_alone_are_the_cuts():
+    wire = {"wire.uplink_bits": [8, 16], "wire.downlink_bits": [4, 16]}
+    first = card.cut_profile(NOMINAL.updated(wire)).at_first_bits
+    alone = NOMINAL.updated({"wire.uplink_bits": [8], "wire.downlink_bits": [4]})
+    assert first.as_dict() == card.cut_profile(alone).as_dict()
+    assert first.device_parts.shape == (17, 4)
+
+
 def test_profile_as_plain_lists():
     plain = card.cut_profile(NOMINAL).as_dict()
-    flows = "cut device_flop server_flop uplink_bit downlink_bit adapter_bit"
+    flows = (
+        "cut uplink_bits downlink_bits device_flop server_flop uplink_bit downlink_bit adapter_bit"
+    )
     assert list(plain) == [
         *flows.split(),
         "device_memory_bit",

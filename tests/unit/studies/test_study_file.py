@@ -11,10 +11,12 @@ from card.base.errors import ScenarioError
 from card.studies.scenario_values import parameters
 from card.studies.study_file import load_study, new_study
 
-STUDIES = ["bigger-llm", "congested-campus", "datacentre-server"]
+STUDIES = ["bigger-llm", "congested-campus", "datacentre-server", "quantised-wire"]
+BASES = {"quantised-wire": "calibrated"}
+"""Bases other than `nominal`."""
 
 
-def test_three_studies_ship_beside_the_scenarios():
+def test_four_studies_ship_beside_the_scenarios():
     assert list(study_names()) == STUDIES
     assert not set(study_names()) & set(scenario_names())
 
@@ -25,9 +27,9 @@ class TestShippedStudies:
         assert card.load_scenario(name) == card.load_scenario(scenario_file(name))
 
     def test_knows_its_base_and_its_sweep(self, name):
-        study = load_study(name)
-        assert (study.name, study.base_name, study.shipped) == (name, "nominal", True)
-        assert study.base == card.load_scenario("nominal")
+        study, base = load_study(name), BASES.get(name, "nominal")
+        assert (study.name, study.base_name, study.shipped) == (name, base, True)
+        assert study.base == card.load_scenario(base)
         assert study.scenario == card.load_scenario(name)
         assert len(study.sweep.over) == 2, "a picture shows two paths"
 

@@ -46,6 +46,16 @@ class TestRoundSteps:
         assert busy("downlink") == pytest.approx(costs.downlink_s + costs.adapter_down_s)
 
 
+def test_a_round_has_the_traffic_of_the_bits_decided():
+    scenario = card.load_scenario("nominal", **{"wire.uplink_bits": [16, 8]})
+    found = explore(scenario, ["device-2"], ["good"], [10e6], [60.0], [0.5]).isel(link=0)
+    one = found.sel(policy="card", delay_weight=0.5)
+    assert (one.cut, one.option) == (0, 17)
+    steps = busy(scenario, found, 0.5)
+    assert steps[-1].start_s + steps[-1].duration_s == pytest.approx(float(one.delay_s), rel=1e-12)
+    assert {step.lane for step in steps} == {"device", "uplink", "server"} - {"device"}
+
+
 def test_labels_go_up_only_in_the_topology_that_sends_them():
     assert "head, loss" not in {step.label for step in steps_of("vanilla", 8)[0]}
     assert "head, loss" in {step.label for step in steps_of("u-shaped", 8)[0]}

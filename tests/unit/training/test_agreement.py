@@ -27,6 +27,18 @@ def test_titles_make_no_difference():
     assert agreed(nominal) == agreed(nominal.updated({"title": "t"}))
 
 
+@pytest.mark.parametrize("key", ["uplink_bits", "downlink_bits"])
+def test_only_numbers_as_they_are_held_are_sent_for_real(key):
+    study = {f"wire.{key}": [32, 8]}
+    with pytest.raises(ScenarioError) as refusal:
+        Job.open(card.load_scenario("test-bed", **study), Path("no-such-folder"))
+    assert str(refusal.value) == (
+        f"wire.{key} = [32, 8] cannot be run for real yet, only counted; give null."
+    )
+    with pytest.raises(ScenarioError, match="no-such-folder"):
+        Job.open(card.load_scenario("test-bed", **{f"wire.{key}": [32]}), Path("no-such-folder"))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "needed"),
     [
