@@ -122,7 +122,7 @@ def cost_vectors(
     Parameters
     ----------
     profiles
-        Costs per cut, per topology.
+        Costs per option, per topology; drawn at the first listed bits.
     kept
         Cuts that can win, per topology.
     delay_s
@@ -136,7 +136,8 @@ def cost_vectors(
     plane, image = figure.subplots(2, 1, gridspec_kw={"hspace": 0.08})
     for axes in (plane, image):
         axes.margins(0.08, 0.16)
-    for place, (topology, profile) in enumerate(profiles.items()):
+    for place, (topology, options) in enumerate(profiles.items()):
+        profile = options.at_first_bits
         colour = COLOURS[("blue", "purple")[place % 2]]
         marker = ("o", "s")[place % 2]
         x = profile.device_flop / 1e12

@@ -44,8 +44,9 @@ no master copy of a weight in another format, so none is counted.
 class CutProfile:
     """What each option asks of device, server and link; arrays over the options.
 
-    Rows are the cuts 0..I at the first listed bits up and down, then the cuts at the next, bits
-    down before bits up. With bits of one kind alone, an option is a cut and there are I + 1.
+    Rows are the cuts 0..I at the first listed bits up and down, then the same cuts at the next bits
+    down, and when these are through, at the next bits up. Where only one number of bits may be sent
+    each way, options are the cuts 0..I and nothing else.
     """
 
     cut: IntArray

@@ -53,8 +53,8 @@ Targets = Annotated[
     ),
 ]
 
+# how many bits a number may have on the wire, each once
 Widths = Annotated[tuple[Literal[32, 16, 8, 4], ...], Field(min_length=1)]
-"""Bits per number that may be chosen from, each once."""
 
 Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
 """Optimisers by what they keep for a trained weight, which is two numbers, none, or one."""

@@ -30,7 +30,7 @@ class Scenario(Record):
     training: parts.Training
     """Mini-batches, number formats, topology and the cuts allowed."""
     wire: parts.Wire = parts.Wire()
-    """Bits per number that may be sent."""
+    """How many bits a number may be sent in."""
     lora: parts.Lora
     """The adapters that are trained."""
     server: ends.Server

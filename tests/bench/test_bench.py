@@ -18,7 +18,7 @@ from card.simulation import draw
 from card.solver import compiled, solve_exhaustive
 from card.solver.clock import best_clock
 from card.solver.optimum import Lines, decide, unit_prices
-from card.solver.pruning import pruned_cuts
+from card.solver.pruning import pruned_options
 from card.studies.speed import BASELINE, FLOOR, SINGLE
 
 MILLION = 1_000_000
@@ -191,7 +191,7 @@ def test_sweep_of_a_hundred_million_decisions_stays_below_two_gigabytes(benchmar
 def test_where_the_time_goes(benchmark, notes, case):
     """The steps of a decision on one thread, chunk by chunk as the package takes them."""
     system, *arrays = case
-    lines = Lines.of(system, pruned_cuts(system), backend_of(*arrays))
+    lines = Lines.of(system, pruned_options(system), backend_of(*arrays))
     chunks = [
         [part[start : start + CHUNK] for part in arrays] for start in range(0, MILLION, CHUNK)
     ]
@@ -201,7 +201,7 @@ def test_where_the_time_goes(benchmark, notes, case):
         spent = dict.fromkeys(("sending", "normalising", "clock", "whole"), 0.0)
         for chunk, weight in zip(chunks, weights, strict=True):
             marks = [time.perf_counter()]
-            fixed = lines.fixed_s(*chunk)
+            fixed = lines.waited_s(*chunk)
             marks.append(time.perf_counter())
             lowest = lines.at(lines.arrays.frequency_min_hz, chunk[0])
             prices = unit_prices(np, lines.extremes(chunk[0], fixed, lowest), weight)
