@@ -53,6 +53,17 @@ class TestCostVectors:
         assert image.get_xlabel() == "delay [s]"
         assert image.get_ylabel() == "server energy [J]"
 
+    def test_draws_the_first_listed_bits_alone(self):
+        nominal = card.load_scenario("nominal")
+        plain, several = (
+            card.cut_profile(nominal.updated({"wire.uplink_bits": bits}))
+            for bits in (None, [16, 8])
+        )
+        line, kept = np.linspace(1, 2, 17), {"vanilla": [0]}
+        plane, _ = pictures.cost_vectors({"vanilla": several}, kept, line, line, (1, 0)).axes
+        traffic = (plain.uplink_bit + plain.downlink_bit) / 8e6
+        assert contains(drawn(plane), plain.device_flop / 1e12, traffic)
+
     def test_a_point_that_both_topologies_share_is_numbered_once(self):
         scenario = card.load_scenario("nominal")
         profiles = {

@@ -43,6 +43,12 @@ class TestCutCosts:
             "memory [GB]",
         ]
 
+    def test_draws_the_first_listed_bits_alone(self, scenario, profile):
+        several = card.cut_profile(scenario.updated({"wire.uplink_bits": [16, 8]}))
+        figure = pictures.cut_costs({"vanilla": several}, {"a": 6.0})
+        assert contains(drawn(figure.axes[1]), profile.uplink_bit / 8e6)
+        assert all(axes.get_xlim() == pytest.approx((-0.64, 16.64)) for axes in figure.axes)
+
     def test_devices_of_one_limit_share_a_label(self, profile):
         figure = pictures.cut_costs({"vanilla": profile}, {"a": 6.0, "b": 6.0, "c": 12.0})
         assert [text.get_text() for text in figure.axes[3].texts] == ["a, b: 6 GB", "c: 12 GB"]
