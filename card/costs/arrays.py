@@ -75,6 +75,12 @@ class System:
     """Mini-batches per round (T)."""
     delay_weight: float
     """Weight of delay (w)."""
+    energy_budget_j: float | None = None
+    """Mean server energy of a round that may be spent [J] (B), if there is a budget."""
+    device_energy_budget_j: float | None = None
+    """Mean energy of a device in its round that may be spent [J] (B_D), likewise."""
+    queue_weight: float = 2e4
+    """What delay counts against a queue of energy [J²/s] (V)."""
 
     @classmethod
     def of(cls, scenario: Scenario | System) -> System:
@@ -186,7 +192,7 @@ def _arrays_of(scenario: Scenario) -> System:
         frequency_max_hz=top,
         clocks_hz=clocks,
         local_iterations=scenario.training.local_iterations,
-        delay_weight=scenario.objective.delay_weight,
+        **scenario.objective.model_dump(),
     )
     _check_extent(arrays)
     return locked(arrays)

@@ -34,6 +34,8 @@ POLICY_LABELS = {
     "exhaustive": "exhaustive",
     "clock_only": "clock only",
     "cut_only": "cut only",
+    "budget": "budget",
+    "budget_online": "budget, online",
 }
 
 DEVICE_COLOURS = tuple(
@@ -52,6 +54,8 @@ POLICY_COLOURS = {
     "delay_optimal": COLOURS["purple"],
     "energy_optimal": COLOURS["sky"],
     "exhaustive": COLOURS["black"],
+    "budget": COLOURS["purple"],
+    "budget_online": COLOURS["purple"],
 }
 
 PART_LABELS = {

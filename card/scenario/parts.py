@@ -27,6 +27,7 @@ from card.base.schema import (
     Name,
     Natural,
     Number,
+    Positive,
     Record,
 )
 
@@ -245,6 +246,14 @@ class Objective(Record):
 
     delay_weight: Annotated[Number, Field(ge=0, le=1)]
     """Weight of normalised delay (w); normalised server energy has 1 - w."""
+    energy_budget_j: Positive | None = None
+    """Mean server energy of a round that the policies `budget` and `budget_online` may spend [J];
+    null for what CARD takes on the same draws, if the devices have no budget either."""
+    device_energy_budget_j: Positive | None = None
+    """Mean energy of a device in its round that they may spend [J]; null for any."""
+    queue_weight: Positive = 2e4
+    """What delay counts against a full queue in `budget_online` [J²/s] (V): more brings the delay
+    nearer to the least, and takes longer to keep within the budget."""
 
 
 class Simulation(Record):

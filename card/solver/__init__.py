@@ -1,5 +1,6 @@
 """CARD itself: the cuts that can win, the clock that is best for them, and the optimum."""
 
+from card.solver.budget import Budgeted, least_delay
 from card.solver.clock import best_frequency
 from card.solver.decision import (
     Decision,
