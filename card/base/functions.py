@@ -18,6 +18,8 @@ from card.base.one_file import only
 from card.base.text_files import read_text
 
 Value = TypeVar("Value")
+_SIGNALS = 128
+"""Exit codes above it say which signal ended a process."""
 
 
 def is_function(name: str) -> bool:
@@ -74,7 +76,11 @@ class OwnFunction:
                 return getattr(_module(self.file, self.source), self.name)(*arguments)
         except ScenarioError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            code = getattr(error, "code", None) if isinstance(error, SystemExit) else None
+            by_signal = isinstance(code, int) and code > _SIGNALS
+            if by_signal or isinstance(error, KeyboardInterrupt):
+                raise
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == self.file]
             where = f", line {lines[-1]}" if lines else ""

@@ -34,6 +34,8 @@ POLICY_NAMES = (
     "exhaustive",
     "clock_only",
     "cut_only",
+    "budget",
+    "budget_online",
 )
 """Names of the shipped decision policies, which `card.policies` has."""
 

@@ -99,7 +99,7 @@ class System:
 
     @property
     def num_options(self) -> int:
-        """Number of options: I + 1 cuts for each pair of bits up and down."""
+        """Number of options, I + 1 cuts for each pair of bits up and down."""
         return self.profile.num_options
 
     def backend(self, *values: Any) -> Backend:

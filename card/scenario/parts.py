@@ -252,8 +252,9 @@ class Objective(Record):
     device_energy_budget_j: Positive | None = None
     """Mean energy of a device in its round that they may spend [J]; null for any."""
     queue_weight: Positive = 2e4
-    """What delay counts against a full queue in `budget_online` [J²/s] (V): more brings the delay
-    nearer to the least, and takes longer to keep within the budget."""
+    """What delay counts against a full queue in `budget_online` [J²/s] (V).
+
+    More of it brings the delay nearer to the least, and takes longer to keep within the budget."""
 
 
 class Simulation(Record):

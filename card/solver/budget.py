@@ -108,17 +108,20 @@ def least_delay(
         return one
 
     def server_priced(device_price: float) -> _Trial:
+        highest = _HIGHEST * (1.0 + device_price)
         return _least_price(
-            lambda price: at(price, device_price), 0, "energy_budget_j", limits[0] or 0.0
+            lambda price: at(price, device_price), highest, 0, "energy_budget_j", limits[0] or 0.0
         )
 
-    _least_price(server_priced, 1, "device_energy_budget_j", limits[1] or 0.0)
+    _least_price(server_priced, _HIGHEST, 1, "device_energy_budget_j", limits[1] or 0.0)
     assert best is not None
     price, device_price = best.prices
     return Budgeted(best.decision, price, device_price, max(best.delay_s - bound_s, 0.0))
 
 
-def _least_price(trial: Callable[[float], _Trial], end: int, name: str, budget_j: float) -> _Trial:
+def _least_price(
+    trial: Callable[[float], _Trial], highest: float, end: int, name: str, budget_j: float
+) -> _Trial:
     """The trial at the least price, but for rounding, at which one end keeps within its budget."""
     found = trial(0.0)
     if found.over_j[end] <= 0:
@@ -126,11 +129,11 @@ def _least_price(trial: Callable[[float], _Trial], end: int, name: str, budget_j
     low, high = 0.0, 1e-3
     while (found := trial(high)).over_j[end] > 0:
         low, high = high, 10 * high
-        if high > _HIGHEST:
+        if high > highest:
             least_j = budget_j + found.over_j[end]
             raise ScenarioError(
-                f"{name} = {budget_j:g} is not allowed; give at least {least_j:.6g} J, which the "
-                "thriftiest decisions take on the average."
+                f"{name} = {budget_j:g} is not allowed; give at least {least_j:.6g} J, the least "
+                "that any price leads to."
             )
     while high - low > _CLOSE * high:
         middle = (low + high) / 2

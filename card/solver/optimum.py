@@ -19,8 +19,8 @@ from card.costs.arrays import of_device
 from card.solver.clock import best_clock, cycle_price, has_overhead, overhead_ratio
 
 TIE = 1e-12
-"""Objectives closer than this are a tie, which goes to the option listed first: to the first
-listed bits, then to the smaller cut."""
+"""Objectives closer than this are a tie, which goes to the first listed bits, and of the same bits
+to the smaller cut."""
 
 ROUNDING = 2e-15
 """Relative error of a computed delay or energy; what it does to the objective ties as well."""

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 import card
 from card.base.errors import ScenarioError
 from card.base.schema import POLICY_NAMES
-from card.policies import HALVES, POLICIES, Draws, check_decision, named
+from card.policies import BUDGETS, HALVES, POLICIES, Draws, check_decision, named
 from card.simulation import draw
 from card.solver import best_frequency, objective, prices
 
@@ -52,7 +52,7 @@ def test_names_and_order_are_stable():
 
 
 def test_scenarios_know_the_shipped_names():
-    assert (*POLICIES, *HALVES) == POLICY_NAMES
+    assert (*POLICIES, *HALVES, *BUDGETS) == POLICY_NAMES
 
 
 @pytest.mark.parametrize("name", ["nominal", "realistic-8b"])

@@ -175,6 +175,9 @@ def test_a_file_that_is_no_python_is_told(tmp_path, text, message):
         ("import nothing_here\ndef f(): ...\n", ", line 1: f fails (ModuleNotFoundError: No mod"),
         ("def f(x): ...\n", ": f fails (TypeError: f() missing 1 required"),
         ("f = 5\n", ": f fails (TypeError: 'int' object is not callable); mend the function."),
+        ("def f(): raise SystemExit(3)\n", ", line 1: f fails (SystemExit: 3); mend the function."),
+        ("import sys\nsys.exit('hi')\ndef f(): ...\n", ", line 2: f fails (SystemExit: hi); mend"),
+        ("class E(BaseException): ...\ndef f(): raise E\n", ", line 2: f fails (E:); mend the"),
     ],
 )
 def test_what_it_raises_names_the_line(tmp_path, text, message):
@@ -183,3 +186,11 @@ def test_what_it_raises_names_the_line(tmp_path, text, message):
     with pytest.raises(ScenarioError) as refusal:
         OwnFunction.read("policies", f"{path}:f")()
     assert str(refusal.value).startswith(f"{path}{message}")
+
+
+@pytest.mark.parametrize("error", ["SystemExit(143)", "KeyboardInterrupt"])
+def test_a_signal_that_ends_the_process_does_so_in_a_function_too(tmp_path, error):
+    path = tmp_path / "own.py"
+    path.write_text(f"def f(): raise {error}", "utf-8")
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        OwnFunction.read("policies", f"{path}:f")()
