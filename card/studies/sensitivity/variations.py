@@ -84,7 +84,8 @@ def variations(scenario: Scenario) -> list[Variation]:
     Levels move by 3 dB, shares and weights by 0.1 (but not beyond 1), path-loss exponents by 0.2,
     bit widths by a factor of two, all else by 20 % (whole numbers by at least 1). A value of 0, and
     one that cannot move that way, has no such variation; `ALTERNATIVES` has choices for some. Nor
-    do draws, what changes no cost, and micro-batches, which must divide a mini-batch.
+    do draws, what changes no cost or only the count of scales, and micro-batches, which must divide
+    a mini-batch.
     """
     items: dict[str, dict[str, float]] = {}
     for generic, path, value in numbers(scenario):

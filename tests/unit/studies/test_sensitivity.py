@@ -136,6 +136,7 @@ STEPWISE = {
     "training.local_iterations",
     "training.activation_bits",
     "training.weight_bits",
+    "wire.group",
     "lora.rank",
     "lora.alpha",
     "lora.adapter_bits",
