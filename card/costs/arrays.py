@@ -192,7 +192,7 @@ def _arrays_of(scenario: Scenario) -> System:
         frequency_max_hz=top,
         clocks_hz=clocks,
         local_iterations=scenario.training.local_iterations,
-        **scenario.objective.model_dump(),
+        **dict(scenario.objective),
     )
     _check_extent(arrays)
     return locked(arrays)

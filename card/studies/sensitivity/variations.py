@@ -46,6 +46,7 @@ _NOT_VARIED = (
     "lora.alpha",
     "training.accumulation",
     "wire.group",
+    "objective.queue_weight",
 )
 _SHARES = ("utilisation", "memory_share", "delay_weight")
 

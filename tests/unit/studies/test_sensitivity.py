@@ -137,6 +137,7 @@ STEPWISE = {
     "training.activation_bits",
     "training.weight_bits",
     "wire.group",
+    "objective.queue_weight",
     "lora.rank",
     "lora.alpha",
     "lora.adapter_bits",

@@ -28,7 +28,7 @@ def grid(over, policies=("card",), rounds=1):
         ({"llm": "gpt-2"}, "over.llm = 'gpt-2' is not allowed; give a list of values"),
         ({WEIGHT: {"low": 0}}, "is not allowed; give a list of values, e.g. [1, 2]"),
         ({WEIGHT: [0.5, 0.2, 0.5]}, "over.objective.delay_weight: 0.5 is given twice"),
-        ({"objective": [NOMINAL.objective]}, "over.objective: Objective(delay_weight=0.5"),
+        ({"objective": [NOMINAL.objective]}, "over.objective: Objective(delay_we"),
         ({WEIGHT: [max]}, f"over.{WEIGHT}: <built-in function max> is not allowed; give numbers,"),
         ({WEIGHT: [[0.2, np.arange(2)]]}, f"over.{WEIGHT}: [0.2, array([0, 1])] is not allowed; "),
         ({"title": ["a", "b"]}, "over.title is not allowed; sweep a value of the model"),
