@@ -301,6 +301,12 @@ def budget_online(system: System, draws: Draws, rng: np.random.Generator) -> Cho
 def _budgets(system: System, draws: Draws) -> tuple[float | None, float | None]:
     """Budgets of the server and of a device [J]; without any, what CARD's server spends."""
     given = system.energy_budget_j, system.device_energy_budget_j
+    unknown_power = np.flatnonzero(np.isnan(system.device_power_w))
+    if given[1] is not None and unknown_power.size:
+        raise ScenarioError(
+            f"objective.device_energy_budget_j = {given[1]:g} needs the power of "
+            f"{system.device_names[unknown_power[0]]}; give its hardware max_power_w."
+        )
     if any(given):
         return given
     decision = solve(system, draws.device, draws.uplink_bps, draws.downlink_bps)

@@ -129,6 +129,20 @@ class TestPolicies:
         online, offline = (float(delay.sel(policy=name)) for name in ("budget_online", "budget"))
         assert online == pytest.approx(offline, rel=0.05)
 
+    @pytest.mark.parametrize("name", BUDGETS)
+    def test_a_budget_of_devices_needs_their_power(self, name):
+        board = {"title": "B", "cores": 100, "flop_per_core_cycle": 2, "clock_hz": 1e9}
+        scenario = NOMINAL.updated(
+            {
+                "objective.device_energy_budget_j": 5,
+                "devices.device-2.hardware": board | {"memory_gb": 32},
+            }
+        )
+        with pytest.raises(
+            ScenarioError, match="device_energy_budget_j = 5 needs .*-2;"
+        ):
+            card.simulate(scenario, [name], rounds=2)
+
     def test_devices_have_a_budget_too(self):
         scenario = NOMINAL.updated({"objective.device_energy_budget_j": 60.0})
         found = card.simulate(scenario, list(BUDGETS), rounds=100, seed=3)
