@@ -138,9 +138,7 @@ class TestPolicies:
                 "devices.device-2.hardware": board | {"memory_gb": 32},
             }
         )
-        with pytest.raises(
-            ScenarioError, match="device_energy_budget_j = 5 needs .*-2;"
-        ):
+        with pytest.raises(ScenarioError, match=r"device_energy_budget_j = 5 needs .*-2;"):
             card.simulate(scenario, [name], rounds=2)
 
     def test_devices_have_a_budget_too(self):
