@@ -145,8 +145,8 @@ def simulate(
     scenario
         What to simulate.
     policies
-        Names from `card.policies.POLICIES`, or FILE.py:FUNCTION, or a mapping of names to policies
-        of your own; when None, all shipped ones and those that the scenario names.
+        Names from `card.policies.suite`, or FILE.py:FUNCTION, or a mapping of names to policies of
+        your own; when None, all shipped ones and those that the scenario names.
     rounds
         Rounds per device and channel state; the scenario's when None.
     seed

@@ -104,7 +104,7 @@ def evaluate(
     """Delay and energy of one round of one device; every argument broadcasts.
 
     Scores whatever is asked, also what memory or clock range forbid;
-    `card.policies.check_decision` says whether a decision may be taken.
+    `card.policies.checks.check_decision` says whether a decision may be taken.
 
     Numbers and NumPy arrays give NumPy arrays, torch tensors give tensors with gradients, and Dask
     arrays give lazy ones.

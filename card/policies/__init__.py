@@ -1,0 +1,18 @@
+"""Decision policies: CARD and what it is compared with, all with one call signature."""
+
+from card.policies.benchmarks import (
+    card,
+    clock_only,
+    cut_only,
+    delay_optimal,
+    device_only,
+    energy_optimal,
+    exhaustive,
+    random_cut,
+    server_only,
+    static_cut,
+)
+from card.policies.budgets import budget, budget_online
+from card.policies.checks import allowed, check_decision
+from card.policies.draws import Choice, Draws, Policy
+from card.policies.suite import BUDGETS, HALVES, POLICIES, named

@@ -1,0 +1,64 @@
+"""Least mean delay within mean energies, with hindsight and without."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from card.base.arrays import backend_of
+from card.base.errors import ScenarioError
+from card.costs import System, evaluate
+from card.policies.draws import Choice, Draws, choice
+from card.solver import least_delay, solve
+
+
+def budget(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """Least mean delay within the scenario's mean energies, or at CARD's own if it has none.
+
+    With hindsight over all draws, by one price of a joule for all of them.
+    """
+    rounds = draws.device, draws.uplink_bps, draws.downlink_bps
+    return choice(least_delay(system, *rounds, *_budgets(system, draws)).decision)
+
+
+def budget_online(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """`budget` without hindsight: a joule costs more the further the rounds so far are over it.
+
+    Each budget has a virtual queue, which grows in a round by the mean energy over devices and
+    states and shrinks by the budget. Every round takes the decisions of least drift plus penalty,
+    with V (`objective.queue_weight`) as the price of a second and the queue as that of a joule
+    (Neely 2010, doi 10.2200/S00271ED1V01Y201006CNT007). So after n rounds the mean energy is at
+    most the budget and an n-th of the queue.
+    """
+    budgets = _budgets(system, draws)
+    queues, found = [0.0, 0.0], []
+    for now in range(draws.device.shape[-1]):
+        each = draws.device[..., now], draws.uplink_bps[..., now], draws.downlink_bps[..., now]
+        one = solve(
+            system, *each, delay_price=system.queue_weight,
+            energy_price=queues[0], device_energy_price=queues[1],
+        )  # fmt: skip
+        found.append(choice(one))
+        spent = evaluate(system, each[0], *found[-1], *each[1:])
+        energies = spent.energy_j, spent.device_energy_j
+        queues = [
+            queue if limit is None else max(queue + float(energy.mean()) - limit, 0.0)
+            for queue, energy, limit in zip(queues, energies, budgets, strict=True)
+        ]
+    xp = backend_of(draws.uplink_bps).xp
+    option, clock = (xp.stack(part, axis=-1) for part in zip(*found, strict=True))
+    return option, clock
+
+
+def _budgets(system: System, draws: Draws) -> tuple[float | None, float | None]:
+    """Budgets of the server and of a device [J]; without any, what CARD's server spends."""
+    given = system.energy_budget_j, system.device_energy_budget_j
+    unknown_power = np.flatnonzero(np.isnan(system.device_power_w))
+    if given[1] is not None and unknown_power.size:
+        raise ScenarioError(
+            f"objective.device_energy_budget_j = {given[1]:g} needs the power of "
+            f"{system.device_names[unknown_power[0]]}; give its hardware max_power_w."
+        )
+    if any(given):
+        return given
+    decision = solve(system, draws.device, draws.uplink_bps, draws.downlink_bps)
+    return float(decision.energy_j.mean()), None

@@ -1,0 +1,65 @@
+"""What every policy is given, the device-rounds, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from card.base.arrays import guarded
+from card.base.units import FloatArray, IntArray
+from card.costs import System
+from card.solver import Decision, Extremes, extremes
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The device-rounds that every policy decides on; arrays of one shape."""
+
+    device: IntArray
+    """Device positions."""
+    uplink_bps: FloatArray
+    """Uplink rates [bit/s]."""
+    downlink_bps: FloatArray
+    """Downlink rates [bit/s]."""
+    extremes: Extremes
+    """Extremes of delay and energy over each device-round's feasible set."""
+
+    @classmethod
+    def of(
+        cls, system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
+    ) -> Draws:
+        """Draws with the extremes that follow from them."""
+        return cls(
+            device, uplink_bps, downlink_bps, extremes(system, device, uplink_bps, downlink_bps)
+        )
+
+    def guarded(self) -> Draws:
+        """The same draws for one policy, which cannot change those of the others."""
+        return Draws(
+            guarded(self.device),
+            guarded(self.uplink_bps),
+            guarded(self.downlink_bps),
+            Extremes(*map(guarded, self.extremes)),
+        )
+
+
+Choice = tuple[IntArray, FloatArray]
+"""Options and server clocks [Hz], which broadcast to the shape of the draws.
+
+An option is a row of the system's profile. Rows 0..I are the cuts at the first listed bits, so that
+a policy that does not decide bits returns cuts.
+"""
+
+Policy = Callable[[System, Draws, np.random.Generator], Choice]
+"""What decides for all devices, states and rounds at once.
+
+What it is given is not to be changed in place: NumPy arrays refuse it. An option that is not
+feasible, or a clock outside the server's range, is refused when it is scored.
+"""
+
+
+def choice(decision: Decision) -> Choice:
+    """Options and clocks of a decision."""
+    return decision.option, decision.frequency_hz

@@ -1,0 +1,53 @@
+"""The shipped policies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from card.base.functions import functions
+from card.policies.benchmarks import (
+    card,
+    clock_only,
+    cut_only,
+    delay_optimal,
+    device_only,
+    energy_optimal,
+    exhaustive,
+    random_cut,
+    server_only,
+    static_cut,
+)
+from card.policies.budgets import budget, budget_online
+from card.policies.draws import Policy
+
+POLICIES: dict[str, Policy] = {
+    "card": card,
+    "device_only": device_only,
+    "server_only": server_only,
+    "random_cut": random_cut,
+    "static_cut": static_cut,
+    "delay_optimal": delay_optimal,
+    "energy_optimal": energy_optimal,
+    "exhaustive": exhaustive,
+}
+"""CARD and its benchmarks, which are compared where nobody names policies.
+
+Those that decide no bits take the first listed ones.
+"""
+
+HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
+"""What is left of CARD without one of its two decisions."""
+
+BUDGETS: dict[str, Policy] = {"budget": budget, "budget_online": budget_online}
+"""What takes one price of a joule for all device-rounds, in place of weights."""
+
+
+def named(names: Iterable[str]) -> dict[str, Policy]:
+    """Policies by name, in the order given; FILE.py:FUNCTION goes by the function's name.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is unknown, or a function's file, or its name, is refused.
+    """
+    return functions("policies", names, POLICIES | HALVES | BUDGETS)
