@@ -17,6 +17,7 @@ from card.base.errors import ScenarioError
 from card.costs import System, evaluate
 from card.scenario import Scenario
 from card.solver.decision import Decision, solve
+from card.solver.optimum import TIE
 
 _HIGHEST = 1e12
 """A price of a joule [s/J] at which delay counts for nothing."""
@@ -44,7 +45,7 @@ class _Trial(NamedTuple):
     prices: tuple[float, ...]
     delay_s: float
     over_j: list[float]
-    """Mean energies of server and devices beyond their budgets."""
+    """Mean energies of server and devices beyond their budgets, by more than a tie may differ."""
 
     @property
     def bound_s(self) -> float:
@@ -98,7 +99,7 @@ def least_delay(
         found = solve(arrays, device, uplink_bps, downlink_bps, delay_price=1.0, **paid)
         spent = evaluate(arrays, device, found.option, found.frequency_hz, uplink_bps, downlink_bps)
         over = [
-            -math.inf if limit is None else float(energy.mean()) - limit
+            -math.inf if limit is None else float(energy.mean()) - limit * (1 + TIE)
             for energy, limit in zip((spent.energy_j, spent.device_energy_j), limits, strict=True)
         ]
         one = _Trial(found, prices, float(spent.delay_s.mean()), over)
