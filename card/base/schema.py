@@ -36,6 +36,11 @@ POLICY_NAMES = (
     "cut_only",
     "budget",
     "budget_online",
+    "channel_blind",
+    "makespan",
+    "lyapunov",
+    "alternating_cut_first",
+    "alternating_clock_first",
 )
 """Names of the shipped decision policies, which `card.policies` has."""
 

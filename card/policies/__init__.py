@@ -15,4 +15,12 @@ from card.policies.benchmarks import (
 from card.policies.budgets import budget, budget_online
 from card.policies.checks import allowed, check_decision
 from card.policies.draws import Choice, Draws, Policy
-from card.policies.suite import BUDGETS, HALVES, POLICIES, named
+from card.policies.rivals import (
+    alternate,
+    alternating_clock_first,
+    alternating_cut_first,
+    channel_blind,
+    lyapunov,
+    makespan,
+)
+from card.policies.suite import BUDGETS, HALVES, POLICIES, RIVALS, SCORED, named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from card.base.arrays import backend_of
 from card.base.errors import ScenarioError
@@ -42,7 +43,7 @@ def energy_optimal(system: System, draws: Draws, rng: np.random.Generator) -> Ch
 def device_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """Everything on the device, or as many blocks as fit it; the server's clock is CARD's."""
     cut = np.where(system.feasible, system.profile.cut, -1).argmax(axis=1)[draws.device]
-    return cut, _card_frequency(system, draws, cut)
+    return cut, card_frequency(system, draws, cut)
 
 
 def server_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -60,7 +61,7 @@ def random_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     ordered = np.argsort(~feasible, axis=1, kind="stable")
     pick = (rng.random(draws.device.shape) * counts[draws.device]).astype(np.int64)
     cut = ordered[draws.device, pick]
-    return cut, _card_frequency(system, draws, cut)
+    return cut, card_frequency(system, draws, cut)
 
 
 def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -68,9 +69,7 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
 
     Chosen with hindsight over all draws, so no other static decision is better on them.
     """
-    common = np.logical_and.reduce(system.feasible, axis=0)
-    if not common.any():
-        raise ScenarioError("policies: static_cut needs a cut that fits every device; none does.")
+    common = common_options(system, "static_cut")
     delay_price, energy_price = prices(draws.extremes, system.delay_weight)
     slowest = np.array([int(np.argmax(system.frequency_min_hz))])
     mean_prices = delay_price.mean(), energy_price.mean()
@@ -97,21 +96,48 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
 def clock_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """The cut of `server_only`; the server's clock is CARD's."""
     cut, _ = server_only(system, draws, rng)
-    return cut, _card_frequency(system, draws, cut)
+    return cut, card_frequency(system, draws, cut)
 
 
 def cut_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """The best option of each device-round at the clock of `server_only`, which is full."""
     _, top = server_only(system, draws, rng)
-    rates, weight = (draws.uplink_bps, draws.downlink_bps), system.delay_weight
+    every = [scores(system, draws, option, top) for option in range(system.num_options)]
+    return np.array(every).argmin(axis=0), top
 
-    def score(cut: int) -> FloatArray:
-        costs = evaluate(system, draws.device, cut, top, *rates)
-        value = objective(draws.extremes, weight, costs.delay_s, costs.energy_j)
-        return np.where(system.feasible[draws.device, cut], backend_of(value).numpy(value), np.inf)
 
-    scores = np.array([score(cut) for cut in range(system.num_options)])
-    return scores.argmin(axis=0), top
+def scores(system: System, draws: Draws, option: IntArray | int, clock_hz: ArrayLike) -> FloatArray:
+    """Objective (U) of given options and clocks, infinite where an option is not feasible [1].
+
+    Parameters
+    ----------
+    system
+        A scenario's arrays.
+    draws
+        The device-rounds.
+    option
+        Options, which broadcast to the shape of the draws.
+    clock_hz
+        Server clocks [Hz], likewise.
+    """
+    rates = draws.uplink_bps, draws.downlink_bps
+    costs = evaluate(system, draws.device, option, clock_hz, *rates)
+    value = objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
+    return np.where(system.feasible[draws.device, option], backend_of(value).numpy(value), np.inf)
+
+
+def common_options(system: System, policy: str) -> BoolArray:
+    """Options that fit every device, shape `(options,)`.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none, which the policy of that name needs.
+    """
+    common: BoolArray = np.logical_and.reduce(system.feasible, axis=0)
+    if not common.any():
+        raise ScenarioError(f"policies: {policy} needs a cut that fits every device; none does.")
+    return common
 
 
 def _at_first_bits(system: System) -> BoolArray:
@@ -121,7 +147,7 @@ def _at_first_bits(system: System) -> BoolArray:
     return first.reshape(system.feasible.shape)
 
 
-def _card_frequency(system: System, draws: Draws, cut: IntArray) -> FloatArray:
+def card_frequency(system: System, draws: Draws, cut: IntArray) -> FloatArray:
     """Clock that CARD gives a cut."""
     delay_price, energy_price = prices(draws.extremes, system.delay_weight)
     return best_frequency(system, draws.device, delay_price, energy_price, cut)

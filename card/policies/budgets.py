@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from card.base.arrays import backend_of
 from card.base.errors import ScenarioError
+from card.base.units import FloatArray
 from card.costs import System, evaluate
 from card.policies.draws import Choice, Draws, choice
 from card.solver import least_delay, solve
@@ -29,8 +33,27 @@ def budget_online(system: System, draws: Draws, rng: np.random.Generator) -> Cho
     (Neely 2010, doi 10.2200/S00271ED1V01Y201006CNT007). So after n rounds the mean energy is at
     most the budget and an n-th of the queue.
     """
+    return by_queues(system, draws, np.mean)
+
+
+def by_queues(
+    system: System, draws: Draws, held: Callable[[FloatArray], FloatArray | np.floating]
+) -> Choice:
+    """Decisions of least drift plus penalty in every round, at prices that are queues of energy.
+
+    Parameters
+    ----------
+    system
+        A scenario's arrays.
+    draws
+        The device-rounds, rounds along the last axis.
+    held
+        What is held to the budgets, of a round's energies over states and devices [J]: as many
+        queues as it returns numbers.
+    """
     budgets = _budgets(system, draws)
-    queues, found = [0.0, 0.0], []
+    queues: list[Any] = [0.0, 0.0]
+    found = []
     for now in range(draws.device.shape[-1]):
         each = draws.device[..., now], draws.uplink_bps[..., now], draws.downlink_bps[..., now]
         one = solve(
@@ -41,7 +64,9 @@ def budget_online(system: System, draws: Draws, rng: np.random.Generator) -> Cho
         spent = evaluate(system, each[0], *found[-1], *each[1:])
         energies = spent.energy_j, spent.device_energy_j
         queues = [
-            queue if limit is None else max(queue + float(energy.mean()) - limit, 0.0)
+            queue
+            if limit is None
+            else np.maximum(queue + held(backend_of(energy).numpy(energy)) - limit, 0.0)
             for queue, energy, limit in zip(queues, energies, budgets, strict=True)
         ]
     xp = backend_of(draws.uplink_bps).xp

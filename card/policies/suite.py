@@ -19,6 +19,13 @@ from card.policies.benchmarks import (
 )
 from card.policies.budgets import budget, budget_online
 from card.policies.draws import Policy
+from card.policies.rivals import (
+    alternating_clock_first,
+    alternating_cut_first,
+    channel_blind,
+    lyapunov,
+    makespan,
+)
 
 POLICIES: dict[str, Policy] = {
     "card": card,
@@ -41,6 +48,18 @@ HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
 BUDGETS: dict[str, Policy] = {"budget": budget, "budget_online": budget_online}
 """What takes one price of a joule for all device-rounds, in place of weights."""
 
+RIVALS: dict[str, Policy] = {
+    "channel_blind": channel_blind,
+    "makespan": makespan,
+    "lyapunov": lyapunov,
+    "alternating_cut_first": alternating_cut_first,
+    "alternating_clock_first": alternating_clock_first,
+}
+"""What the literature proposes, as far as it carries over to devices in turns."""
+
+SCORED: dict[str, Policy] = POLICIES | HALVES | BUDGETS | RIVALS
+"""All that decide many device-rounds at once, which a scorecard compares."""
+
 
 def named(names: Iterable[str]) -> dict[str, Policy]:
     """Policies by name, in the order given; FILE.py:FUNCTION goes by the function's name.
@@ -50,4 +69,4 @@ def named(names: Iterable[str]) -> dict[str, Policy]:
     ScenarioError
         If a name is unknown, or a function's file, or its name, is refused.
     """
-    return functions("policies", names, POLICIES | HALVES | BUDGETS)
+    return functions("policies", names, SCORED)

@@ -12,7 +12,7 @@ from card.base import DISTRIBUTION
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray
 from card.costs import System, evaluate, load_scenario
-from card.policies import POLICIES, Draws, Policy, allowed, named
+from card.policies import SCORED, Draws, Policy, allowed, named
 from card.scenario import Scenario
 from card.simulation import UNITS, choice_of, draw
 from card.solver import objective
@@ -85,7 +85,7 @@ def benchmark(
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
     own = dict(policies) if isinstance(policies, Mapping) else named(policies)
-    chosen = POLICIES | own
+    chosen = SCORED | own
     loaded = [one if isinstance(one, Scenario) else load_scenario(one) for one in scenarios]
     names = [one.title if isinstance(one, Scenario) else one for one in scenarios]
     tables = [_scores(scenario, chosen, rounds, seed) for scenario in loaded]
@@ -132,7 +132,7 @@ def _per_round(
     try:
         cut, clock = choice_of(system, draws, name, policy, seed)
     except ScenarioError:
-        if name in POLICIES:  # one that needs what the scenario lacks
+        if name in SCORED:  # one that needs what the scenario lacks
             return unknown, np.nan
         raise
     feasible = allowed(system, draws.device, cut, clock)

@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import refusal, run
 
-from card.policies import POLICIES
+from card.policies import SCORED
 
 OWN = """
 def mine(system, draws, rng):
@@ -30,7 +30,7 @@ def test_every_policy_of_a_file_is_scored(own):
     assert (document["rounds"], document["seed"]) == (5, 3)
     assert list(document["scenarios"]) == ["nominal", "realistic"]
     policies = document["scenarios"]["nominal"]["policies"]
-    assert list(policies) == [*POLICIES, "mine", "wild"]
+    assert list(policies) == [*SCORED, "mine", "wild"]
     assert policies["mine"]["energy_j"]["value"] == pytest.approx(381.27, rel=1e-3)
     assert policies["wild"]["infeasible"] == 1
     assert policies["wild"]["delay_s"] == {"value": None, "low": None, "high": None}
