@@ -41,6 +41,8 @@ POLICY_NAMES = (
     "lyapunov",
     "alternating_cut_first",
     "alternating_clock_first",
+    "evolution",
+    "genetic",
 )
 """Names of the shipped decision policies, which `card.policies` has."""
 

@@ -31,9 +31,10 @@ def benchmark(
     policies: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE.py[:FUNCTION]…]",
+            metavar="[FILE.py[:FUNCTION]|NAME…]",
             help="Policies of your own: a function of a file, or all of it that take "
-            "(system, draws, rng).",
+            "(system, draws, rng). Or the general optimisers evolution and genetic, which take "
+            "up to half a second for each device-round: ask for few rounds.",
         ),
     ] = None,
     scenarios: Annotated[

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from card.base import schema
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
-from card.policies import SCORED
+from card.policies import SHIPPED
 
 Text = schema.Name
 """A text that is not blank."""
@@ -105,7 +105,7 @@ Policies = Annotated[
         Text,
         metavar="NAME,…",
         help="Policies to score in place of the usual ones; your own as FILE.py:FUNCTION.",
-        autocompletion=completing(lambda: SCORED),
+        autocompletion=completing(lambda: SHIPPED),
     ),
 ]
 Settings = Annotated[

@@ -23,4 +23,14 @@ from card.policies.rivals import (
     lyapunov,
     makespan,
 )
-from card.policies.suite import BUDGETS, HALVES, POLICIES, RIVALS, SCORED, named
+from card.policies.searches import evolution, genetic
+from card.policies.suite import (
+    BUDGETS,
+    HALVES,
+    POLICIES,
+    RIVALS,
+    SCORED,
+    SEARCHES,
+    SHIPPED,
+    named,
+)

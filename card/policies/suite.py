@@ -26,6 +26,7 @@ from card.policies.rivals import (
     lyapunov,
     makespan,
 )
+from card.policies.searches import evolution, genetic
 
 POLICIES: dict[str, Policy] = {
     "card": card,
@@ -60,6 +61,12 @@ RIVALS: dict[str, Policy] = {
 SCORED: dict[str, Policy] = POLICIES | HALVES | BUDGETS | RIVALS
 """All that decide many device-rounds at once, which a scorecard compares."""
 
+SEARCHES: dict[str, Policy] = {"evolution": evolution, "genetic": genetic}
+"""General optimisers, which take a long time and are scored where they are named."""
+
+SHIPPED: dict[str, Policy] = SCORED | SEARCHES
+"""Every policy that has a name."""
+
 
 def named(names: Iterable[str]) -> dict[str, Policy]:
     """Policies by name, in the order given; FILE.py:FUNCTION goes by the function's name.
@@ -69,4 +76,4 @@ def named(names: Iterable[str]) -> dict[str, Policy]:
     ScenarioError
         If a name is unknown, or a function's file, or its name, is refused.
     """
-    return functions("policies", names, SCORED)
+    return functions("policies", names, SHIPPED)

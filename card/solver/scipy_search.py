@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +71,39 @@ def plain_objective(
     return value
 
 
+class Found(NamedTuple):
+    """A decision that an optimiser ends with."""
+
+    value: float
+    """Objective (U) [1]."""
+    option: int
+    """Option."""
+    frequency_hz: float
+    """Server clock [Hz]."""
+
+
+class Space(NamedTuple):
+    """Options and clocks of one device-round as two numbers, for optimisers that know no more."""
+
+    objective: Objective
+    """U at an option and a clock."""
+    options: Sequence[int]
+    """Options to choose from, by their places."""
+    low_hz: float
+    """Lowest clock [Hz]."""
+    high_hz: float
+    """Highest clock [Hz]."""
+    clocks_hz: Sequence[float] = ()
+    """Clocks on offer [Hz], the nearest of which is taken; any clock where there is no list."""
+
+    def at(self, place: float, clock_hz: float) -> Found:
+        """The decision that two numbers stand for."""
+        option, hz = self.options[round(place)], float(clock_hz)
+        if len(self.clocks_hz):
+            hz = min(self.clocks_hz, key=lambda offered: abs(offered - hz))
+        return Found(self.objective(option, hz), option, hz)
+
+
 def by_clock(value: Objective, cuts: Sequence[int], low_hz: float, high_hz: float) -> float:
     """Least objective by a bounded scalar search over the clock for every cut, ends included.
 
@@ -95,28 +129,30 @@ def by_clock(value: Objective, cuts: Sequence[int], low_hz: float, high_hz: floa
     return float(min(best))
 
 
-def by_evolution(
-    value: Objective, cuts: Sequence[int], low_hz: float, high_hz: float, seed: int
-) -> float:
-    """Least objective by differential evolution over an integer cut and the clock together.
+def by_evolution(space: Space, seed: int) -> Found:
+    """Least objective by differential evolution over an integer option and the clock together.
 
     Parameters
     ----------
-    value, cuts, low_hz, high_hz
-        As for `by_clock`.
+    space
+        What there is to choose from.
     seed
         Seed of the evolution.
+
+    Notes
+    -----
+    Storn and Price 1997, doi 10.1023/A:1008202821328, as scipy has it.
     """
     from scipy.optimize import Bounds, differential_evolution  # as above
 
-    def at(x: FloatArray) -> float:
-        return value(cuts[int(x[0])], x[1])
+    def value(x: FloatArray) -> float:
+        return space.at(*x).value
 
     found = differential_evolution(
-        at,
-        bounds=Bounds([0, low_hz], [len(cuts) - 1, high_hz]),
+        value,
+        bounds=Bounds([0, space.low_hz], [len(space.options) - 1, space.high_hz]),
         integrality=[True, False],
         tol=1e-10,
         rng=seed,
     )
-    return float(found.fun)
+    return space.at(*found.x)

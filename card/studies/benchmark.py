@@ -53,8 +53,8 @@ def benchmark(
     Parameters
     ----------
     policies
-        Policies beside the shipped ones: names, FILE.py:FUNCTION, or a mapping of names to
-        functions.
+        Policies beside those of `card.policies.suite.SCORED`: names of general optimisers, which
+        want few rounds; FILE.py:FUNCTION; or a mapping of names to functions.
     scenarios
         Names, files or scenarios; shipped ones when none are given.
     rounds

@@ -41,6 +41,7 @@ CALLS = [
     ("lab", "card.solver.compiled(nominal)"),
     ("lab", "counted('mine', {'model_type': 'bloom'}, nominal.training, nominal.lora)"),
     ("sweep", "card.sweep(nominal, {'lora.rank': [4]}, rounds=1, output='x.nc')"),
+    ("search", "card.simulate(nominal, ['genetic'], rounds=1)"),
     ("book", "importlib.import_module('card.figures.sweeps')"),
     ("lab", "importlib.import_module('card.training.checkpoint')"),
     ("lab", "importlib.import_module('card.profiling.measure')"),

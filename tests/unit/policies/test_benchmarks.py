@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 import card
 from card.base.errors import ScenarioError
 from card.base.schema import POLICY_NAMES
-from card.policies import HALVES, POLICIES, SCORED, Draws, check_decision, named
+from card.policies import HALVES, POLICIES, SHIPPED, Draws, check_decision, named
 from card.simulation import draw
 from card.solver import best_frequency, objective, prices
 
@@ -50,7 +50,7 @@ def test_names_and_order_are_stable():
 
 
 def test_scenarios_know_the_shipped_names():
-    assert tuple(SCORED) == POLICY_NAMES
+    assert tuple(SHIPPED) == POLICY_NAMES
 
 
 @pytest.mark.parametrize("name", ["nominal", "realistic-8b"])

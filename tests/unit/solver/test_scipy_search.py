@@ -8,7 +8,7 @@ from handmade import DOWN, UP, handmade
 
 import card
 from card.solver import objective
-from card.solver.scipy_search import by_clock, by_evolution, plain_objective
+from card.solver.scipy_search import Space, by_clock, by_evolution, plain_objective
 
 SLOW = 1
 
@@ -45,5 +45,15 @@ def test_search_over_the_clock_knows_the_ends():
 
 
 def test_evolution_finds_cut_and_clock_together(value):
-    found = by_evolution(value, [0, 1, 2], 5.0, 20.0, seed=0)
-    assert found == pytest.approx(float(card.solve(handmade(), SLOW, UP, DOWN).objective), abs=1e-9)
+    found = by_evolution(Space(value, [0, 1, 2], 5.0, 20.0), seed=0)
+    best = card.solve(handmade(), SLOW, UP, DOWN)
+    assert found.value == pytest.approx(float(best.objective), abs=1e-9)
+    assert found.option == best.cut
+    assert found.value == value(found.option, found.frequency_hz)
+
+
+def test_of_listed_clocks_the_nearest_is_taken(value):
+    space = Space(value, [0, 2], 5.0, 20.0, [5.0, 12.0, 20.0])
+    assert space.at(1.0, 16.5) == (value(2, 20.0), 2, 20.0)
+    best = min(value(cut, hz) for cut in (0, 2) for hz in (5.0, 12.0, 20.0))
+    assert by_evolution(space, seed=0).value == best
