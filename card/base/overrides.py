@@ -31,9 +31,11 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     sources = dict(sources)
     values = {key: nested[key] for key in nested if key not in ("sources", "title", "policies")}
     changed = dict.fromkeys(".".join(_by_name(base, _whole(keys))) for keys, _ in _entries(values))
-    sources |= {
-        path: {"kind": "assumed", "source": reason} for path in changed if path not in given
-    }
+    for path in changed:
+        if _of_all(path) in given and path not in given:
+            sources.pop(path, None)
+        elif path not in given:
+            sources[path] = {"kind": "assumed", "source": reason}
     # a list that is replaced whole takes the origins of the old one's items with it
     stale = [
         key for key in sources if key not in given and not changed.keys().isdisjoint(_above(key))
@@ -43,6 +45,12 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     for key in stale:
         del sources[key]
     return {**merged, "sources": sources}
+
+
+def _of_all(path: str) -> str:
+    """The path that gives the origin of a value of an item for all items."""
+    part, *keys = path.split(".")
+    return ".".join([part, *keys[1:]])
 
 
 def origins(changes: Mapping[str, Any]) -> dict[str, Any]:

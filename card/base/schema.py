@@ -34,6 +34,7 @@ POLICY_NAMES = (
     "exhaustive",
     "clock_only",
     "cut_only",
+    "devices_priced",
     "budget",
     "budget_online",
     "channel_blind",

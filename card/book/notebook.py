@@ -38,7 +38,7 @@ from card.solver import scipy_search
 from card.studies import calibration, sensitivity, speed
 from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
 from card.studies.calibration import reached
-from card.studies.claims import applied
+from card.studies.claims import applied, recorded_claims
 from card.studies.explorer import explore
 from card.studies.scenario_values import taken
 from card.studies.timeline import busy, mini_batch_frames, round_steps

@@ -79,7 +79,7 @@ class System:
     """Mean server energy of a round that may be spent [J] (B), if there is a budget."""
     device_energy_budget_j: float | None = None
     """Mean energy of a device in its round that may be spent [J] (B_D), likewise."""
-    queue_weight: float = 2e4
+    queue_weight: float = 1e4
     """What delay counts against a queue of energy [J²/s] (V)."""
 
     @classmethod

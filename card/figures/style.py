@@ -34,6 +34,7 @@ POLICY_LABELS = {
     "exhaustive": "exhaustive",
     "clock_only": "clock only",
     "cut_only": "cut only",
+    "devices_priced": "devices priced",
     "budget": "budget",
     "budget_online": "budget, online",
 }
@@ -54,6 +55,7 @@ POLICY_COLOURS = {
     "delay_optimal": COLOURS["purple"],
     "energy_optimal": COLOURS["sky"],
     "exhaustive": COLOURS["black"],
+    "devices_priced": COLOURS["green"],
     "budget": COLOURS["purple"],
     "budget_online": COLOURS["purple"],
 }

@@ -12,7 +12,7 @@ from card.policies.benchmarks import (
     server_only,
     static_cut,
 )
-from card.policies.budgets import budget, budget_online
+from card.policies.budgets import budget, budget_online, devices_priced
 from card.policies.checks import allowed, check_decision
 from card.policies.draws import Choice, Draws, Policy
 from card.policies.rivals import (
@@ -25,7 +25,7 @@ from card.policies.rivals import (
 )
 from card.policies.searches import evolution, genetic
 from card.policies.suite import (
-    BUDGETS,
+    BEYOND,
     HALVES,
     POLICIES,
     RIVALS,

@@ -1,4 +1,4 @@
-"""Least mean delay within mean energies, with hindsight and without."""
+"""Other problems than the letter's: the devices' joules priced, and budgets of mean energy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from card.base.errors import ScenarioError
 from card.base.units import FloatArray
 from card.costs import System, evaluate
 from card.policies.draws import Choice, Draws, choice
-from card.solver import least_delay, solve
+from card.solver import least_delay, prices, solve
+
+
+def devices_priced(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
+    """CARD where a joule of a device costs what one of the server costs in the same round."""
+    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
+    each = draws.device, draws.uplink_bps, draws.downlink_bps
+    found = solve(
+        system, *each, delay_price=delay_price, energy_price=energy_price,
+        device_energy_price=energy_price,
+    )  # fmt: skip
+    return choice(found)
 
 
 def budget(system: System, draws: Draws, rng: np.random.Generator) -> Choice:

@@ -17,7 +17,7 @@ from card.policies.benchmarks import (
     server_only,
     static_cut,
 )
-from card.policies.budgets import budget, budget_online
+from card.policies.budgets import budget, budget_online, devices_priced
 from card.policies.draws import Policy
 from card.policies.rivals import (
     alternating_clock_first,
@@ -46,8 +46,12 @@ Those that decide no bits take the first listed ones.
 HALVES: dict[str, Policy] = {"clock_only": clock_only, "cut_only": cut_only}
 """What is left of CARD without one of its two decisions."""
 
-BUDGETS: dict[str, Policy] = {"budget": budget, "budget_online": budget_online}
-"""What takes one price of a joule for all device-rounds, in place of weights."""
+BEYOND: dict[str, Policy] = {
+    "devices_priced": devices_priced,
+    "budget": budget,
+    "budget_online": budget_online,
+}
+"""What solves other problems than the letter's, with prices of joules in place of its weights."""
 
 RIVALS: dict[str, Policy] = {
     "channel_blind": channel_blind,
@@ -58,7 +62,7 @@ RIVALS: dict[str, Policy] = {
 }
 """What the literature proposes, as far as it carries over to devices in turns."""
 
-SCORED: dict[str, Policy] = POLICIES | HALVES | BUDGETS | RIVALS
+SCORED: dict[str, Policy] = POLICIES | HALVES | BEYOND | RIVALS
 """All that decide many device-rounds at once, which a scorecard compares."""
 
 SEARCHES: dict[str, Policy] = {"evolution": evolution, "genetic": genetic}

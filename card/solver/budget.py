@@ -83,6 +83,8 @@ def least_delay(
 
     Notes
     -----
+    Equation :eq:`eq-budget` of the book.
+
     The dual of the problem is concave in the two prices, and what a joule costs falls with its own
     budget: the server's price is found by bisection for each price of the devices', and that one by
     bisection around it. Decisions at given prices are exact, so every trial bounds the least mean

@@ -444,7 +444,8 @@ def test_combination(values, message):
 
 NO_FILE = (
     "give a file or one of calibrated, measured-server, nominal, realistic, realistic-8b, "
-    "test-bed, bigger-llm, congested-campus, datacentre-server, quantised-wire."
+    "test-bed, battery-server, bigger-llm, congested-campus, datacentre-server, priced-devices, "
+    "quantised-wire."
 )
 FILES = [
     (

@@ -121,6 +121,13 @@ class TestProvenance:
         changed = self.sources(**{"link.fading": "block", "sources": {"link.fading": own}})
         assert changed["link.fading"] == own
 
+    def test_a_source_for_all_items_is_that_of_each(self):
+        own = {"kind": "derived", "source": "a formula"}
+        changes = {"devices.far.distance_m": 7, "sources": {"devices.distance_m": own}}
+        assert self.sources(**changes) == {"devices.distance_m": own} | {
+            path: source for path, source in BASE["sources"].items() if "distance" not in path
+        }
+
     def test_title_needs_no_source(self):
         assert "title" not in self.sources(title="Another")
 

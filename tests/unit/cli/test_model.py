@@ -33,7 +33,7 @@ def test_show_prints_the_whole_scenario_and_the_catalogue_entries_it_names():
         "delay_weight": 0.8,
         "energy_budget_j": None,
         "device_energy_budget_j": None,
-        "queue_weight": 2e4,
+        "queue_weight": 1e4,
     }
     assert shown["sources"]["objective.delay_weight"]["source"] == "set by the user"
     assert shown["catalogue"]["rtx-4060-ti"]["cores"] == 4352

@@ -49,6 +49,38 @@ def test_names_and_order_are_stable():
     assert list(named(["server_only", "card", "cut_only"])) == ["server_only", "card", "cut_only"]
 
 
+def test_a_joule_of_a_device_costs_what_one_of_the_server_does():
+    """Against every cut and many clocks, at CARD's two prices of each device-round."""
+    scenario = card.load_scenario("realistic")
+    system = card.system(scenario)
+    draws = draw(system, scenario, rounds=20, seed=5)
+    rates = draws.uplink_bps, draws.downlink_bps
+    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
+
+    def paid(cut, clock):
+        costs = card.evaluate(system, draws.device, cut, clock, *rates)
+        return delay_price * costs.delay_s + energy_price * (costs.energy_j + costs.device_energy_j)
+
+    own = paid(*SHIPPED["devices_priced"](system, draws, np.random.default_rng(0)))
+    spread = np.linspace(0, 1, 400)[:, None, None, None]
+    lowest, top = system.frequency_min_hz[draws.device], system.frequency_max_hz
+    best = np.min(
+        [
+            np.where(
+                system.feasible[draws.device, cut],
+                paid(cut, lowest + spread * (top - lowest)).min(axis=0),
+                np.inf,
+            )
+            for cut in range(system.num_options)
+        ],
+        axis=0,
+    )
+    assert (own <= best * (1 + 1e-12)).all()
+    assert own == pytest.approx(best, rel=1e-3)
+    card_pays = paid(*POLICIES["card"](system, draws, np.random.default_rng(0)))
+    assert (own < card_pays * (1 - 1e-3)).any()
+
+
 def test_scenarios_know_the_shipped_names():
     assert tuple(SHIPPED) == POLICY_NAMES
 

@@ -6,7 +6,6 @@ from strategies import Layers, make_system
 
 import card
 from card.base.errors import ScenarioError
-from card.policies import BUDGETS
 from card.simulation import draw
 from card.solver import least_delay
 
@@ -118,18 +117,18 @@ class TestPolicies:
     def test_online_keeps_within_the_budget_but_for_its_queue(self):
         limit, rounds = 40.0, 600
         scenario = NOMINAL.updated({"objective.energy_budget_j": limit})
-        found = card.simulate(scenario, list(BUDGETS), rounds=rounds, seed=3)
+        found = card.simulate(scenario, ["budget", "budget_online"], rounds=rounds, seed=3)
         spent = found.energy_j.sel(policy="budget_online").mean(("state", "device")).values
         queue = 0.0
         for energy in spent.tolist():
             queue = max(queue + energy - limit, 0.0)
         assert 0 < queue < 10 * scenario.objective.queue_weight
-        assert spent.mean() <= limit + queue / rounds
+        assert spent.mean() <= (limit + queue / rounds) * (1 + 1e-12)
         delay = found.delay_s.mean(("state", "device", "round"))
         online, offline = (float(delay.sel(policy=name)) for name in ("budget_online", "budget"))
         assert online == pytest.approx(offline, rel=0.05)
 
-    @pytest.mark.parametrize("name", BUDGETS)
+    @pytest.mark.parametrize("name", ["budget", "budget_online"])
     def test_a_budget_of_devices_needs_their_power(self, name):
         board = {"title": "B", "cores": 100, "flop_per_core_cycle": 2, "clock_hz": 1e9}
         scenario = NOMINAL.updated(
@@ -143,7 +142,7 @@ class TestPolicies:
 
     def test_devices_have_a_budget_too(self):
         scenario = NOMINAL.updated({"objective.device_energy_budget_j": 60.0})
-        found = card.simulate(scenario, list(BUDGETS), rounds=100, seed=3)
+        found = card.simulate(scenario, ["budget", "budget_online"], rounds=100, seed=3)
         means = card.simulation.means(found)
         assert means["budget"]["device_energy_j"] <= 60.0
         assert means["budget_online"]["device_energy_j"] == pytest.approx(60.0, rel=0.2)

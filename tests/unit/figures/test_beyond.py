@@ -1,0 +1,49 @@
+"""`card.figures.beyond`: lines lie where the numbers are."""
+
+import numpy as np
+import pytest
+
+from card.figures.beyond import fronts, priced, reductions_by_bits
+
+
+def test_reductions_are_drawn_by_bits_with_the_published_pair():
+    lines = {
+        "16 bits": (np.array([0.1, 0.5]), np.array([0.9, 0.4])),
+        "16, 8 bits": (np.array([0.2, 0.6]), np.array([0.95, 0.5])),
+    }
+    axes = reductions_by_bits(lines, (0.7, 0.5)).axes[0]
+    *drawn, star = axes.lines
+    assert [line.get_label() for line in drawn] == list(lines)
+    for line, (delay, energy) in zip(drawn, lines.values(), strict=True):
+        assert line.get_xdata() == pytest.approx(delay)
+        assert line.get_ydata() == pytest.approx(energy)
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (0.7, 0.5)
+    assert len({line.get_linestyle() for line in drawn}) == len(lines)
+
+
+@pytest.mark.parametrize("joules", [[9.0, 1.0], [np.nan, np.nan]])
+def test_every_mean_has_a_panel_that_holds_all_of_it(joules):
+    means = {"delay_s": [1.0, 2.0], "energy_j": [3.0, 5.0], "device_energy_j": joules}
+    panels = priced(np.array([0.1, 10.0]), {k: np.array(v) for k, v in means.items()}).axes
+    for axes, values in zip(panels, means.values(), strict=True):
+        assert axes.lines[0].get_ydata() == pytest.approx(values, nan_ok=True)
+        bottom, top = axes.get_ylim()
+        assert bottom == 0 < top
+        assert not np.any(np.array(values) > top)
+
+
+def test_fronts_have_their_lines_points_and_savings():
+    lines = {
+        "CARD": (np.array([1.0, 2.0]), np.array([9.0, 5.0])),
+        "budget": (np.array([1.0, 2.0]), np.array([8.0, 4.0])),
+    }
+    online = np.array([1.5]), np.array([6.0])
+    spared = np.array([9.0, 5.0]), np.array([0.1, 0.2])
+    left, right = fronts(lines, online, spared).axes
+    *drawn, points = left.lines
+    assert [line.get_label() for line in drawn] == list(lines)
+    assert [line.get_ydata().tolist() for line in drawn] == [[9.0, 5.0], [8.0, 4.0]]
+    assert points.get_xdata().tolist() == [1.5]
+    assert points.get_linestyle() == "None"
+    assert right.lines[0].get_ydata().tolist() == [0.1, 0.2]
+    assert right.get_ylim()[0] == 0
