@@ -32,6 +32,7 @@ from card.book.indexes import indexes, pages_of, pictures
 from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
 from card.book.publish import buttons, repository_of, trim
+from card.book.tables import extensions_table
 from card.book.walkthrough import walkthrough
 from card.costs import load_scenario
 from card.hardware.catalogue import is_file
@@ -123,6 +124,9 @@ def build_book(
         scenarios.setdefault(name, scenario)
         generated = place.source / "_generated"
         write(generated / "claims.md", pages.claims_page(claims, own))
+        beyond = place.results / "extensions.json"
+        rows = json.loads(beyond.read_text(encoding="utf-8")) if beyond.is_file() else {}
+        write(generated / "extensions.md", extensions_table(rows))
         write(generated / "provenance.md", provenance.provenance_page(scenarios))
         write(generated / "commands.md", commands_page(commands))
         indexes(ROOT, place.source, claims)

@@ -23,11 +23,13 @@ from card.book.pages import claims_page
 from card.book.tables import (
     digits,
     duration,
+    extensions_table,
     machines_table,
     moves,
     operation_table,
     peaks_table,
     rates_table,
+    saved,
     scenario_table,
     settled,
     settled_mean,
@@ -37,9 +39,9 @@ from card.llm import closed_forms
 from card.solver import scipy_search
 from card.studies import calibration, sensitivity, speed
 from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
-from card.studies.calibration import reached
 from card.studies.claims import applied, recorded_claims
 from card.studies.explorer import explore
+from card.studies.extensions import extensions, reached
 from card.studies.scenario_values import taken
 from card.studies.timeline import busy, mini_batch_frames, round_steps
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from card.base.llm_configs import llm_title
 from card.base.provenance import Source
-from card.book.markdown import percent, plain, scientific, table
+from card.book.markdown import interval, percent, plain, scientific, table
 from card.book.notation import notation
 from card.book.pages import brief
 from card.hardware import Hardware, Profile
@@ -16,6 +16,7 @@ from card.hardware.catalogue import NumberFormat
 from card.llm import architecture
 from card.scenario import Scenario
 from card.simulation import means
+from card.studies.extensions import EXTENSIONS, MEANS
 from card.studies.scenario_values import Parameter, parameters, show, with_unit
 from card.studies.speed import BASELINE
 
@@ -68,6 +69,36 @@ def settled_mean(value: float, low: float, high: float) -> str:
     half = max(value - low, high - value)
     step = 10.0 ** max(-1, math.ceil(math.log10(half))) if half > 0 else 0.1
     return f"{step * round(value / step):,.{int(step < 1)}f}"
+
+
+def saved(reduction: Mapping[str, float | None]) -> str:
+    """A reduction with the digits that its 95 % interval settles, and the interval."""
+    low, high = reduction["low"], reduction["high"]
+    ends = "" if low is None or high is None else f" ({interval(low, high)})"
+    return settled(reduction) + ends
+
+
+def extensions_table(reached: Mapping[str, Mapping[str, Any]]) -> str:
+    """What CARD and its extensions take and save, as `card.studies.extensions.reached` finds it."""
+    head = (
+        "what is decided",
+        "delay saved against *device only*",
+        "server energy saved against *server only*",
+        "delay [s]",
+        "server [J]",
+        "devices [J]",
+    )
+    rows = [
+        (
+            name,
+            saved(found["delay"]),
+            saved(found["energy"]),
+            *(settled_mean(*found[key]) for key in MEANS),
+        )
+        for name in EXTENSIONS
+        if (found := reached.get(name))
+    ]
+    return table(head, rows)
 
 
 def moves(reduction: Mapping[str, float | None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -99,4 +100,43 @@ def fronts(lines: Mapping[str, Line], online: Line, spared: Line) -> Figure:
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set_ylim(bottom=min(0.0, *spared[1].tolist()))
     right.set(xlabel="mean delay per round [s]", title="energy saved at CARD’s delay")
+    return figure
+
+
+def saved(
+    reached: Mapping[str, Mapping[str, Any]],
+    published: tuple[float, float],
+    width_in: float = WIDTH_IN,
+) -> Figure:
+    """What CARD and each extension save of delay and of server energy, with intervals.
+
+    Parameters
+    ----------
+    reached
+        By name reductions of `delay` and `energy`, as `card.studies.extensions.reached` finds them.
+    published
+        Both reductions that are published [1], drawn as dotted lines.
+    width_in
+        Width of the figure [inch].
+    """
+    names = list(reached)
+    figure = Figure(figsize=(width_in, 1.1 + 0.36 * len(names)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    quantities = {"delay": "delay saved", "energy": "server energy saved"}
+    for axes, (quantity, title), level in zip(panels, quantities.items(), published, strict=True):
+        axes.axvline(level, color="#666666", linestyle=":", linewidth=1.2, zorder=1)
+        for row, name in enumerate(names):
+            one = reached[name][quantity]
+            if one["value"] is None:
+                continue
+            colour = COLOURS["blue" if name == "CARD" else "vermillion"]
+            if one["low"] is not None:
+                axes.plot([one["low"], one["high"]], [row, row], color=colour, linewidth=2)
+            axes.plot(one["value"], row, "o" if name == "CARD" else "D", color=colour, markersize=6)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_title(title)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    panels[0].set_xlabel("against device only")
+    panels[1].set_xlabel("against server only")
     return figure

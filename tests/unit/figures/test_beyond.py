@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from card.figures.beyond import fronts, priced, reductions_by_bits
+from card.figures.beyond import fronts, priced, reductions_by_bits, saved
 
 
 def test_reductions_are_drawn_by_bits_with_the_published_pair():
@@ -47,3 +47,23 @@ def test_fronts_have_their_lines_points_and_savings():
     assert points.get_linestyle() == "None"
     assert right.lines[0].get_ydata().tolist() == [0.1, 0.2]
     assert right.get_ylim()[0] == 0
+
+
+def test_every_extension_has_its_row_with_marks_and_intervals():
+    none = {"value": None, "low": None, "high": None}
+    reached = {
+        "CARD": {
+            "delay": {"value": 0.5, "low": 0.4, "high": 0.6},
+            "energy": {"value": 0.9, "low": None, "high": None},
+        },
+        "16 or 8 bits": {"delay": {"value": 0.7, "low": 0.7, "high": 0.8}, "energy": none},
+    }
+    left, right = saved(reached, (0.7, 0.5)).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == list(reached)
+    level, first_ends, first, second_ends, second = left.lines
+    assert level.get_xdata()[0] == 0.7
+    assert list(first_ends.get_xdata()) == [0.4, 0.6]
+    assert (first.get_xdata()[0], first.get_ydata()[0]) == (0.5, 0)
+    assert list(second_ends.get_xdata()) == [0.7, 0.8]
+    assert (second.get_xdata()[0], second.get_ydata()[0]) == (0.7, 1)
+    assert [line.get_xdata()[0] for line in right.lines] == [0.5, 0.9], "nothing that is unknown"
