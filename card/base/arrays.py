@@ -162,6 +162,7 @@ def by_rows(
     backend: Backend,
     values: Sequence[Any],
     threads: int | None = None,
+    tables: int = 4,
 ) -> tuple[Any, ...]:
     """Results of a function of one-dimensional arrays of one length, for arrays that broadcast.
 
@@ -181,6 +182,8 @@ def by_rows(
     threads
         Threads to use. None: one within `one_thread`, else `OMP_NUM_THREADS`, else one per
         processor.
+    tables
+        Rows of what the function works with in between; chunks are the shorter, the more there are.
     """
     xp = backend.xp
     shape = np.broadcast_shapes(*(tuple(value.shape) for value in values))
@@ -194,12 +197,14 @@ def by_rows(
     block = np.empty((len(dtypes), size))
     results = [row.view(dtype) for row, dtype in zip(block, dtypes, strict=True)]
 
+    chunk = max(1, 4 * _CHUNK // max(4, tables))
+
     def fill(start: int) -> None:
-        part = slice(start, start + _CHUNK)
+        part = slice(start, start + chunk)
         for result, row in zip(results, kernel(*(row[part] for row in rows)), strict=True):
             result[part] = row
 
-    starts = range(0, size, _CHUNK)
+    starts = range(0, size, chunk)
     workers = (threads or _threads()) if len(starts) > 1 else 1
     if workers > 1:
         with ThreadPoolExecutor(min(workers, len(starts))) as pool:

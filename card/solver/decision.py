@@ -296,7 +296,7 @@ def _rows(
     if kernel is decide_at_prices:
         _check_power_known(lines.arrays, index, weights[_PRICES[-1]])
     values = (index, *rates.values(), *weights.values())
-    return by_rows(partial(kernel, lines), _DTYPES, backend, values, threads)
+    return by_rows(partial(kernel, lines), _DTYPES, backend, values, threads, lines.option.shape[0])
 
 
 def _check_power_known(arrays: System, device: Any, device_energy_price: Any) -> None:

@@ -8,6 +8,7 @@ energy are is said in `card.costs.rounds` alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,9 @@ class Lines:
 
     What `rounds.fixed_parts` gives at rates of 1 bit/s, and the server's overhead and cycles: delay
     and energy are straight lines in the inverse of every rate and in the time that the cycles take.
-    Arrays are `(candidates, devices)`, or `(candidates, 1)` where all devices have the same.
+    Arrays are `(candidates, devices)`, or `(candidates, 1)` where all devices have the same. What
+    the server computes depends on the cut alone: its arrays are `(kinds, devices)`, and candidates
+    of the same cuts are of a kind.
     """
 
     xp: Any
@@ -64,6 +67,10 @@ class Lines:
     """What goes up in a round [bit]."""
     downlink_bit: Any
     """What comes down in a round [bit]."""
+    kinds: Any | None
+    """Kind of each candidate; none where each is its own."""
+    members: tuple[tuple[int, ...], ...]
+    """Candidates of each kind."""
     overhead_s: Any
     """Time of a round that the server computes whatever its clock [s]."""
     cycles: Any
@@ -73,7 +80,7 @@ class Lines:
     waits: bool
     """Whether waiting takes energy, so that the extremes of energy depend on the rates."""
     least_j: Any
-    """Least server energy while it computes, of each device and option over the clocks [J]."""
+    """Least server energy while it computes, of each device and kind over the clocks [J]."""
     most_j: Any
     """Most server energy while it computes, likewise [J]."""
 
@@ -84,8 +91,10 @@ class Lines:
         option = backend.array(np.ascontiguousarray((candidates[:1] if alike else candidates).T))
         xp, arrays, profile = backend.xp, system.on(backend), system.profile
         choices = profile.cut, profile.uplink_bits, profile.downlink_bits
-        lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, option)
-        overhead_s = rounds.busy_overhead_s(arrays, option)
+        kinds, members = _of_a_kind(profile.cut[candidates.T])
+        each = option[backend.array([rows[0] for rows in members])]
+        lowest, cycles = arrays.frequency_min_hz, rounds.server_cycles(arrays, each)
+        overhead_s = rounds.busy_overhead_s(arrays, each)
         ratio = overhead_ratio(xp, overhead_s, cycles) if has_overhead(system) else None
         device = xp.arange(system.num_devices)
         compute_s, up_bit, down_bit, adapter_down_bit, adapter_up_bit = rounds.fixed_parts(
@@ -98,7 +107,7 @@ class Lines:
             # as many seconds as cycles, at the power that one cycle in a second would take
             power_w = rounds.server_power_w(arrays, clock)
             spent = rounds.energy_j(cycles, power_w / clock, overhead_s, power_w)
-            return xp.broadcast_to(spent, (option.shape[0], lowest.shape[0]))
+            return xp.broadcast_to(spent, (each.shape[0], lowest.shape[0]))
 
         no_price, price = backend.floats(0.0), backend.floats(1.0)
         thrifty = best_clock(xp, arrays, lowest, no_price, price, ratio)
@@ -115,6 +124,8 @@ class Lines:
             device_s=compute_s,
             uplink_bit=up_bit + adapter_up_bit,
             downlink_bit=down_bit + adapter_down_bit,
+            kinds=None if kinds is None else backend.array(kinds),
+            members=members,
             overhead_s=overhead_s,
             cycles=cycles,
             ratio=ratio,
@@ -123,43 +134,76 @@ class Lines:
             most_j=most_j if waits else xp.max(most_j, axis=0),
         )
 
-    def at(self, table: Any, device: Any) -> Any:
-        """Columns of a table for each device-round; one column serves all."""
-        return table if table.shape[-1] == 1 < table.ndim else self.xp.take(table, device, axis=-1)
+    def at(self, table: Any, device: Any, place: Any | None = None) -> Any:
+        """Columns of a table for each device-round; one column serves all.
 
-    def told(self, option: Any) -> tuple[Any, ...]:
+        Of all candidates, or of the one in `place` of each device-round.
+        """
+        xp, width = self.xp, table.shape[-1]
+        if place is not None:
+            column = 0 if width == 1 else device
+            return xp.take(xp.reshape(table, (-1,)), place * width + column)
+        return table if width == 1 < table.ndim else xp.take(table, device, axis=-1)
+
+    def told(self, device: Any, place: Any) -> tuple[Any, ...]:
         """Options with their blocks on the device, bits up and bits down."""
+        option = self.at(self.option, device, place)
         return option, *(self.xp.take(column, option) for column in self.chosen)
 
-    def waited_s(self, device: Any, up: Any, down: Any) -> Any:
-        """Time in which the server waits, `(candidates, device-rounds)` [s]."""
-        sent_s = self.at(self.uplink_bit, device) / up + self.at(self.downlink_bit, device) / down
-        return rounds.waited_s(self.at(self.own_s, device), sent_s)
+    def waited_s(self, device: Any, up: Any, down: Any, place: Any | None = None) -> Any:
+        """Time in which the server waits, `(candidates, device-rounds)` or of one of them [s]."""
+        up_bit, down_bit, own_s = (
+            self.at(table, device, place)
+            for table in (self.uplink_bit, self.downlink_bit, self.own_s)
+        )
+        return rounds.waited_s(own_s, up_bit / up + down_bit / down)
 
-    def device_j(self, device: Any, up: Any, waiting_w: Any) -> Any:
-        """What a device spends beyond waiting all round, `(candidates, device-rounds)` [J]."""
+    def device_j(self, device: Any, up: Any, waiting_w: Any, place: Any | None = None) -> Any:
+        """What a device spends beyond waiting all round [J], likewise."""
         known_w = self.xp.nan_to_num(self.arrays.device_power_w)
         computing_w = self.at(known_w, device) - waiting_w
         sending_w = of_device(self.arrays.uplink_power_w, device) - waiting_w
-        sent_s = self.at(self.uplink_bit, device) / up
-        return self.at(self.device_s, device) * computing_w + sent_s * sending_w
+        sent_s = self.at(self.uplink_bit, device, place) / up
+        return self.at(self.device_s, device, place) * computing_w + sent_s * sending_w
+
+    def over_kinds(self, reduced: Any, table: Any) -> Any:
+        """A table of all candidates reduced to one row for each kind."""
+        if self.kinds is None:
+            return table
+        rows = [reduce(reduced, [table[row] for row in members]) for members in self.members]
+        return self.xp.stack(rows)
 
     def extremes(self, device: Any, waited_s: Any, lowest: Any) -> Extremes:
         """Extremes of each device-round."""
         xp, top = self.xp, self.arrays.frequency_max_hz
         cycles, overhead_s = self.at(self.cycles, device), self.at(self.overhead_s, device)
         least_j, most_j = self.at(self.least_j, device), self.at(self.most_j, device)
+        short_s = self.over_kinds(xp.minimum, waited_s)
+        long_s = self.over_kinds(xp.maximum, waited_s)
         if self.waits:
-            waiting_j = waited_s * self.arrays.waiting_power_w
-            least_j = xp.min(least_j + waiting_j, axis=0)
-            most_j = xp.max(most_j + waiting_j, axis=0)
+            waiting_w = self.arrays.waiting_power_w
+            least_j = xp.min(least_j + short_s * waiting_w, axis=0)
+            most_j = xp.max(most_j + long_s * waiting_w, axis=0)
         fast_s, slow_s = (rounds.busy_s(overhead_s, cycles, clock) for clock in (top, lowest))
         return Extremes(
-            xp.min(rounds.delay_s(waited_s, fast_s), axis=0),
-            xp.max(rounds.delay_s(waited_s, slow_s), axis=0),
+            xp.min(rounds.delay_s(short_s, fast_s), axis=0),
+            xp.max(rounds.delay_s(long_s, slow_s), axis=0),
             least_j,
             most_j,
         )
+
+
+def _of_a_kind(cuts: IntArray) -> tuple[IntArray | None, tuple[tuple[int, ...], ...]]:
+    """Kind of each candidate, none where all differ, and the candidates of each kind.
+
+    Candidates `(candidates, devices)` that have the same cut on every device are of a kind.
+    """
+    _, kinds = np.unique(cuts, axis=0, return_inverse=True)
+    kinds = kinds.ravel()
+    if kinds.max() == len(cuts) - 1:
+        return None, tuple((place,) for place in range(len(cuts)))
+    members = (np.flatnonzero(kinds == kind).tolist() for kind in range(kinds.max() + 1))
+    return kinds, tuple(map(tuple, members))
 
 
 def extremes_of(lines: Lines, device: Any, up: Any, down: Any) -> Extremes:
@@ -204,9 +248,9 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     # U but for the same constant in every option
     fixed = prices[0] * (waited_s - extremes.delay_min_s)
     slack = TIE + ROUNDING * _most(extremes, *prices)
-    option, clock, delay, energy = _best(lines, device, lowest, prices, waited_s, fixed, slack)
-    score = weighted_sum(extremes, *prices, delay, energy)
-    return *lines.told(option), clock, delay, energy, score, lowest, *extremes
+    place, *costs = _best(lines, device, up, down, lowest, prices, waited_s, fixed, slack)
+    score = weighted_sum(extremes, *prices, *costs[1:])
+    return *lines.told(device, place), *costs, score, lowest, *extremes
 
 
 def decide_at_prices(
@@ -238,11 +282,10 @@ def decide_at_prices(
     prices = delay_price + device_energy_price * waiting_w, energy_price
     fixed = prices[0] * waited_s + own_j
     slack = TIE * (_most(extremes, *prices) + lines.xp.max(own_j, axis=0))
-    option, clock, delay, energy, own_j = _best(
-        lines, device, lowest, prices, waited_s, fixed, slack, own_j
-    )
-    score = prices[0] * delay + energy_price * energy + own_j
-    return *lines.told(option), clock, delay, energy, score, lowest, *extremes
+    place, *costs = _best(lines, device, up, down, lowest, prices, waited_s, fixed, slack)
+    own_j = device_energy_price * lines.device_j(device, up, waiting_w, place)
+    score = prices[0] * costs[1] + energy_price * costs[2] + own_j
+    return *lines.told(device, place), *costs, score, lowest, *extremes
 
 
 def _most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
@@ -253,43 +296,55 @@ def _most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
 def _best(
     lines: Lines,
     device: Any,
+    up: Any,
+    down: Any,
     lowest: Any,
     prices: tuple[Any, Any],
     waited_s: Any,
     fixed: Any,
     slack: Any,
-    *tables: Any,
-) -> list[Any]:
-    """Option, clock, delay, energy and what tables say, at least `fixed` and price of computing.
+) -> tuple[Any, Any, Any, Any]:
+    """Place among the candidates, clock, delay and energy, at least `fixed` and computing's price.
 
-    The first option wins of those that are within `slack` of it.
+    The first candidate wins of those that are within `slack` of it.
     """
     xp, arrays = lines.xp, lines.arrays
     ratio = None if lines.ratio is None else lines.at(lines.ratio, device)
     frequency = best_clock(xp, arrays, lowest, *prices, ratio)
-    options, cycles = lines.at(lines.option, device), lines.at(lines.cycles, device)
-    overhead = lines.at(lines.overhead_s, device)
     price = cycle_price(arrays, frequency, *prices, 0.0 if ratio is None else ratio)
-    value = fixed + cycles * price
+    computing = lines.at(lines.cycles, device) * price
+    if lines.kinds is not None:
+        computing = xp.take(computing, lines.kinds, axis=0)
+    value = fixed + computing
     if lines.waits:
         value = value + prices[1] * arrays.waiting_power_w * waited_s
-    near = value <= xp.min(value, axis=0) + slack
-    taken = _first(xp, near, options, waited_s, cycles, overhead, frequency, *tables)
-    option, waited_s, work, overhead_s, clock, *others = taken
-    busy = rounds.busy_s(overhead_s, work, clock)
+    place = _first(xp, value <= xp.min(value, axis=0) + slack)
+    kind = place if lines.kinds is None else xp.take(lines.kinds, place)
+    clock = frequency if ratio is None else _row(xp, frequency, kind)
+    waited_s = lines.waited_s(device, up, down, place)
+    cycles, overhead_s = (
+        lines.at(table, device, kind) for table in (lines.cycles, lines.overhead_s)
+    )
+    busy = rounds.busy_s(overhead_s, cycles, clock)
     delay = rounds.delay_s(waited_s, busy)
     energy = rounds.energy_j(
         busy, rounds.server_power_w(arrays, clock), waited_s, arrays.waiting_power_w
     )
-    return [option, clock, delay, energy, *others]
+    return place, clock, delay, energy
 
 
-def _first(xp: Any, near: Any, *tables: Any) -> list[Any]:
-    """What each table says of the first option that is near the optimum, for every device-round."""
+def _first(xp: Any, near: Any) -> Any:
+    """The first candidate that is near the optimum, for every device-round."""
     last = near.shape[0] - 1
-    found = [table[last] if table.ndim > 1 else table for table in tables]
-    for k in reversed(range(last)):
-        for position, table in enumerate(tables):
-            if table.ndim > 1:
-                found[position] = xp.where(near[k], table[k], found[position])
+    place = 0 * xp.astype(near[last], xp.int64) + last
+    for candidate in reversed(range(last)):
+        place = xp.where(near[candidate], candidate, place)
+    return place
+
+
+def _row(xp: Any, table: Any, row: Any) -> Any:
+    """What a table says in one row for each of its columns; of few rows."""
+    found = table[-1]
+    for position in range(table.shape[0] - 1):
+        found = xp.where(row == position, table[position], found)
     return found

@@ -33,6 +33,8 @@ RIVALS = {
 }
 """Method and instances of each rival, out of the million; the slow ones get few."""
 
+BITS = {"wire.uplink_bits": [16, 8, 4], "wire.downlink_bits": [16, 8, 4]}
+
 STREAM = """
 import sys
 import numpy as np
@@ -83,6 +85,19 @@ def test_million_decisions(benchmark, case, search, who, threads, said, monkeypa
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
     benchmark.extra_info.update(method=f"{who}, NumPy, {said}", decisions=MILLION)
     decision = benchmark.pedantic(search, case, rounds=7, warmup_rounds=2)
+    assert decision.cut.shape == (MILLION,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({}, "all terms"), (BITS, "all terms, 9 pairs of bits")],
+    ids=["terms", "bits"],
+)
+def test_million_decisions_of_real_machines(benchmark, case, changes, said, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    system = card.system(card.load_scenario("realistic", **changes))
+    benchmark.extra_info.update(method=f"CARD, NumPy, 1 thread, {said}", decisions=MILLION)
+    decision = benchmark.pedantic(card.solve, (system, *case[1:]), rounds=7, warmup_rounds=2)
     assert decision.cut.shape == (MILLION,)
 
 
