@@ -34,7 +34,7 @@ from card.book.place import BookError, Place
 from card.book.publish import buttons, repository_of, trim
 from card.book.tables import extensions_table
 from card.book.walkthrough import walkthrough
-from card.costs import load_scenario
+from card.costs import System, check_one_in_flight, load_scenario
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
 from card.scenario.traces import is_trace_file
@@ -91,6 +91,7 @@ def build_book(
     """
     needs("book", "card book", *_LIBRARIES)
     asked = load_study(study)
+    check_one_in_flight(System.of(asked.scenario), "a book")
     name, scenario = asked.name, asked.scenario
     if not (ROOT / "_toc.yml").is_file():
         raise BookError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from card.costs import System
+from card.costs import System, check_one_in_flight
 from card.figures.palette import dark
 from card.figures.style import PART_COLOURS, POLICY_COLOURS, POLICY_LABELS
 from card.scenario import Scenario
@@ -66,7 +66,9 @@ def document(name: str, scenario: Scenario) -> dict[str, Any]:
         bandwidth, distance and weight, the last the fastest, and writes a run of equal ones as
         `number*count`.
     """
-    arrays, found, kinds = System.of(scenario), grid(scenario), boards(scenario)
+    arrays = System.of(scenario)
+    check_one_in_flight(arrays, "the Explorer")
+    found, kinds = grid(scenario), boards(scenario)
     bands = ladder(BANDWIDTHS_HZ, [scenario.link.bandwidth_hz])
     weights = found.delay_weight.values.tolist()
     states = list(scenario.channel_states)

@@ -146,7 +146,8 @@ def _every_option(
 ) -> list[dict[str, Any]]:
     options, profile = np.flatnonzero(arrays.feasible[device]), arrays.profile
     at_prices = prices(decision.extremes, arrays.delay_weight)
-    clocks = best_frequency(arrays, np.full(options.shape, device), *at_prices, options)
+    own = np.full(options.shape, device)
+    clocks = best_frequency(arrays, own, *at_prices, options, up, down)
     spent = model.evaluate(arrays, device, options, clocks, up, down)
     values = objective(decision.extremes, arrays.delay_weight, spent.delay_s, spent.energy_j)
     columns = {

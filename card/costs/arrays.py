@@ -81,6 +81,8 @@ class System:
     """Mean energy of a device in its round that may be spent [J] (B_D), likewise."""
     queue_weight: float = 1e4
     """What delay counts against a queue of energy [J²/s] (V)."""
+    in_flight: int = 1
+    """Micro-batches in flight at once (m); 1 where one thing happens after the other."""
 
     @classmethod
     def of(cls, scenario: Scenario | System) -> System:
@@ -191,11 +193,27 @@ def _arrays_of(scenario: Scenario) -> System:
         frequency_min_hz=lowest,
         frequency_max_hz=top,
         clocks_hz=clocks,
-        local_iterations=scenario.training.local_iterations,
+        local_iterations=run.local_iterations,
+        in_flight=run.in_flight,
         **dict(scenario.objective),
     )
     _check_extent(arrays)
     return locked(arrays)
+
+
+def check_one_in_flight(system: System, what: str) -> None:
+    """Refuse several micro-batches in flight, for what only holds with one thing after the other.
+
+    Raises
+    ------
+    ScenarioError
+        If there are several.
+    """
+    if system.in_flight > 1:
+        raise ScenarioError(
+            f"training.schedule = 'pipelined' is not allowed for {what}, where one thing happens "
+            f"after the other; give alternate."
+        )
 
 
 def _alike(values: list[Any]) -> Any:

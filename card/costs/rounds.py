@@ -3,19 +3,27 @@
 `evaluate` scores decisions on a system's arrays: CARD's, the benchmarks' and your own. `delay_s`
 and `energy_j` say what both add up from; the solver takes them from here. On torch tensors all of
 it carries gradients.
+
+Where several micro-batches are in flight, a mini-batch goes through a pipeline of four stages:
+device, uplink, server, downlink (`assumed`). Each stage takes one micro-batch after the other, all
+take the same time in it, and the next mini-batch begins when the last one has left, since its
+weights follow from it. What a stage does for a micro-batch is one piece of work, also where the
+device works at both ends of the pipeline: if it does all its forward passes first, the pipeline of
+topology `vanilla` needs no longer than that. A message holds its link for its round trip, too.
+Adapters move before and after.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.arguments import check_index, check_positive, check_shapes
-from card.base.arrays import by_blocks
+from card.base.arrays import backend_of, by_blocks
 from card.base.units import FloatArray
 from card.costs.arrays import System, of_device
 from card.hardware.power import power_w
@@ -42,6 +50,8 @@ class Costs:
     """Part of it in which the server waits for launches [s]."""
     sending_s: FloatArray
     """Device's radio sending, which is the bits alone [s]."""
+    smashed_s: FloatArray
+    """Part of it in which it sends smashed data [s]."""
     server_power_w: FloatArray
     """Server power while it computes [W]."""
     device_power_w: FloatArray
@@ -52,6 +62,8 @@ class Costs:
     """Server power while it waits [W]."""
     device_waiting_power_w: FloatArray
     """Device power while it waits [W]."""
+    in_flight: int
+    """Micro-batches in flight at once (m)."""
 
     @property
     def adapter_s(self) -> FloatArray:
@@ -59,10 +71,20 @@ class Costs:
         return self.adapter_down_s + self.adapter_up_s
 
     @property
+    def stages_s(self) -> tuple[FloatArray, ...]:
+        """What device, uplink, server and downlink take for all mini-batches [s]."""
+        return self.device_compute_s, self.uplink_s, self.server_compute_s, self.downlink_s
+
+    @property
     def delay_s(self) -> FloatArray:
-        """Delay of the round [s] (D), :eq:`eq-delay` and :eq:`eq-real-delay` of the book."""
+        """Delay of the round [s] (D), :eq:`eq-delay` and :eq:`eq-real-delay` of the book.
+
+        With several micro-batches in flight :eq:`eq-pipeline`.
+        """
         sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
-        return delay_s(waited_s(self.device_compute_s, sent_s), self.server_compute_s)
+        in_turn_s = delay_s(waited_s(self.device_compute_s, sent_s), self.server_compute_s)
+        saved_s: FloatArray = overlapped_s(self.in_flight, *self.stages_s)
+        return in_turn_s - saved_s
 
     @property
     def busy_s(self) -> FloatArray:
@@ -79,9 +101,11 @@ class Costs:
     def device_energy_j(self) -> FloatArray:
         """Device energy of computing, sending and waiting [J] (E_D); reported, not optimised.
 
-        Equation :eq:`eq-device-energy` of the book.
+        Equation :eq:`eq-device-energy` of the book. A device that computes while it sends waits in
+        neither time; how long that is follows from the two stages alone (`assumed`).
         """
-        waiting_s = self.delay_s - self.device_compute_s - self.sending_s
+        both_s: FloatArray = overlapped_s(self.in_flight, self.device_compute_s, self.smashed_s)
+        waiting_s = self.delay_s - self.device_compute_s - self.sending_s + both_s
         return (
             self.device_compute_s * self.device_power_w
             + self.sending_s * self.uplink_power_w
@@ -89,7 +113,7 @@ class Costs:
         )
 
 
-_ALIKE = ("waiting_power_w",)
+_ALIKE = ("waiting_power_w", "in_flight")
 _PARTS = tuple(item.name for item in fields(Costs) if item.name not in _ALIKE)
 
 
@@ -182,11 +206,13 @@ def round_costs(
         server_compute_s=busy + launch_s,
         server_launch_s=launch_s,
         sending_s=up_s + adapter_up_s,
+        smashed_s=up_s,
         server_power_w=server_power_w(arrays, frequency),
         device_power_w=arrays.device_power_w[device],
         uplink_power_w=of_device(arrays.uplink_power_w, device),
         waiting_power_w=arrays.waiting_power_w,
         device_waiting_power_w=arrays.device_waiting_power_w[device],
+        in_flight=arrays.in_flight,
     )
 
 
@@ -269,6 +295,30 @@ def delay_s(waited_s: Any, busy_s: Any) -> FloatArray:
     """
     total: FloatArray = waited_s + busy_s
     return total
+
+
+def overlapped_s(in_flight: int, *stages_s: Any) -> Any:
+    """Time of a round that several micro-batches in flight save [s].
+
+    One at a time, the stages take their sum. In flight, the first micro-batch takes an m-th of it,
+    and each of the m - 1 others follows by an m-th of the slowest stage.
+
+    Parameters
+    ----------
+    in_flight
+        Micro-batches in flight at once [1] (m); with one, nothing is saved.
+    *stages_s
+        What each stage takes for all micro-batches of the round [s].
+
+    Notes
+    -----
+    Equation :eq:`eq-pipeline` of the book.
+    """
+    if in_flight == 1:
+        return 0.0
+    xp = backend_of(*stages_s).xp
+    slowest_s = reduce(xp.maximum, stages_s)
+    return (1.0 - 1.0 / in_flight) * (sum(stages_s) - slowest_s)
 
 
 def energy_j(busy_s: Any, power_w: Any, waited_s: Any, waiting_power_w: Any) -> FloatArray:

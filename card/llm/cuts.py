@@ -188,8 +188,15 @@ def _over_cuts(
         _saved, input_bit=hidden_bit // micro_batches if training.gradient_checkpointing else None
     )
     copies = OPTIMISER_COPIES[training.optimiser]
-    device_saved = saved(blocks, head_on_device * head.saved_bit)
-    server_saved = saved(blocks[::-1], (head_on_server * head.saved_bit)[::-1])[::-1]
+    # a device that is alone with the LLM has nothing to wait for
+    device_saved = saved(
+        blocks, head_on_device * head.saved_bit, in_flight=1 + split * (training.in_flight - 1)
+    )
+    server_saved = saved(
+        blocks[::-1],
+        (head_on_server * head.saved_bit)[::-1],
+        in_flight=training.in_flight if ushaped else 1,
+    )[::-1]
     whatever_is_sent = {
         "cut": cut,
         "device_flop": micro_batches * (embedding.flop + below(flop) + head_on_device * head.flop),
@@ -228,8 +235,13 @@ def _flop(block: Cost, *, checkpointing: bool) -> int:
     return block.flop + (block.forward_flop if checkpointing and block.saved_bit else 0)
 
 
-def _saved(blocks: Sequence[Cost], head_bit: NDArray[Any], input_bit: int | None) -> NDArray[Any]:
+def _saved(
+    blocks: Sequence[Cost], head_bit: NDArray[Any], input_bit: int | None, in_flight: Any
+) -> NDArray[Any]:
     """Activations held at once by an end that has the first 0..I of some blocks [bit].
+
+    It holds those of all micro-batches in flight, whose backward passes come after the last
+    forward pass (`assumed`); a head, and a server that has the loss, do both for one at a time.
 
     With gradient checkpointing, whose inputs of blocks have `input_bit`, those of one block at a
     time are there beside the inputs, and before them those of the head, which has `head_bit`. An
@@ -237,10 +249,10 @@ def _saved(blocks: Sequence[Cost], head_bit: NDArray[Any], input_bit: int | None
     """
     saved = [block.saved_bit for block in blocks]
     if input_bit is None:
-        held: NDArray[Any] = _running(saved) + head_bit
+        held: NDArray[Any] = _running(saved) * in_flight + head_bit
         return held
     at_once: NDArray[Any] = np.maximum(_running(saved, max), head_bit)
-    at_once += _running(input_bit if bit else 0 for bit in saved)
+    at_once += _running(input_bit if bit else 0 for bit in saved) * in_flight
     return at_once
 
 

@@ -15,6 +15,7 @@ from card.solver import (
     extreme_cuts,
     objective,
     prices,
+    shared_clocks,
     solve,
     solve_exhaustive,
 )
@@ -70,27 +71,33 @@ def static_cut(system: System, draws: Draws, rng: np.random.Generator) -> Choice
     Chosen with hindsight over all draws, so no other static decision is better on them.
     """
     common = common_options(system, "static_cut")
-    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
-    slowest = np.array([int(np.argmax(system.frequency_min_hz))])
-    mean_prices = delay_price.mean(), energy_price.mean()
-    clocks = {
-        cut: float(best_frequency(system, slowest, *mean_prices, cut)[0])
-        for cut in extreme_cuts(
-            system.profile, common, system.server_launch_s, *system.device_launch_s
-        )
-    }
+    rates = draws.uplink_bps, draws.downlink_bps
+    unit = prices(draws.extremes, system.delay_weight)
+    if system.in_flight > 1:
+        choices = [
+            (int(cut), float(clock))
+            for cut in np.flatnonzero(common)
+            for clock in shared_clocks(system, draws.device, int(cut), *rates, *unit)
+        ]
+    else:
+        slowest = np.array([int(np.argmax(system.frequency_min_hz))])
+        mean_prices = unit[0].mean(), unit[1].mean()
+        choices = [
+            (cut, float(best_frequency(system, slowest, *mean_prices, cut)[0]))
+            for cut in extreme_cuts(
+                system.profile, common, system.server_launch_s, *system.device_launch_s
+            )
+        ]
 
-    def score(cut: int) -> float:
-        costs = evaluate(
-            system, draws.device, cut, clocks[cut], draws.uplink_bps, draws.downlink_bps
-        )
+    def score(choice: tuple[int, float]) -> float:
+        costs = evaluate(system, draws.device, *choice, *rates)
         return float(
             objective(draws.extremes, system.delay_weight, costs.delay_s, costs.energy_j).mean()
         )
 
-    cut = min(clocks, key=score)
+    cut, clock = min(choices, key=score)
     shape = draws.device.shape
-    return np.full(shape, cut), np.full(shape, clocks[cut])
+    return np.full(shape, cut), np.full(shape, clock)
 
 
 def clock_only(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -150,4 +157,5 @@ def _at_first_bits(system: System) -> BoolArray:
 def card_frequency(system: System, draws: Draws, cut: IntArray) -> FloatArray:
     """Clock that CARD gives a cut."""
     delay_price, energy_price = prices(draws.extremes, system.delay_weight)
-    return best_frequency(system, draws.device, delay_price, energy_price, cut)
+    rates = draws.uplink_bps, draws.downlink_bps
+    return best_frequency(system, draws.device, delay_price, energy_price, cut, *rates)

@@ -57,6 +57,9 @@ Targets = Annotated[
 # how many bits a number may have on the wire, each once
 Widths = Annotated[tuple[Literal[32, 16, 8, 4], ...], Field(min_length=1)]
 
+Schedule = Literal["alternate", "pipelined"]
+"""Names of what is in flight in a turn, one micro-batch or all that a mini-batch has."""
+
 Optimiser = Literal["adamw", "sgd", "sgd-momentum"]
 """Optimisers by what they keep for a trained weight, which is two numbers, none, or one."""
 
@@ -67,7 +70,9 @@ class Training(Record):
     batch_size: Count
     """Sequences per mini-batch (B)."""
     accumulation: Count = 1
-    """Micro-batches that a mini-batch is trained in, one after the other; gradients add up."""
+    """Micro-batches that a mini-batch is trained in; gradients add up (m)."""
+    schedule: Schedule = "alternate"
+    """Whether micro-batches follow one another, or all are in flight at once (`pipelined`)."""
     sequence_length: Count
     """Tokens per sequence (L)."""
     local_iterations: Count
@@ -91,6 +96,11 @@ class Training(Record):
     def micro_batch_size(self) -> int:
         """Sequences that are in memory at once."""
         return self.batch_size // self.accumulation
+
+    @property
+    def in_flight(self) -> int:
+        """Micro-batches in flight at once."""
+        return self.accumulation if self.schedule == "pipelined" else 1
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,7 +1,7 @@
 """CARD itself: the cuts that can win, the clock that is best for them, and the optimum."""
 
 from card.solver.budget import Budgeted, least_delay
-from card.solver.clock import best_frequency
+from card.solver.clock import best_frequency, shared_clocks
 from card.solver.decision import (
     Decision,
     compiled,

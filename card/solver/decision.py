@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,8 @@ from card.base.errors import ScenarioError, unknown
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.scenario import Scenario
-from card.solver.optimum import (
-    Extremes,
-    Lines,
-    decide,
-    decide_at_prices,
-    extremes_of,
-    unit_prices,
-    weighted_sum,
-)
+from card.solver import optimum, pipelined
+from card.solver.optimum import Extremes, Lines, unit_prices, weighted_sum
 from card.solver.pruning import every_option, pruned_options
 
 Candidates = Callable[[System], IntArray]
@@ -93,7 +87,7 @@ def extremes(
     """
     backend = system.backend(device, uplink_bps, downlink_bps)
     values = [backend.array(value) for value in (device, uplink_bps, downlink_bps)]
-    function = partial(extremes_of, _lines(system, pruned_options, backend))
+    function = partial(_rule(system).extremes_of, _lines(system, pruned_options, backend))
     return Extremes(*by_rows(function, _DTYPES[-4:], backend, values))
 
 
@@ -234,7 +228,8 @@ def compiled(system: System | Scenario, library: str = "torch") -> Callable[...,
     import torch  # part of the `lab` extra
 
     arrays = System.of(system)
-    kernel = torch.compile(partial(decide, Lines.of(arrays, pruned_options(arrays), backend)))
+    lines = Lines.of(arrays, pruned_options(arrays), backend)
+    kernel = torch.compile(partial(_rule(arrays).decide, lines))
     return lambda *rows: _decision(arrays, kernel(*rows))
 
 
@@ -286,14 +281,15 @@ def _rows(
         "uplink_bps": check_positive("uplink_bps", uplink_bps, backend),
         "downlink_bps": check_positive("downlink_bps", downlink_bps, backend),
     }
+    rule = _rule(lines.arrays)
     if len(paid) == 1:
-        kernel: Callable[..., tuple[Any, ...]] = decide
+        kernel: Callable[..., tuple[Any, ...]] = rule.decide
         weights = {"delay_weight": check_share("delay_weight", *paid, backend)}
     else:
-        kernel, named = decide_at_prices, zip(_PRICES, paid, strict=True)
+        kernel, named = rule.decide_at_prices, zip(_PRICES, paid, strict=True)
         weights = {name: check_price(name, price, backend) for name, price in named}
     check_shapes(device=index, **rates, **weights)
-    if kernel is decide_at_prices:
+    if len(paid) > 1:
         _check_power_known(lines.arrays, index, weights[_PRICES[-1]])
     values = (index, *rates.values(), *weights.values())
     return by_rows(partial(kernel, lines), _DTYPES, backend, values, threads, lines.option.shape[0])
@@ -310,6 +306,11 @@ def _check_power_known(arrays: System, device: Any, device_energy_price: Any) ->
             f"device_energy_price needs the power of {arrays.device_names[wrong[0]]}; give its "
             "hardware max_power_w."
         )
+
+
+def _rule(arrays: System) -> ModuleType:
+    """What finds the optimum, by how many micro-batches are in flight."""
+    return pipelined if arrays.in_flight > 1 else optimum
 
 
 def _lines(arrays: System, candidates: Candidates, backend: Backend) -> Lines:

@@ -247,7 +247,7 @@ def decide(lines: Lines, device: Any, up: Any, down: Any, weight: Any) -> tuple[
     prices = unit_prices(lines.xp, extremes, weight)
     # U but for the same constant in every option
     fixed = prices[0] * (waited_s - extremes.delay_min_s)
-    slack = TIE + ROUNDING * _most(extremes, *prices)
+    slack = TIE + ROUNDING * most(extremes, *prices)
     place, *costs = _best(lines, device, up, down, lowest, prices, waited_s, fixed, slack)
     score = weighted_sum(extremes, *prices, *costs[1:])
     return *lines.told(device, place), *costs, score, lowest, *extremes
@@ -281,14 +281,14 @@ def decide_at_prices(
     own_j = device_energy_price * lines.device_j(device, up, waiting_w)
     prices = delay_price + device_energy_price * waiting_w, energy_price
     fixed = prices[0] * waited_s + own_j
-    slack = TIE * (_most(extremes, *prices) + lines.xp.max(own_j, axis=0))
+    slack = TIE * (most(extremes, *prices) + lines.xp.max(own_j, axis=0))
     place, *costs = _best(lines, device, up, down, lowest, prices, waited_s, fixed, slack)
     own_j = device_energy_price * lines.device_j(device, up, waiting_w, place)
     score = prices[0] * costs[1] + energy_price * costs[2] + own_j
     return *lines.told(device, place), *costs, score, lowest, *extremes
 
 
-def _most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
+def most(extremes: Extremes, delay_price: Any, energy_price: Any) -> Any:
     """What no decision of a device-round exceeds, which rounding errors grow with."""
     return delay_price * extremes.delay_max_s + energy_price * extremes.energy_max_j
 
@@ -318,9 +318,9 @@ def _best(
     value = fixed + computing
     if lines.waits:
         value = value + prices[1] * arrays.waiting_power_w * waited_s
-    place = _first(xp, value <= xp.min(value, axis=0) + slack)
+    place = first_near(xp, value <= xp.min(value, axis=0) + slack)
     kind = place if lines.kinds is None else xp.take(lines.kinds, place)
-    clock = frequency if ratio is None else _row(xp, frequency, kind)
+    clock = frequency if ratio is None else in_row(xp, frequency, kind)
     waited_s = lines.waited_s(device, up, down, place)
     cycles, overhead_s = (
         lines.at(table, device, kind) for table in (lines.cycles, lines.overhead_s)
@@ -333,7 +333,7 @@ def _best(
     return place, clock, delay, energy
 
 
-def _first(xp: Any, near: Any) -> Any:
+def first_near(xp: Any, near: Any) -> Any:
     """The first candidate that is near the optimum, for every device-round."""
     last = near.shape[0] - 1
     place = 0 * xp.astype(near[last], xp.int64) + last
@@ -342,8 +342,8 @@ def _first(xp: Any, near: Any) -> Any:
     return place
 
 
-def _row(xp: Any, table: Any, row: Any) -> Any:
-    """What a table says in one row for each of its columns; of few rows."""
+def in_row(xp: Any, table: Any, row: Any) -> Any:
+    """What a table of few rows says in one of them for each of its columns."""
     found = table[-1]
     for position in range(table.shape[0] - 1):
         found = xp.where(row == position, table[position], found)

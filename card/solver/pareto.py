@@ -9,7 +9,7 @@ import numpy as np
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray, IntArray
 from card.costs import System, evaluate, server_cycles
-from card.solver.clock import best_frequency
+from card.solver.clock import Pipe, best_frequency
 from card.solver.decision import solve
 
 
@@ -62,12 +62,20 @@ def pareto_front(
     options = np.flatnonzero(system.feasible[device])
     fast = evaluate(system, device, options, top, uplink_bps, downlink_bps)
     cycles = server_cycles(system, options)
-    fixed_s = fast.delay_s - cycles / top
     due = np.linspace(fast.delay_s.min(), latest_s, deadlines)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.where(due >= fixed_s, np.nan_to_num(cycles / (due - fixed_s)), np.inf)
     # nobody runs below the clock of least energy, which is slower and dearer
-    needed = np.maximum(needed, best_frequency(system, np.array(device), 0.0, 1.0, options))
+    needed = best_frequency(system, np.array(device), 0.0, 1.0, options, uplink_bps, downlink_bps)
+    # a round is the longer of two: the server is the slowest stage, or it is not
+    ahead_s = fast.busy_s - Pipe.of(system, options, fast).spare_s
+    hidden = 1.0 - 1.0 / system.in_flight
+    for slower_s, share in ((-ahead_s, 1.0), (ahead_s, 1.0 / system.in_flight)):
+        last_s = fast.delay_s - hidden * np.maximum(slower_s, 0.0)
+        fixed_s = last_s - share * cycles / top
+        with np.errstate(divide="ignore", invalid="ignore"):
+            clock = np.where(
+                due >= fixed_s, np.nan_to_num(share * cycles / (due - fixed_s)), np.inf
+            )
+        needed = np.maximum(needed, clock)
     # rounding must not deny the first deadline to the cut that sets it
     meets = needed <= top * (1 + 1e-12)
     clocks = np.minimum(needed, top)

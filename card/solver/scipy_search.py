@@ -26,6 +26,8 @@ def plain_objective(
 ) -> Objective:
     """U of one device-round by :eq:`eq-delay`, :eq:`eq-energy` and :eq:`eq-problem` of the book.
 
+    With several micro-batches in flight, by :eq:`eq-pipeline`.
+
     Parameters
     ----------
     system
@@ -46,12 +48,12 @@ def plain_objective(
         busy_s = rounds * p.server_flop[c] / (system.flops_per_hz * hz) + rounds * (
             system.server_overhead_s[c] - system.server_launch_s[c]
         )
-        sent_s = p.uplink_bit[c] / uplink_bps + p.downlink_bit[c] / downlink_bps
+        sent_s = p.uplink_bit[c] / uplink_bps, p.downlink_bit[c] / downlink_bps
         adapters_s = p.adapter_bit[c] / uplink_bps + p.adapter_bit[c] / downlink_bps
         trips = rounds * p.messages[c] + (2 if p.adapter_bit[c] else 0)
         own_s = p.device_flop[c] / rate_flops + system.device_overhead_s[device, c]
         waited_s = (
-            rounds * (own_s + sent_s + system.server_launch_s[c])
+            rounds * (own_s + sum(sent_s) + system.server_launch_s[c])
             + adapters_s
             + trips * of_device(system.round_trip_s, device)
         )
@@ -60,8 +62,17 @@ def plain_objective(
             + system.linear_power_w_per_hz * hz
             + system.power_coefficient * hz**3
         )
-        delay_s = waited_s + busy_s
-        energy_j = busy_s * power_w + waited_s * system.waiting_power_w
+        down = p.messages[c] // 2
+        trips_s = of_device(system.round_trip_s, device)
+        stages_s = (
+            rounds * own_s,
+            rounds * (sent_s[0] + (p.messages[c] - down) * trips_s),
+            rounds * system.server_launch_s[c] + busy_s,
+            rounds * (sent_s[1] + down * trips_s),
+        )
+        saved_s = (sum(stages_s) - max(stages_s)) * (1 - 1 / system.in_flight)
+        delay_s = waited_s + busy_s - saved_s
+        energy_j = busy_s * power_w + (waited_s - saved_s) * system.waiting_power_w
         slow, hungry = (
             delay_s - float(extremes.delay_min_s),
             energy_j - float(extremes.energy_min_j),

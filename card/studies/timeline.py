@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.units import FloatArray
-from card.costs import System, evaluate
+from card.costs import System, check_one_in_flight, evaluate
 from card.llm import CutProfile, llm_costs
 from card.scenario import Scenario
 
@@ -58,7 +58,13 @@ def round_steps(
         Server clock [Hz].
     uplink_bps, downlink_bps
         Link rates [bit/s].
+
+    Raises
+    ------
+    ScenarioError
+        If several micro-batches are in flight, so that steps overlap.
     """
+    check_one_in_flight(system, "a timeline")
     costs = evaluate(system, device, cut, frequency_hz, uplink_bps, downlink_bps)
     iterations = system.local_iterations
     per_batch = {

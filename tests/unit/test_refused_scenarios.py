@@ -253,6 +253,12 @@ VALUES = [
         "training.accumulation = 2 does not divide training.batch_size = 1; give a divisor of 1.",
     ),
     (
+        "training.schedule",
+        "parallel",
+        "training.schedule = 'parallel' is not allowed; give one of alternate, pipelined. "
+        "Whether micro-batches follow one another, or all are in flight at once (`pipelined`).",
+    ),
+    (
         "training",
         {"base_weights": "nf4", "weight_bits": 8},
         "training.base_weights = 'nf4' is not allowed with training.weight_bits = 8, which all "

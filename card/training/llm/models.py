@@ -32,6 +32,7 @@ _RUNNABLE: dict[str, Any] = {
     "base_weights": None,
     "gradient_checkpointing": False,
     "accumulation": 1,
+    "schedule": "alternate",
 }
 _FACTORY: Any = AutoModelForCausalLM
 

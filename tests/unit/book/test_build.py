@@ -358,6 +358,15 @@ def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     impostor.write_text("base: nominal\nobjective: {delay_weight: 0.1}\n")
     with pytest.raises(BookError, match="rename it"):
         build_book(impostor, commands=None)
+    overlapping = tmp_path / "overlapping.yml"
+    training = "{batch_size: 2, accumulation: 2, schedule: pipelined}"
+    overlapping.write_text(f"base: nominal\ntraining: {training}\n")
+    with pytest.raises(ScenarioError) as refusal:
+        build_book(overlapping, commands=None)
+    assert str(refusal.value) == (
+        "training.schedule = 'pipelined' is not allowed for a book, where one thing happens after "
+        "the other; give alternate."
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import xarray as xr
 
 import card
 from card.base.data_files import scenario_names, study_names
+from card.base.errors import ScenarioError
 from card.book import explorer_panel as panel
 from card.figures.palette import dark
 from card.figures.style import PART_COLOURS
@@ -136,3 +137,10 @@ def test_a_file_is_named_without_the_folder_it_was_staged_in(
     scenario, found, _ = made("nominal")
     monkeypatch.setattr(panel, "grid", lambda _: found)
     assert panel.document("../my-study.yml", scenario)["scenario"]["name"] == "my-study.yml"
+
+
+def test_steps_that_overlap_are_refused() -> None:
+    study = {"training.batch_size": 2, "training.accumulation": 2}
+    scenario = card.load_scenario("nominal", **study, **{"training.schedule": "pipelined"})
+    with pytest.raises(ScenarioError, match="'pipelined' is not allowed for the Explorer"):
+        panel.document("mine", scenario)

@@ -249,9 +249,10 @@ class TestSeveralBits:
 
 
 @pytest.mark.parametrize("clocks", [None, [0.7e9, 1.1e9, 1.9e9, 2.5e9]])
-def test_static_cut_is_the_best_single_pair_by_brute_force(clocks):
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_static_cut_is_the_best_single_pair_by_brute_force(clocks, in_flight):
     scenario = NOMINAL.updated({"server.clocks_hz": clocks})
-    system = card.system(scenario)
+    system = replace(card.system(scenario), in_flight=in_flight)
     draws = draw(system, scenario, rounds=20, seed=5)
 
     def mean_objective(cut, frequency):

@@ -51,9 +51,12 @@ def test_grows_in_delay_and_falls_in_energy(nominal):
     assert (np.diff(front.energy_j) < 0).all()
 
 
-def test_no_decision_on_a_grid_beats_it(nominal):
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("waiting_power_w", [0.0, 20.0])
+def test_no_decision_on_a_grid_beats_it(nominal, in_flight, waiting_power_w):
     system, device, up, down = nominal
-    front = pareto_front(*nominal)
+    system = replace(system, in_flight=in_flight, waiting_power_w=waiting_power_w)
+    front = pareto_front(system, device, up, down)
     clocks = np.linspace(system.frequency_min_hz[device], system.frequency_max_hz, 301)
     costs = card.evaluate(system, device, system.profile.cut[:, None], clocks, up, down)
     delay, energy = costs.delay_s.ravel(), costs.energy_j.ravel()
@@ -61,6 +64,9 @@ def test_no_decision_on_a_grid_beats_it(nominal):
     after = np.searchsorted(front.delay_s, delay * (1 + 1e-12))
     least = np.append(front.energy_j, front.energy_j[-1])[after]
     assert (energy >= least * (1 - 1e-12)).all()
+    own = card.solve(system, device, up, down)
+    assert front.delay_s[0] == pytest.approx(own.extremes.delay_min_s, rel=1e-12)
+    assert front.energy_j[-1] == pytest.approx(own.extremes.energy_min_j, rel=1e-4, abs=1e-9)
 
 
 def test_holds_what_a_weighted_sum_reaches(nominal):

@@ -20,10 +20,13 @@ def value():
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
-def test_objective_is_the_packages(value, cut):
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_objective_is_the_packages(cut, in_flight):
+    system = handmade(in_flight=in_flight, waiting_power_w=0.5, round_trip_s=0.2)
     clocks = np.linspace(5, 20, 7)
-    bounds = card.solve(handmade(), SLOW, UP, DOWN).extremes
-    costs = card.evaluate(handmade(), SLOW, cut, clocks, UP, DOWN)
+    bounds = card.solve(system, SLOW, UP, DOWN).extremes
+    value = plain_objective(system, SLOW, UP, DOWN, bounds)
+    costs = card.evaluate(system, SLOW, cut, clocks, UP, DOWN)
     expected = objective(bounds, 0.5, costs.delay_s, costs.energy_j)
     assert [value(cut, hz) for hz in clocks] == pytest.approx(expected.tolist(), abs=1e-14)
 

@@ -1,5 +1,6 @@
 """`card.studies.timeline`: a round's true timing, and its energy as time goes by."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import card
+from card.base.errors import ScenarioError
 from card.studies.explorer import explore
 from card.studies.timeline import busy, mini_batch_frames, round_steps, spent_j
 
@@ -110,3 +112,13 @@ class TestMiniBatchFrames:
         shaped = mini_batch_frames(profile, 2, "u-shaped")
         assert not any("labels" in f.text for f in shaped)
         assert [f.up for f in shaped if f.text == "loss"] == [True]
+
+
+def test_steps_that_overlap_have_no_timeline():
+    system = replace(card.system(card.load_scenario("nominal")), in_flight=2)
+    with pytest.raises(ScenarioError) as refusal:
+        round_steps(card.load_scenario("nominal"), system, 2, 1, 1e9, *RATES)
+    assert str(refusal.value) == (
+        "training.schedule = 'pipelined' is not allowed for a timeline, where one thing happens "
+        "after the other; give alternate."
+    )

@@ -45,6 +45,7 @@ def test_only_numbers_as_they_are_held_are_sent_for_real(key):
         ("base_weights", "nf4", "null"),
         ("gradient_checkpointing", True, "false"),
         ("accumulation", 2, "1"),
+        ("schedule", "pipelined", "alternate"),
         ("optimiser", "sgd", "adamw"),
     ],
 )
