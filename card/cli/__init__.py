@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import card
-from card.cli import benchmarks, model, studies, taking_home
+from card.cli import benchmarks, model, schedules, studies, taking_home
 from card.cli import profiling as lab
 from card.cli import training as runtime
 from card.cli.options import Commands
@@ -35,5 +35,5 @@ def _options(
     """Cut layer and computing resource decision for split fine-tuning of LLMs at the edge."""
 
 
-for part in (model, benchmarks, taking_home, lab, runtime, studies):
+for part in (model, schedules, benchmarks, taking_home, lab, runtime, studies):
     app.add_typer(part.app)

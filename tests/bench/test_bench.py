@@ -18,6 +18,7 @@ from card.simulation import draw
 from card.solver import compiled, solve_exhaustive
 from card.solver.clock import best_clock
 from card.solver.optimum import Lines, decide, unit_prices
+from card.solver.parallel import least_makespan
 from card.solver.pruning import pruned_options
 from card.studies.speed import BASELINE, FLOOR, SINGLE
 
@@ -161,6 +162,20 @@ def test_hundred_single_decisions(benchmark, case):
         return [card.solve(system, device[i], up[i], down[i]) for i in range(100)]
 
     benchmark.pedantic(loop, rounds=5, warmup_rounds=1)
+
+
+def test_thousand_devices_at_once(benchmark, notes):
+    """Least makespan on a band that widens with the crowd, so that some of it is split."""
+    system, count = card.system(card.load_scenario("nominal")), 1000
+    rng = np.random.default_rng(0)
+    device, rates = rng.integers(5, size=count), count / 5 * rng.uniform(5e6, 5e7, (2, count))
+    found = benchmark.pedantic(least_makespan, (system, device, *rates), rounds=5, warmup_rounds=1)
+    assert 0 < (found.option < system.num_blocks).sum() < count
+    spent_s, gap = benchmark.stats.stats.median, 1 - found.bound_s / found.makespan_s
+    notes.figures["parallel"] = {"devices": count, "wall_s": spent_s, "gap": gap}
+    notes.facts.append(f"{count:,} devices at once: {spent_s:.2f} s, {gap:.0e} above the bound")
+    assert spent_s < 1
+    assert gap < 1e-3
 
 
 def test_memory_stays_flat_from_a_million_to_a_hundred_million(benchmark, notes):

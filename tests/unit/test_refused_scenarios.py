@@ -450,8 +450,8 @@ def test_combination(values, message):
 
 NO_FILE = (
     "give a file or one of calibrated, measured-server, nominal, realistic, realistic-8b, "
-    "test-bed, battery-server, bigger-llm, congested-campus, datacentre-server, priced-devices, "
-    "quantised-wire."
+    "test-bed, battery-server, bigger-llm, congested-campus, datacentre-server, "
+    "pipelined-turns, priced-devices, quantised-wire."
 )
 FILES = [
     (

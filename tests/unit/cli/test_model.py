@@ -328,6 +328,7 @@ def test_help_names_every_command():
         "costs",
         "solve",
         "simulate",
+        "schedule",
         "claims",
         "profile",
         "book",

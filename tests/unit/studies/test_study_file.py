@@ -16,6 +16,7 @@ STUDIES = [
     "bigger-llm",
     "congested-campus",
     "datacentre-server",
+    "pipelined-turns",
     "priced-devices",
     "quantised-wire",
 ]
