@@ -45,6 +45,8 @@ def unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[st
     cuts, chosen, profile = range(arrays.num_blocks + 1), scenario.devices[device], arrays.profile
     usable_gb = chosen.memory_share * chosen.board.memory_gb
     server_gb = scenario.server.board.memory_gb
+    leakage, limit = arrays.leakage, scenario.privacy.leakage_max
+    least = np.zeros(len(cuts)) if leakage is None else leakage.reshape(-1, len(cuts)).min(axis=0)
     reasons: dict[str, list[int]] = {}
     for cut in cuts:
         own_gb, left_gb = (
@@ -53,6 +55,8 @@ def unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[st
         )
         if not first <= cut <= last:
             reason = f"training.cut_range is [{first}, {last}]."
+        elif least[cut] > limit:
+            reason = f"they leak more than privacy.leakage_max, {limit:g}."
         elif own_gb > usable_gb:
             reason = (
                 f"they need more memory than {chosen.name} may use, {chosen.memory_share:g} x "

@@ -1,15 +1,17 @@
-"""Commands that need the real LLM, and so torch: measuring it."""
+"""Commands that need the real LLM, and so torch: measuring what it takes and what it leaks."""
 
 from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from card.base.errors import ScenarioError, extra, repeated, shortened, unknown
-from card.cli.options import AsJson, Name, Settings, Text, option
+from card.base.schema import Count
+from card.cli.options import AsJson, Name, Place, Settings, Text, option
 from card.cli.terminal import (
     check_place,
     load,
@@ -21,6 +23,7 @@ from card.cli.terminal import (
 )
 from card.hardware import Profile, against_datasheet, catalogue, load_profile
 from card.scenario import Scenario
+from card.scenario.leakage import LeakageTable
 
 app = typer.Typer()
 
@@ -68,6 +71,54 @@ def profile(
         return
     rows = [(name, "–" if value is None else f"{value:.4g}") for name, value in summary.items()]
     print_table(f"{found.title}, {found.settings.llm}", ("quantity", "value"), rows)
+
+
+@app.command()
+def leakage(
+    scenario: Name = "test-bed",
+    text: Annotated[
+        list[Path] | None,
+        option(Place, "--text", help="Text file, two or more; the shipped ones if not given."),
+    ] = None,
+    seeds: Annotated[int, option(Count, help="Repetitions for each text.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="Little text, short attacks.")] = False,
+    weights: Annotated[
+        Path | None, option(Place, help="Folder of pre-trained weights; see card serve.")
+    ] = None,
+    output: Annotated[str | None, option(Text, metavar="FILE", help="File to write.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack what devices send, cut by cut, and tell how much of their text is recovered."""
+    with refusals():
+        check_place("--output", output)
+        chosen = load(scenario, settings, runs=True)
+        with extra("lab", "card leakage"):
+            from card.profiling import leakage as lab
+        found = lab.measure(
+            chosen,
+            lab.TEXTS if text is None else text,
+            seeds=seeds,
+            sizes=lab.QUICK if quick else None,
+            weights=weights,
+            echo=progress,
+        )
+        if output:
+            save("--output", output, found.model_dump_json(indent=1) + "\n")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    print_table(f"Share of tokens recovered, {found.llm}", *_recovered(found))
+
+
+def _recovered(table: LeakageTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of what attacks recover: one for each cut and number of bits."""
+    places = dict.fromkeys((one.cut, one.uplink_bits) for one in table.rates)
+    rows = [
+        (str(cut), str(bits), *(f"{table.recovery(a, cut, bits).rate:.3f}" for a in table.attacks))
+        for cut, bits in places
+    ]
+    return ("cut", "bits up", *table.attacks), rows
 
 
 def shapes(grid: str | None) -> list[tuple[int, int]]:

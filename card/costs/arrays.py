@@ -16,7 +16,7 @@ from card.base.units import FloatArray, IntArray, dbm_to_w
 from card.hardware.catalogue import Hardware, Measured
 from card.hardware.power import clock_at, coefficient_at, power_w
 from card.hardware.profile import PARTS, PartName
-from card.llm import CutProfile, cut_profile, feasible_cuts
+from card.llm import CutProfile, cut_profile, feasible_cuts, option_leakage
 from card.scenario import Device, Scenario, Server
 
 
@@ -33,8 +33,8 @@ class System:
     profile: CutProfile
     """What each option asks for; an option is a row of it, a cut with bits up and down."""
     feasible: NDArray[np.bool_]
-    """Options whose cuts fit each device's and the server's memory and the cut range, shape
-    `(devices, options)` (C), by :eq:`eq-feasible`."""
+    """Options whose cuts fit each device's and the server's memory, the cut range and the limit of
+    leakage, shape `(devices, options)` (C), by :eq:`eq-feasible`."""
     throughput_flops: FloatArray
     """Device compute rate [FLOP/s], shape `(devices,)` (C_D)."""
     device_power_w: FloatArray
@@ -83,6 +83,9 @@ class System:
     """What delay counts against a queue of energy [J²/s] (V)."""
     in_flight: int = 1
     """Micro-batches in flight at once (m); 1 where one thing happens after the other."""
+    leakage: FloatArray | None = None
+    """Share of tokens that a curious server recovers with each option [1], shape `(options,)`
+    (Λ), by :eq:`eq-leakage`; None where the scenario has no table."""
 
     @classmethod
     def of(cls, scenario: Scenario | System) -> System:
@@ -116,7 +119,8 @@ class System:
         numbers = {
             name: backend.floats(value)
             for name, value in vars(self).items()
-            if name != "feasible" and (isinstance(value, np.ndarray) or is_foreign(value))
+            if name not in ("feasible", "leakage")
+            and (isinstance(value, np.ndarray) or is_foreign(value))
         }
         return replace(self, profile=replace(self.profile, **counts), **numbers)
 
@@ -139,6 +143,7 @@ def system(scenario: Scenario | System) -> System:
 def _arrays_of(scenario: Scenario) -> System:
     profile = cut_profile(scenario)  # also says so if it is none
     server, run = scenario.server, scenario.training
+    leakage = option_leakage(scenario, profile)
     own = {index: cell.link for cell, at in scenario.cells for index in at}
     links = [own[index] for index in sorted(own)]
     shape = run.micro_batch_size, run.sequence_length
@@ -176,7 +181,7 @@ def _arrays_of(scenario: Scenario) -> System:
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
         feasible=feasible_cuts(
-            scenario, profile, [board.memory_gb for board in boards], gpu.memory_gb
+            scenario, profile, [board.memory_gb for board in boards], gpu.memory_gb, leakage
         ),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
@@ -196,6 +201,7 @@ def _arrays_of(scenario: Scenario) -> System:
         local_iterations=run.local_iterations,
         in_flight=run.in_flight,
         **dict(scenario.objective),
+        leakage=leakage,
     )
     _check_extent(arrays)
     return locked(arrays)

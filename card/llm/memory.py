@@ -1,4 +1,4 @@
-"""Which options may be taken: cuts that fit device and server, and the scenario's cut range."""
+"""Which options may be taken: cuts that fit device, server, cut range and the limit of leakage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from card.base.errors import ScenarioError
-from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, IntArray, gb_to_bit
+from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray, IntArray, gb_to_bit
 from card.llm.cuts import CutProfile
 from card.scenario import Scenario
 
 
 def feasible_cuts(
-    scenario: Scenario, profile: CutProfile, memory_gb: list[float], server_memory_gb: float
+    scenario: Scenario,
+    profile: CutProfile,
+    memory_gb: list[float],
+    server_memory_gb: float,
+    leakage: FloatArray | None = None,
 ) -> NDArray[np.bool_]:
     """Options whose cuts each device may take (C), shape `(devices, options)`.
 
@@ -26,11 +30,14 @@ def feasible_cuts(
         Memory of each device [GB].
     server_memory_gb
         Memory of the server [GB], all of which training may use.
+    leakage
+        Leakage of each option [1], shape `(options,)`; None if it is not asked for.
 
     Raises
     ------
     ScenarioError
-        If the cut range is empty, or no cut in it fits a device and the server.
+        If the cut range is empty, every cut in it leaks too much, or none fits a device and the
+        server.
 
     Notes
     -----
@@ -45,6 +52,8 @@ def feasible_cuts(
             f"between 0 and {count}, the number of blocks of {scenario.llm}."
         )
     allowed = (profile.cut >= first) & (profile.cut <= last)
+    if leakage is not None:
+        allowed = _quiet(scenario, allowed, leakage)
     served = profile.server_memory_bit <= gb_to_bit(server_memory_gb)
     rows = []
     for device, size_gb in zip(scenario.devices, memory_gb, strict=True):
@@ -67,6 +76,22 @@ def feasible_cuts(
             )
         rows.append(fits & served)
     return np.array(rows)
+
+
+def _quiet(
+    scenario: Scenario, allowed: NDArray[np.bool_], leakage: FloatArray
+) -> NDArray[np.bool_]:
+    """Options of those allowed that leak no more than the scenario accepts."""
+    limit, last = scenario.privacy.leakage_max, scenario.training.cut_range[1]
+    quiet = allowed & (leakage <= limit)
+    if not quiet.any():
+        least = np.ceil(1e3 * leakage[allowed].min()) / 1e3
+        raise ScenarioError(
+            f"privacy.leakage_max = {limit:g} is not allowed with training.cut_range up to {last}, "
+            f"where the least leakage is {least:g}; give that much, or let all blocks stay on the "
+            f"device, which sends nothing."
+        )
+    return quiet
 
 
 def _least_gb(need_bit: IntArray, cuts: NDArray[np.bool_]) -> float:

@@ -8,6 +8,7 @@ from card.scenario.parts import (
     Lora,
     Objective,
     Optimiser,
+    Privacy,
     Simulation,
     Training,
     Wire,

@@ -20,6 +20,7 @@ from card.base.llm_configs import LlmConfig
 from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
+from card.scenario.leakage import LeakageTable
 from card.scenario.parts import OwnLink
 from card.scenario.traces import Trace
 
@@ -29,7 +30,7 @@ MOST_CLOCKS = 10_000
 
 @dataclass(frozen=True)
 class Known:
-    """What hardware, LLMs and traces are, by the names that scenarios have for them."""
+    """What hardware, LLMs, traces and leakage are, by the names that scenarios have for them."""
 
     boards: dict[str, Hardware] = field(default_factory=dict)
     """Entries of the hardware catalogue and measured profiles."""
@@ -37,6 +38,8 @@ class Known:
     """Configurations of LLMs."""
     traces: dict[str, Trace] = field(default_factory=dict)
     """Rates of links."""
+    leakages: dict[str, LeakageTable] = field(default_factory=dict)
+    """Tables of leakage."""
 
     def joined(self, other: Known) -> Known:
         """All that is known of either; the other one's where both have a name."""
@@ -44,11 +47,12 @@ class Known:
             {**self.boards, **other.boards},
             {**self.llms, **other.llms},
             {**self.traces, **other.traces},
+            {**self.leakages, **other.leakages},
         )
 
     def without(self, names: AbstractSet[str]) -> Known:
         """All but what has one of these names."""
-        kinds: tuple[dict[str, Any], ...] = (self.boards, self.llms, self.traces)
+        kinds: tuple[dict[str, Any], ...] = (self.boards, self.llms, self.traces, self.leakages)
         return Known(
             *({name: one for name, one in kind.items() if name not in names} for kind in kinds)
         )

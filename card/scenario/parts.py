@@ -30,6 +30,7 @@ from card.base.schema import (
     Positive,
     Record,
 )
+from card.scenario.leakage import Attack
 
 ALL_LINEAR = "all-linear"
 """What stands in place of a list in `lora.targets` for every matrix of a block."""
@@ -152,6 +153,39 @@ class Wire(Record):
                 raise ValueError(
                     f"wire.{key} = {list(listed or ())} is not allowed; give {twice} once."
                 )
+        return self
+
+
+class Privacy(Record):
+    """How much of a device's text a curious server may recover.
+
+    Leakage is the share of tokens that the best of some attacks recovers. It is 1 where labels go
+    up, in the `vanilla` topology, and 0 where a cut sends nothing, with all blocks on the device;
+    in between it is what a table says. What adapters tell of a text is not counted.
+    """
+
+    leakage: Name | None = None
+    """Table of measured leakage, shipped or a .json file; null where leakage is not asked for."""
+    attacks: Annotated[tuple[Attack, ...], Field(min_length=1)] | None = None
+    """Attacks that are feared; null for every one in the table."""
+    leakage_max: Annotated[Number, Field(ge=0, le=1)] = 1
+    """Leakage that an option may have at most [1]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = {"attacks": self.attacks, "leakage_max": self.leakage_max}
+        for key, neutral in {"attacks": None, "leakage_max": 1}.items():
+            if self.leakage is None and (value := given[key]) != neutral:
+                said = list(value) if isinstance(value, tuple) else value
+                raise ValueError(
+                    f"privacy.{key} = {said} needs a table of leakage for the scenario's LLM; "
+                    f"name one in privacy.leakage, or leave it out."
+                )
+        twice = repeated(self.attacks or ())
+        if twice is not None:
+            raise ValueError(
+                f"privacy.attacks = {list(self.attacks or ())} is not allowed; give {twice} once."
+            )
         return self
 
 

@@ -17,6 +17,7 @@ from card.base.schema import Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import board_content
 from card.scenario import ends, fleets, parts
+from card.scenario.leakage import LeakageTable, read_leakage
 from card.scenario.traces import Trace, read_trace
 
 
@@ -31,6 +32,8 @@ class Scenario(Record):
     """Mini-batches, number formats, topology and the cuts allowed."""
     wire: parts.Wire = parts.Wire()
     """How many bits a number may be sent in."""
+    privacy: parts.Privacy = parts.Privacy()
+    """How much of a device's text a curious server may recover."""
     lora: parts.Lora
     """The adapters that are trained."""
     server: ends.Server
@@ -52,6 +55,7 @@ class Scenario(Record):
 
     _llm_config: LlmConfig = PrivateAttr()
     _traces: tuple[Trace, ...] = PrivateAttr()
+    _leakage: LeakageTable | None = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -62,6 +66,10 @@ class Scenario(Record):
             known.traces[name] if name in known.traces else read_trace("link.trace", name)
             for name in named
         )
+        table = self.privacy.leakage
+        self._leakage = known.leakages.get(table) if table else None
+        if table and self._leakage is None:
+            self._leakage = read_leakage("privacy.leakage", table)
         self._check_wire()
         names = [device.name for device in self.devices]
         twice = repeated(names)
@@ -87,6 +95,11 @@ class Scenario(Record):
     def traces(self) -> tuple[Trace, ...]:
         """What the files of `link.trace` say, as they were when the scenario was loaded."""
         return self._traces
+
+    @property
+    def leakage(self) -> LeakageTable | None:
+        """What the table of `privacy.leakage` says, as it was when the scenario was loaded."""
+        return self._leakage
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -132,7 +145,9 @@ class Scenario(Record):
         equipped = (self.server, *self.devices)
         boards = {end.hardware: end.board for end in equipped if isinstance(end.hardware, str)}
         traces = dict(zip(self.link.trace, self._traces, strict=True))
-        return ends.Known(boards, {self.llm: self.llm_config}, traces)
+        table = self._leakage
+        leakages = {self.privacy.leakage: table} if self.privacy.leakage and table else {}
+        return ends.Known(boards, {self.llm: self.llm_config}, traces, leakages)
 
     @property
     def boards(self) -> dict[str, Hardware]:
@@ -143,14 +158,16 @@ class Scenario(Record):
     def content(self) -> dict[str, Any]:
         """All that results follow from, wherever files lie and whatever they are called.
 
-        Titles, policies and sources are left out; hardware, LLM and traces stand there as what
-        their files say.
+        Titles, policies and sources are left out; hardware, LLM, traces and leakage stand there as
+        what their files say.
         """
         values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
         ends_of = (self.server, *self.devices)
         for end, raw in zip(ends_of, (values["server"], *values["devices"]), strict=True):
             raw["hardware"] = board_content(end.board)
         values["link"]["trace"] = [trace.digest for trace in self._traces]
+        if self._leakage:
+            values["privacy"]["leakage"] = self._leakage.content
         return {**values, "llm": said(self.llm_config)}
 
     @property

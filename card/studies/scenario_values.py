@@ -168,6 +168,8 @@ def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
         value = item.value
         if item.path == "link.trace":
             value = [_told(one.path.stem, one.digest) for one in scenario.traces]
+        elif item.path == "privacy.leakage" and scenario.leakage:
+            value = _told(scenario.leakage.llm, json.dumps(scenario.leakage.content))
         elif isinstance(value, Hardware):
             value = _told(value.title, value.model_dump_json())
         elif item.path.endswith(("hardware", "llm")):

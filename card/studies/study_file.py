@@ -20,6 +20,7 @@ from card.costs import load_scenario
 from card.hardware import catalogue
 from card.hardware.catalogue import Own, is_file
 from card.scenario import Scenario, read_study
+from card.scenario.leakage import is_leakage_file
 from card.scenario.traces import is_trace_file
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
@@ -28,6 +29,9 @@ _MAPPINGS = {
     "devices": "  # by name, '*' for all; null removes one; a list replaces all of them",
     "channel_states": "  # another name adds one, null removes one",
 }
+
+
+_IS_FILE = {"hardware": is_file, "llm": is_llm_file, "leakage": is_leakage_file}
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def _keys(scenario: Scenario, folder: Path | None) -> Iterator[str]:
         plain: Any = list(value) if isinstance(value, tuple) else value
         if isinstance(plain, Own):
             plain = plain.model_dump(mode="json", exclude_defaults=True)
-        elif (key == "hardware" and is_file(plain)) or (key == "llm" and is_llm_file(plain)):
+        elif isinstance(plain, str) and _IS_FILE.get(key, lambda _: False)(plain):
             plain = os.path.relpath(plain, folder or ".")
         elif key == "trace":
             plain = [os.path.relpath(n, folder or ".") if is_trace_file(n) else n for n in plain]

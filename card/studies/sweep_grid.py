@@ -191,6 +191,7 @@ class Grid:
             self.known.boards.update(point.boards)
             self.known.llms.update(point.known.llms)
             self.known.traces.update(point.known.traces)
+            self.known.leakages.update(point.known.leakages)
         except ScenarioError as error:
             raise ScenarioError(f"{what}: {error}") from None
         for part, ours, theirs in (
@@ -307,6 +308,8 @@ class Grid:
         if path == "link.trace":
             names = [[name] if isinstance(name, str) else name or [] for name in values]
             return [[self.known.traces[name].digest for name in listed] for listed in names]
+        if path == "privacy.leakage":
+            return [name and self.known.leakages[name].content for name in values]
         plain: list[Any] = by_content(values, self.known.boards)
         return plain
 

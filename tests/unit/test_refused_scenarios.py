@@ -16,10 +16,10 @@ LLMS = (
 )
 NAMES = "device-1, device-2, device-3, device-4, device-5"
 TOP_KEYS = (
-    "title, llm, training, wire, lora, server, devices, link, channel_states, objective, "
+    "title, llm, training, wire, privacy, lora, server, devices, link, channel_states, objective, "
     "simulation, policies, sources"
 )
-NEEDED = TOP_KEYS.replace("policies, ", "").replace("wire, ", "")
+NEEDED = TOP_KEYS.replace("policies, ", "").replace("wire, privacy, ", "")
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
 BANDWIDTH = "from 1 to 1e+15. Bandwidth of each direction [Hz] (W)."

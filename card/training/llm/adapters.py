@@ -229,12 +229,15 @@ class AdaptedLlm:
         labels
             Token ids, (B, L) int64, not shifted; -100 where none counts.
         """
-        norm, project = self.head
-        logits = project(norm(hidden))
-        if self._cap:
-            logits = torch.tanh(logits / self._cap) * self._cap
+        logits = self.logits(hidden)
         found: Tensor = self.model.loss_function(logits, labels.to(self.device), self.vocabulary)
         return found
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of every token as the next one, (..., V), from outputs of the last block."""
+        norm, project = self.head
+        scores: Tensor = project(norm(hidden))
+        return torch.tanh(scores / self._cap) * self._cap if self._cap else scores
 
     def trained(self, first: int, last: int) -> list[nn.Parameter]:
         """Trained weights of blocks `first` + 1 to `last`."""

@@ -1,0 +1,145 @@
+"""Tables of leakage: how much of a device's text attacks recover from what a cut sends."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from card.base.data_files import DATA
+from card.base.errors import ScenarioError, repeated, shortened, unknown, validated
+from card.base.provenance import Source
+from card.base.schema import Name, Natural, Number, Record
+from card.base.text_files import read_json_object
+from card.hardware.profile import Machine
+
+Attack = Literal["inversion", "late-inversion", "search", "label-inference"]
+"""What a curious server may try; `card.training.leakage` says how each goes about it."""
+Width = Literal[32, 16, 8, 4]
+"""Bits per number that goes up."""
+Format = Literal["card-leakage/1"]
+FORMAT: Format = "card-leakage/1"
+"""Version of the file that is written and read."""
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Recovery(Record):
+    """Share of a text's tokens that are guessed right."""
+
+    rate: Fraction
+    """Mean over texts and seeds [1]."""
+    low: Fraction
+    """Least of them [1]."""
+    high: Fraction
+    """Most of them [1]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low <= self.rate <= self.high:
+            raise ValueError(
+                f"rate = {self.rate:g} is not between low = {self.low:g} and high = {self.high:g}"
+            )
+        return self
+
+
+class Attacked(Recovery):
+    """What one attack recovers from what one cut sends."""
+
+    attack: Attack
+    """The attack."""
+    cut: Natural
+    """Blocks on the device."""
+    uplink_bits: Width
+    """Bits per number that goes up."""
+
+
+class LeakageTable(Record):
+    """What attacks recover of a device's text, by cut and bits, for one LLM."""
+
+    format: Format
+    """Version of the file."""
+    llm: Name
+    """The LLM, as `llm` of a scenario names it, or by its title if it is not a shipped one."""
+    origin: Source
+    """Whether it was measured or assumed, and how."""
+    rates: Annotated[tuple[Attacked, ...], Field(min_length=1)]
+    """Recovery by attack, cut and bits, each once."""
+    chance: Recovery | None = None
+    """What guessing the text's most frequent token recovers."""
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    """Day of the measurement."""
+    machine: Machine | None = None
+    """What was measured on."""
+    software: dict[str, str] = Field(default_factory=dict)
+    """Versions that matter."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Weights, texts, seeds and sizes of the measurement."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        twice = repeated((one.attack, one.cut, one.uplink_bits) for one in self.rates)
+        if twice is not None:
+            raise ValueError("rates has {} at cut {} and {} bits twice".format(*twice))
+        return self
+
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """Attacks that were made, in the order of the file."""
+        return tuple(dict.fromkeys(one.attack for one in self.rates))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What options are judged by, without when and on what it was measured."""
+        return {"llm": self.llm, "rates": [one.model_dump(mode="json") for one in self.rates]}
+
+    def recovery(self, attack: str, cut: int, uplink_bits: int) -> Recovery:
+        """What an attack recovers.
+
+        Raises
+        ------
+        ScenarioError
+            If the table has no such row.
+        """
+        for one in self.rates:
+            if (one.attack, one.cut, one.uplink_bits) == (attack, cut, uplink_bits):
+                return one
+        raise ScenarioError(
+            f"the table of leakage for {self.llm} has no rate of {attack} at cut {cut} and "
+            f"{uplink_bits} bits up; add it, or leave the attack, the cut or the bits out."
+        )
+
+
+@lru_cache
+def leakage_names() -> tuple[str, ...]:
+    """Names of the shipped tables."""
+    return tuple(sorted(path.stem for path in (DATA / "runs").glob("leakage*.json")))
+
+
+def is_leakage_file(name: str) -> bool:
+    """Whether a name is that of a file."""
+    return name.casefold().endswith(".json")
+
+
+def read_leakage(key: str, name: str) -> LeakageTable:
+    """The table that a scenario's key names: a shipped one, or a file.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none, or it is damaged.
+    """
+    if name in leakage_names():
+        path = DATA / "runs" / f"{name}.json"
+    elif is_leakage_file(name):
+        path = Path(name)
+    else:
+        raise unknown(key, name, leakage_names())
+    if not path.is_file():
+        raise ScenarioError(
+            f"{key} = {shortened(name)} does not exist; give a file that card leakage wrote, or "
+            f"one of {', '.join(leakage_names())}."
+        )
+    raw = read_json_object(path, "measure it again with card leakage")
+    return validated(LeakageTable, raw, str(path))
