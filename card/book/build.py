@@ -142,7 +142,8 @@ def build_book(
         write(generated / "downloads.md", listed)
         if not default:
             pages.note_on_every_page(place.source, pages.study_note(asked))
-        return pages.settings(scenario, claims, quick=quick, study=not default)
+        kept = applied(load_scenario("labels-kept"))
+        return pages.settings(scenario, claims, kept, quick=quick, study=not default)
 
     words = ["card", "book", str(study), *(["--quick"] if quick else [])]
     words += [] if jobs is None else ["--jobs", str(jobs)]

@@ -17,6 +17,7 @@ from card.base.yaml_files import read_yaml
 _GREEK = {
     "Delta": "Δ",
     "Gamma": "Γ",
+    "Lambda": "Λ",
     "alpha": "α",
     "beta": "β",
     "delta": "δ",
@@ -24,6 +25,7 @@ _GREEK = {
     "eta": "η",
     "gamma": "γ",
     "kappa": "κ",
+    "lambda": "λ",
     "mu": "μ",
     "nu": "ν",
     "rho": "ρ",

@@ -112,11 +112,21 @@ def _window_title(title: str) -> str:
 
 
 def settings(
-    scenario: Scenario, claims: Sequence[Claim], *, quick: bool, study: bool
+    scenario: Scenario,
+    claims: Sequence[Claim],
+    kept: Sequence[Application],
+    *,
+    quick: bool,
+    study: bool,
 ) -> dict[str, Any]:
-    """What a book's configuration adds: numbers that pages quote; a study's title and banner."""
+    """What a book's configuration adds: numbers that pages quote; a study's title and banner.
+
+    Of the claims they quote what is published, what two scenarios give, and where labels are kept.
+    """
     numbers = {claim["id"]: percent(claim["published"]) for claim in claims}
-    numbers |= {f"{claim['id']}_realistic": percent(claim["realistic"]) for claim in claims}
+    for name in ("nominal", "realistic"):
+        numbers |= {f"{claim['id']}_{name}": percent(claim[name]) for claim in claims}
+    numbers |= {f"{one.id}_labels_kept": percent(one.value) for one in kept}
     numbers |= {"rounds": show(scenario.simulation.rounds), "title": plain(scenario.title)}
     text = f"Study: {plain(scenario.title)}." if study else ""
     text += " Quick build with few Monte Carlo rounds: to look at, not to report." if quick else ""

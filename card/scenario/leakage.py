@@ -29,7 +29,7 @@ class Recovery(Record):
     """Share of a text's tokens that are guessed right."""
 
     rate: Fraction
-    """Mean over texts and seeds [1]."""
+    """Mean over texts and seeds [1] (λ_a)."""
     low: Fraction
     """Least of them [1]."""
     high: Fraction

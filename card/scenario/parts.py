@@ -169,7 +169,7 @@ class Privacy(Record):
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1)] | None = None
     """Attacks that are feared; null for every one in the table."""
     leakage_max: Annotated[Number, Field(ge=0, le=1)] = 1
-    """Leakage that an option may have at most [1]."""
+    """Leakage that an option may have at most [1] (Λ_max)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

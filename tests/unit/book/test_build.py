@@ -329,7 +329,7 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
     shown = f"from IPython.display import HTML\nHTML(open({str(tmp_path / 'panel.html')!r}).read())"
     notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
     notebook(tmp_path / "notebooks/second.ipynb", shown)
-    claim = {"id": "C1", "published": 0.7, "realistic": 0.1}
+    claim = {"id": "C1", "published": 0.7, "nominal": 0.6, "realistic": 0.1}
 
     def conclude() -> dict[str, object]:
         page = provenance.provenance_page({asked.name: asked.scenario})
@@ -337,7 +337,7 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
         pages.note_on_every_page(place.source, pages.study_note(asked))
         record = provenance.provenance(asked.scenario.model_dump(mode="json"), ROOT)
         write(place.results / "provenance.json", to_json(record))
-        return pages.settings(asked.scenario, [claim], quick=False, study=True)
+        return pages.settings(asked.scenario, [claim], [], quick=False, study=True)
 
     make(place, GIVEN, conclude=conclude)  # any warning is an error
     printed = place.build / "print.html"

@@ -75,8 +75,10 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
     scenario = load_scenario("nominal").updated({"title": "A <b> & c"})
 
     def banner(**options: bool) -> str:
-        made = pages.settings(scenario, [CLAIM], **options)
-        assert made["parse"]["myst_substitutions"]["C1"] == "70.8 %"
+        kept = Application("C1", 0.708, 0.164, 0.16, 0.17, "")
+        made = pages.settings(scenario, [CLAIM], [kept], **options)
+        numbers = made["parse"]["myst_substitutions"]
+        assert (numbers["C1"], numbers["C1_labels_kept"]) == ("70.8 %", "16.4 %")
         return str(made["html"]["announcement"])
 
     assert banner(quick=False, study=False) == ""

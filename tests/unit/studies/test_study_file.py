@@ -16,11 +16,17 @@ STUDIES = [
     "bigger-llm",
     "congested-campus",
     "datacentre-server",
+    "labels-kept",
+    "limited-leakage",
     "pipelined-turns",
     "priced-devices",
     "quantised-wire",
 ]
-BASES = {"priced-devices": "realistic", "quantised-wire": "calibrated"}
+BASES = {
+    "limited-leakage": "test-bed",
+    "priced-devices": "realistic",
+    "quantised-wire": "calibrated",
+}
 """Bases other than `nominal`."""
 
 
