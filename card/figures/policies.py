@@ -37,6 +37,11 @@ POLICY_MARKERS = {
     "delay_optimal": "v",
     "energy_optimal": "P",
     "exhaustive": "*",
+    "channel_blind": "p",
+    "makespan": "<",
+    "lyapunov": ">",
+    "alternating_cut_first": "8",
+    "alternating_clock_first": "d",
 }
 STATE_MARKERS = "os^Dv"
 _ENERGY_LABELS = {
@@ -59,6 +64,8 @@ _ENERGY_HATCHES = {
 }
 
 _CURVE_LABEL = "CARD at other weights"
+_FAR_PT = (34, -34, 50, -50, 66, -66)
+"""How far above and below its point a label may stand [pt], at the end of a line."""
 
 
 def label_of(policy: str) -> str:
@@ -116,6 +123,8 @@ def headline(
         line = list(zip(curve.energy_j.values.tolist(), curve.delay_s.values.tolist(), strict=True))
         middle = np.argmin(np.abs(curve.energy_j.values - 0.55 * float(curve.energy_j.max())))
         labels.append((line[int(middle)], _CURVE_LABEL, COLOURS["blue"]))
+    corner = np.linspace(0.76, 0.99, 12) * axes.get_xlim()[1]  # where the next text stands
+    line += [(float(x), 0.96 * top) for x in corner]
     place_labels(axes, (width_in, height_in), labels, line)
     axes.text(0.99, 0.98, "↙ faster and thriftier", transform=axes.transAxes, ha="right", va="top",
               color="#555555", fontsize=9.5)  # fmt: skip
@@ -149,6 +158,8 @@ def place_labels(
 ) -> None:
     """Label points, each on the side where its text meets the fewest others; limits must be set.
 
+    A text that finds no room beside its point stands further off, at the end of a line.
+
     Parameters
     ----------
     axes
@@ -170,16 +181,20 @@ def place_labels(
         beside, slanted = half + 11, half + 9
         sides = np.array(
             [(beside, 0), (slanted, 11), (slanted, -11), (0, 15), (0, -15), (-10, -16),
-             (-beside, 0), (slanted, 20), (slanted, -20)]
+             (-beside, 0), (slanted, 20), (slanted, -20), (-slanted, 20), (-slanted, -20),
+             *((across * slanted, up) for up in _FAR_PT for across in (0, 1, -1))]
         )  # fmt: skip
         x, y = (scale * point + sides).T[..., None]
         there = np.array(boxes).T
         hits = (abs(x - there[0]) < half + there[2]) & (abs(y - there[1]) < 7 + there[3])
         outside = (x[:, 0] - half < scale[0] * left) | (x[:, 0] + half > scale[0] * right)
+        outside |= (y[:, 0] - 7 < scale[1] * bottom) | (y[:, 0] + 7 > scale[1] * top)
         best = int(np.argmin(hits.sum(axis=1) + 10 * outside))
         boxes.append((float(x[best, 0]), float(y[best, 0]), half, 7.0))
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 5}
         axes.annotate(name, point, sides[best].tolist(), textcoords="offset points", ha="center",
-                      va="center", color=colour, weight="bold", fontsize=10)  # fmt: skip
+                      va="center", color=colour, weight="bold", fontsize=10,
+                      arrowprops=line if abs(sides[best, 1]) in _FAR_PT else None)  # fmt: skip
 
 
 def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:

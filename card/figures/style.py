@@ -37,6 +37,13 @@ POLICY_LABELS = {
     "devices_priced": "devices priced",
     "budget": "budget",
     "budget_online": "budget, online",
+    "channel_blind": "channel-blind",
+    "makespan": "makespan",
+    "lyapunov": "Lyapunov",
+    "alternating_cut_first": "alternating, cut first",
+    "alternating_clock_first": "alternating, clock first",
+    "evolution": "evolution",
+    "genetic": "genetic",
 }
 
 DEVICE_COLOURS = tuple(
@@ -58,6 +65,11 @@ POLICY_COLOURS = {
     "devices_priced": COLOURS["green"],
     "budget": COLOURS["purple"],
     "budget_online": COLOURS["purple"],
+    "channel_blind": COLOURS["orange"],
+    "makespan": COLOURS["green"],
+    "lyapunov": COLOURS["sky"],
+    "alternating_cut_first": COLOURS["vermillion"],
+    "alternating_clock_first": COLOURS["grey"],
 }
 
 PART_LABELS = {

@@ -48,23 +48,50 @@ def test_headline_draws_the_curve_as_given(table: xr.Dataset) -> None:
     np.testing.assert_array_equal(line.get_xydata(), [[0.0, 30.0], [100.0, 20.0]])
 
 
-def test_headline_labels_stand_apart_where_marks_crowd_in_a_corner() -> None:
-    delay_s = [25.5, 33.0, 124.0, 174.0, 33.0, 23.5, 33.0]
-    energy_j = [10.0, 0.0, 381.0, 23.0, 0.0, 144.0, 0.0]
-    names = ["card", "device_only", "server_only", "random_cut"]
-    names += ["static_cut", "delay_optimal", "energy_optimal"]
+IN_A_CORNER = {
+    "card": (25.5, 10.0),
+    "device_only": (33.0, 0.0),
+    "server_only": (124.0, 381.0),
+    "random_cut": (174.0, 23.0),
+    "static_cut": (33.0, 0.0),
+    "delay_optimal": (23.5, 144.0),
+    "energy_optimal": (33.0, 0.0),
+}
+AROUND_CARD = {
+    "card": (10.7, 308.4),
+    "channel_blind": (21.2, 634.2),
+    "makespan": (11.4, 412.8),
+    "lyapunov": (10.8, 310.4),
+    "alternating_cut_first": (11.2, 309.9),
+    "alternating_clock_first": (10.7, 308.4),
+    "budget_online": (10.6, 310.8),
+}
+"""Mean delay [s] and energy [J], as in `realistic`."""
+
+
+@pytest.mark.parametrize(
+    ("crowd", "count", "curve"),
+    [
+        (IN_A_CORNER, 7, [(33.0, 0.0), (25.5, 10.0), (24.0, 80.0), (23.5, 144.0)]),
+        (AROUND_CARD, 8, [(11.0, 305.0), (10.7, 308.4), (10.4, 350.0), (10.2, 400.3)]),
+    ],
+    ids=["in a corner", "around CARD"],
+)
+def test_headline_labels_stand_apart_where_marks_crowd(crowd, count, curve) -> None:
+    delay_s, energy_j = zip(*crowd.values(), strict=True)
     statistic = {"statistic": ["mean", "low", "high"]}
     crowded = xr.Dataset(
-        {"delay_s": ("policy", delay_s), "energy_j": ("policy", energy_j)}, {"policy": names}
+        {"delay_s": ("policy", list(delay_s)), "energy_j": ("policy", list(energy_j))},
+        {"policy": list(crowd)},
     ).expand_dims(statistic, axis=-1)
-    curve = xr.Dataset(
-        {"delay_s": ("w", [33.0, 25.5, 24.0, 23.5]), "energy_j": ("w", [0.0, 10.0, 80.0, 144.0])}
+    delays, energies = map(list, zip(*curve, strict=True))
+    figure = figures.headline(
+        crowded, xr.Dataset({"delay_s": ("w", delays), "energy_j": ("w", energies)})
     )
-    figure = figures.headline(crowded, curve)
     FigureCanvasAgg(figure).draw()
     (axes,) = figure.axes
     boxes = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}
-    assert len(boxes) == 7
+    assert len(boxes) == count
     for (one, first), (other, second) in itertools.combinations(boxes.items(), 2):
         assert not first.overlaps(second), (one, other)
     assert all(axes.get_window_extent().contains(*box.min) for box in boxes.values())
