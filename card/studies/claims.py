@@ -24,7 +24,7 @@ _BENCHMARKS = {
 Status = Literal["holds when calibrated", "does not hold", "drifted"]
 
 
-class Draws(Record):
+class ClaimDraws(Record):
     """What the claims are computed on."""
 
     rounds: Count
@@ -70,7 +70,7 @@ class RecordedClaim(Record):
 class ClaimsOnRecord(Record):
     """The whole file `data/claims.yml`."""
 
-    simulation: Draws
+    simulation: ClaimDraws
     """What the claims are computed on."""
     claims: dict[Name, RecordedClaim]
     """The claims by id."""
