@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from card.base.arguments import check_rounds
 from card.base.units import FloatArray, IntArray
+from card.channel import state_rates
 from card.costs import System, server_power_w
 from card.scenario import Scenario
 from card.simulation import draw, rounds_and_seed
@@ -177,10 +178,10 @@ def _local(system: System, option: IntArray) -> NDArray[np.bool_]:
     return whole
 
 
-def by_micro_batches(
-    scenario: Scenario, counts: list[int], uplink_bps: FloatArray, downlink_bps: FloatArray
-) -> dict[str, FloatArray]:
-    """Mean time of a turn for each micro-batch of a mini-batch, in turns one or all in flight [s].
+def by_micro_batches(scenario: Scenario, counts: list[int]) -> dict[str, FloatArray]:
+    """Mean time of a turn for each micro-batch of a mini-batch, one or all in flight [s].
+
+    Over all devices and channel states, without shadowing.
 
     Parameters
     ----------
@@ -188,14 +189,17 @@ def by_micro_batches(
         The scenario, whose micro-batches stay as long as they are.
     counts
         Micro-batches of a mini-batch.
-    uplink_bps, downlink_bps
-        Link rates, the devices last [bit/s].
+
+    Returns
+    -------
+    dict[str, FloatArray]
+        An array like `counts` for each of `TURNS`.
     """
     device = np.arange(len(scenario.devices))
     times: dict[str, list[float]] = {name: [] for name in TURNS}
     for count in counts:
         arrays = systems(in_micro_batches(scenario, count))
         for name, found in times.items():
-            turns = take_turns(arrays[name], device, uplink_bps, downlink_bps)
+            turns = take_turns(arrays[name], device, *state_rates(scenario))
             found.append(float(turns.delay_s.mean()) / count)
     return {name: np.array(found) for name, found in times.items()}
