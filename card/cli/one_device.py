@@ -55,7 +55,7 @@ def unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[st
         )
         if not first <= cut <= last:
             reason = f"training.cut_range is [{first}, {last}]."
-        elif least[cut] > limit:
+        elif limit is not None and least[cut] > limit:
             reason = f"they leak more than privacy.leakage_max, {limit:g}."
         elif own_gb > usable_gb:
             reason = (

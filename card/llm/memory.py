@@ -81,8 +81,10 @@ def feasible_cuts(
 def _quiet(
     scenario: Scenario, allowed: NDArray[np.bool_], leakage: FloatArray
 ) -> NDArray[np.bool_]:
-    """Options of those allowed that leak no more than the scenario accepts."""
+    """Options of those allowed that leak no more than the scenario accepts, if it has a limit."""
     limit, last = scenario.privacy.leakage_max, scenario.training.cut_range[1]
+    if limit is None:
+        return allowed
     quiet = allowed & (leakage <= limit)
     if not quiet.any():
         least = np.ceil(1e3 * leakage[allowed].min()) / 1e3

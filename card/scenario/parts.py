@@ -168,14 +168,13 @@ class Privacy(Record):
     """Table of measured leakage, shipped or a .json file; null where leakage is not asked for."""
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1)] | None = None
     """Attacks that are feared; null for every one in the table."""
-    leakage_max: Annotated[Number, Field(ge=0, le=1)] = 1
-    """Leakage that an option may have at most [1] (Λ_max)."""
+    leakage_max: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """Leakage that an option may have at most [1] (Λ_max); null for no limit."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = {"attacks": self.attacks, "leakage_max": self.leakage_max}
-        for key, neutral in {"attacks": None, "leakage_max": 1}.items():
-            if self.leakage is None and (value := given[key]) != neutral:
+        for key, value in {"attacks": self.attacks, "leakage_max": self.leakage_max}.items():
+            if self.leakage is None and value is not None:
                 said = list(value) if isinstance(value, tuple) else value
                 raise ValueError(
                     f"privacy.{key} = {said} needs a table of leakage for the scenario's LLM; "

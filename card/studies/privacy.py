@@ -139,7 +139,7 @@ def limits(
         )
     found = []
     for threat, attacks in threats.items():
-        feared = {"attacks": None if attacks is None else list(attacks), "leakage_max": 1.0}
+        feared = {"attacks": None if attacks is None else list(attacks), "leakage_max": None}
         free = system(scenario.updated({"privacy": feared}))
         taken = set() if free.leakage is None else {*free.leakage[free.feasible.any(axis=0)]}
         for limit in sorted(map(float, taken)):

@@ -48,7 +48,7 @@ _NOT_VARIED = (
     "wire.group",
     "objective.queue_weight",
 )
-_SHARES = ("utilisation", "memory_share", "delay_weight")
+_SHARES = ("utilisation", "memory_share", "delay_weight", "leakage_max")
 
 
 @dataclass(frozen=True)

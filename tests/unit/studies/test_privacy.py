@@ -64,7 +64,7 @@ def limited(tmp_path_factory):
     falling = {0: 0.9, 1: 0.6, 2: 0.3, 3: 0.3}
     table = leakage_file(path, lambda attack, cut, _: 1.0 if attack == "search" else falling[cut])
     scenario = card.load_scenario("limited-leakage").updated(
-        {"privacy": {"leakage": table, "attacks": None, "leakage_max": 1.0}}
+        {"privacy": {"leakage": table, "attacks": None, "leakage_max": None}}
     )
     return scenario, limits(scenario, rounds=ROUNDS, seed=SEED)
 
