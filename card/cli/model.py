@@ -73,6 +73,7 @@ _COLUMNS = {
     "server_memory_bit": ("server memory [GB]", 1e9 * BITS_PER_BYTE),
     "server_overhead_s": ("server overhead [ms]", 1e-3),
     "device_overhead_s": ("device overhead [ms]", 1e-3),
+    "leakage": ("leakage", 1),
 }
 """Headings and units of what the table of `card costs` shows."""
 
@@ -101,6 +102,8 @@ def costs(
             **arrays.profile.as_dict(),
             **{name: time.tolist() for name, time in times.items()},
         }
+        if arrays.leakage is not None:
+            table["leakage"] = arrays.leakage.tolist()
         left_out = {
             name: unfit(chosen, arrays, index) for index, name in enumerate(arrays.device_names)
         }
@@ -110,7 +113,8 @@ def costs(
     shown = {
         heading: [f"{value / scale:,.6g}" for value in table[name]]
         for name, (heading, scale) in _COLUMNS.items()
-        if (len(set(table[name])) > 1 if name in _BITS else any(table[name]) or name not in times)
+        if name in table
+        and (len(set(table[name])) > 1 if name in _BITS else any(table[name]) or name not in times)
     }
     rows = list(zip(*shown.values(), strict=True))
     print_table(f"{chosen.title}: per local iteration, adapters per round", list(shown), rows)

@@ -10,6 +10,7 @@ from card.costs import arrays
 COMMANDS = [
     ["profile", "--quick"],
     ["profile", "--clocks", "--accelerator", "cuda"],
+    ["leakage"],
     ["serve"],
     ["join", "--device", "device-1", "--data", "x"],
 ]

@@ -1,5 +1,6 @@
 """`card.llm.leakage`: what options leak, and those that are ruled out for it."""
 
+import json
 import random
 from pathlib import Path
 
@@ -183,3 +184,13 @@ def test_card_solve_says_why_cuts_are_ruled_out(falling):
     assert result.exit_code == 0
     said = " ".join((result.stdout + result.stderr).split())
     assert "leak more than privacy.leakage_max, 0.6" in said
+
+
+def test_card_costs_prints_leakage_where_a_table_is_named(falling):
+    changes = {"training.topology": "u-shaped", "privacy.leakage": falling}
+    given = [f"--set={key}={value}" for key, value in changes.items()]
+    told = json.loads(CliRunner().invoke(app, ["costs", "test-bed", *given, "--json"]).stdout)
+    assert told["leakage"] == card.system(study(falling)).leakage.tolist()
+    free = json.loads(CliRunner().invoke(app, ["costs", "test-bed", "--json"]).stdout)
+    assert "leakage" not in free
+    assert "leakage" in CliRunner().invoke(app, ["costs", "test-bed", *given]).stdout
