@@ -83,6 +83,8 @@ class Costs:
         """
         sent_s = self.uplink_s + self.downlink_s + self.adapter_down_s + self.adapter_up_s
         in_turn_s = delay_s(waited_s(self.device_compute_s, sent_s), self.server_compute_s)
+        if self.in_flight == 1:
+            return in_turn_s
         saved_s: FloatArray = overlapped_s(self.in_flight, *self.stages_s)
         return in_turn_s - saved_s
 
@@ -241,7 +243,8 @@ def trips_s(arrays: System, device: Any, cut: Any) -> tuple[FloatArray, FloatArr
     messages = profile.messages[cut]
     down = messages // 2  # the first of an iteration goes up, then they take turns
     rounds = float(arrays.local_iterations)
-    moved = profile.adapter_bit[cut] > 0
+    adapter_bit = profile.adapter_bit[cut]
+    moved = backend_of(adapter_bit).floats(adapter_bit > 0)  # torch makes floats of truths short
     return rounds * (messages - down) * each_s, rounds * down * each_s, moved * each_s
 
 
