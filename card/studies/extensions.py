@@ -30,7 +30,7 @@ def _bits(*widths: int) -> dict[str, Any]:
     return {"wire.uplink_bits": list(widths), "wire.downlink_bits": list(widths)}
 
 
-_LABELS_KEPT = {"training.topology": "u-shaped", "training.cut_range": [1, None]}
+_KEPT = {"training.topology": "u-shaped", "training.cut_range": [1, None]}
 
 EXTENSIONS = {
     "CARD": Extension({}),
@@ -38,8 +38,8 @@ EXTENSIONS = {
     "16, 8 or 4 bits": Extension(_bits(16, 8, 4)),
     "budget": Extension({}, "budget"),
     "devices priced": Extension({}, "devices_priced"),
-    "labels kept": Extension(_LABELS_KEPT),
-    "labels kept, 16 or 8 bits": Extension(_LABELS_KEPT | _bits(16, 8)),
+    "labels, embeddings kept": Extension(_KEPT),
+    "both kept, 16 or 8 bits": Extension(_KEPT | _bits(16, 8)),
 }
 """CARD and its extensions by name, in the order of tables."""
 

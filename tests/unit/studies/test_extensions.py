@@ -22,7 +22,7 @@ def test_all_are_simulated_on_the_draws_of_the_scenario(results):
         ours, theirs = results.sel(policy=name), plain.sel(policy=policy)
         assert np.array_equal(ours.delay_s, theirs.delay_s)
         assert np.array_equal(ours.energy_j, theirs.energy_j)
-    kept = results.sel(policy="labels kept")
+    kept = results.sel(policy="labels, embeddings kept")
     assert (kept.cut >= 1).all()
     assert set(np.unique(results.sel(policy="16 or 8 bits").uplink_bits)) <= {8, 16}
 
@@ -44,7 +44,7 @@ def test_reductions_are_read_against_the_ends_of_the_scale(results):
 def test_more_to_decide_saves_more_of_the_objective_and_privacy_costs(results):
     found = {name: row["delay"]["value"] for name, row in reached(results).items()}
     assert found["16, 8 or 4 bits"] > found["16 or 8 bits"] > found["CARD"]
-    assert found["CARD"] > found["labels kept, 16 or 8 bits"] > found["labels kept"]
+    assert found["CARD"] > found["both kept, 16 or 8 bits"] > found["labels, embeddings kept"]
 
 
 def test_what_a_scenario_cannot_have_is_left_out():
@@ -57,6 +57,6 @@ def test_what_a_scenario_cannot_have_is_left_out():
     assert set(EXTENSIONS) - set(found.policy.values.tolist()) == {
         "16 or 8 bits",
         "16, 8 or 4 bits",
-        "labels kept, 16 or 8 bits",
+        "both kept, 16 or 8 bits",
         "devices priced",
     }
