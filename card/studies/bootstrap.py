@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from card.base.errors import unknown
-from card.base.units import FloatArray
+from card.base.units import FloatArray, IntArray
 from card.simulation import reduction
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
+_KEPT = 1 << 26
+"""Weights of rounds up to which they are kept, 2 byte each."""
 _COHERENCES = 10
 """Length of the runs of rounds that are resampled together, in coherences of the shadowing."""
 
@@ -78,7 +83,7 @@ def interval_of_means(
     """
     if table.shape[-1] < 2:
         return np.full((2, *table.shape[:-1]), np.nan)
-    drawn = resampled_means(np.random.default_rng([seed, 3]), table, resamples, run)
+    drawn = resampled_means((seed, 3), table, resamples, run)
     ends: FloatArray = np.quantile(drawn, [0.025, 0.975], axis=0)
     return ends
 
@@ -112,8 +117,7 @@ def reductions(
     """
     per_round = results[["delay_s", "energy_j"]].mean(("state", "device"))
     table = per_round.to_dataarray().transpose("variable", "policy", "round").values
-    rng = np.random.default_rng([int(results.attrs["seed"]), 2])
-    resampled = resampled_means(rng, table, resamples, _run(results))
+    resampled = resampled_means((int(results.attrs["seed"]), 2), table, resamples, _run(results))
     policies = results.policy.values.tolist()
     named = baseline or "card"
     if named not in policies:
@@ -139,22 +143,48 @@ def reductions(
 
 
 def resampled_means(
-    rng: np.random.Generator, table: FloatArray, resamples: int, run: int = 1
+    key: tuple[int, int], table: FloatArray, resamples: int, run: int = 1
 ) -> FloatArray:
     """Means over resampled rounds (last axis), the same rounds in every row; resamples first.
 
     Runs of rounds that follow one another, around the end, stay together: a circular block
     bootstrap (Politis and Romano 1992), for rounds that are correlated.
+
+    Parameters
+    ----------
+    key
+        Seed of the simulation, and a number of the purpose, which seed the resampling.
+    table
+        Values per round, rounds last.
+    resamples
+        Bootstrap resamples.
+    run
+        Rounds that are resampled together, by `run_of`.
     """
     count = table.shape[-1]
-    runs, within = -(-count // run), np.arange(run)
+    few = resamples * count <= _KEPT
+    weights = _kept_weights(key, count, resamples, run) if few else _weights(key, count, run)
     means = np.empty((resamples, *table.shape[:-1]))
-    for resample in means:
-        starts = rng.integers(count, size=runs)
-        rounds = ((starts[:, None] + within).ravel()[:count] % count) if run > 1 else starts
-        resample[...] = table @ np.bincount(rounds, minlength=count)
+    for resample, times in zip(means, weights, strict=few):
+        resample[...] = table @ times
     averaged: FloatArray = means / count
     return averaged
+
+
+def _weights(key: tuple[int, int], count: int, run: int) -> Iterator[IntArray]:
+    """How often each round is drawn, for one resample after the other without end."""
+    rng = np.random.default_rng(key)
+    runs, within = -(-count // run), np.arange(run)
+    while True:
+        starts = rng.integers(count, size=runs)
+        rounds = ((starts[:, None] + within).ravel()[:count] % count) if run > 1 else starts
+        yield np.bincount(rounds, minlength=count)
+
+
+@lru_cache(maxsize=1)
+def _kept_weights(key: tuple[int, int], count: int, resamples: int, run: int) -> NDArray[np.uint16]:
+    """The first of them: the points of a sweep resample the same rounds, one after the other."""
+    return np.array([*islice(_weights(key, count, run), resamples)], np.uint16)
 
 
 def run_of(coherence_rounds: float, rounds: int) -> int:

@@ -101,8 +101,7 @@ def compare(
     means = np.stack([table.mean(axis=-1) for table in tables])
     coherence = max(one.link.shadowing_coherence_rounds for one in (first, second))
     together = run_of(coherence, rounds)
-    rng = np.random.default_rng([seed, 4])
-    drawn = resampled_means(rng, np.stack(tables), RESAMPLES, together)
+    drawn = resampled_means((seed, 4), np.stack(tables), RESAMPLES, together)
     low, high = np.quantile(drawn[:, 1] - drawn[:, 0], [0.025, 0.975], axis=0)
     known = rounds > 1
     changes = [
