@@ -101,7 +101,7 @@ def build_book(
     if asked.shipped and scenario != load_scenario(name):
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
     place = Place.of_study(ROOT, asked)
-    values, profiles = portable(scenario)
+    values, files = portable(scenario)
     parameters = {
         "scenario": name if asked.shipped else f"../{name}.yml",
         "seed": scenario.simulation.seed,
@@ -114,7 +114,7 @@ def build_book(
         shutil.copy(ROOT / "CITATION.cff", place.source)
         if not asked.shipped:
             write(place.source / f"{name}.yml", label(values))
-        for file, content in profiles.items():
+        for file, content in files.items():
             (place.source / file).write_bytes(content)
 
     def conclude() -> Mapping[str, Any]:
@@ -152,16 +152,19 @@ def build_book(
         parameters,
         prepare=prepare,
         conclude=conclude,
-        made_of=contents_of(values, quick=quick),
+        made_of=contents_of(values, files, quick=quick),
         again=shlex.join(words),
         jobs=jobs,
         echo=echo,
     )
 
 
-def contents_of(values: Mapping[str, Any], *, quick: bool = False) -> dict[str, Any]:
-    """What the pages of a book follow from, to tell it from others: portable values, and rounds."""
-    return {"values": values, "quick": quick}
+def contents_of(
+    values: Mapping[str, Any], files: Mapping[str, bytes], *, quick: bool = False
+) -> dict[str, Any]:
+    """What the pages of a book follow from, to tell it from others: `portable`, and rounds."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return {"values": values, "files": digests, "quick": quick}
 
 
 def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:

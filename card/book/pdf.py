@@ -89,8 +89,8 @@ def built(place: Place, scenario: Scenario) -> bool:
     """Whether the pages there are of this very study, with all its rounds."""
     if not (place.made_of.is_file() and (place.html / "index.html").is_file()):
         return False
-    values, _ = portable(scenario)
-    return bool(json.loads(place.made_of.read_text(encoding="utf-8")) == contents_of(values))
+    made_of = json.loads(place.made_of.read_text(encoding="utf-8"))
+    return bool(made_of == contents_of(*portable(scenario)))
 
 
 def chromium() -> str:

@@ -141,10 +141,9 @@ def test_a_print_is_of_this_very_study_or_the_book_is_built_again(tmp_path: Path
     place.html.mkdir(parents=True)
     (place.html / "index.html").touch()
     assert not built(place, study)
-    values, _ = portable(study)
-    write(place.made_of, to_json(contents_of(values, quick=True)))
+    write(place.made_of, to_json(contents_of(*portable(study), quick=True)))
     assert not built(place, study), "few rounds are to look at only"
-    write(place.made_of, to_json(contents_of(values)))
+    write(place.made_of, to_json(contents_of(*portable(study))))
     assert built(place, study)
     assert not built(place, other)
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import card
 from card.base.errors import ScenarioError
 from card.base.yaml_files import label
-from card.book.build import portable
+from card.book.build import contents_of, portable
 from card.channel.rates import state_rates
 from card.cli import app
 from card.scenario.traces import COLUMNS, read_trace, trace_names
@@ -126,6 +126,10 @@ class TestFiles:
         assert values["link"]["trace"] == ["rates.csv"]
         assert files == {"rates.csv": text().encode()}
         assert "trace: [rates.csv]" in new_study("next", str(study), study.parent)
+        before = contents_of(values, files)
+        assert contents_of(*portable(scenario)) == before
+        rewrite(study, text([(d, r, up + 1, down) for d, r, up, down in ROWS]))
+        assert contents_of(*portable(card.load_scenario(study))) != before
 
     def test_a_sweep_tries_traces_and_resumes_by_content(self, study):
         pytest.importorskip("netCDF4")
