@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import UserDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -199,15 +199,6 @@ def board_content(board: Hardware) -> dict[str, Any]:
     names: dict[str, Any] = dict.fromkeys(_NO_VALUES, True)
     names["points"] = {"__all__": dict(names)}
     return board.model_dump(mode="json", exclude=names)
-
-
-def by_content(node: Any, boards: Mapping[str, Hardware]) -> Any:
-    """The same values, with what hardware is in place of its names and files."""
-    if isinstance(node, Mapping):
-        return {key: by_content(value, boards) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [by_content(item, boards) for item in node]
-    return board_content(boards[node]) if isinstance(node, str) and node in boards else node
 
 
 def load_profile(key: str, name: str) -> Profile:

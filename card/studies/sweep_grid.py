@@ -18,12 +18,12 @@ from card.base import DISTRIBUTION
 from card.base.arrays import check_library, one_thread
 from card.base.errors import ScenarioError, no_scenario, repeated
 from card.base.functions import OwnFunction
-from card.base.llm_configs import is_llm_file, said
+from card.base.llm_configs import is_llm_file
 from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
-from card.hardware.catalogue import by_content, is_file
+from card.hardware.catalogue import is_file
 from card.policies import Policy, named
 from card.scenario import Known, Scenario
 from card.scenario.traces import is_trace_file
@@ -176,7 +176,7 @@ class Grid:
                 raise ScenarioError(
                     f"{name} = {value} and over.{swept} exclude each other; give one of them."
                 )
-        first = {path: values[0] for path, values in self.over.items()}
+        first = self._first
         if len(first) > 1:
             self._check_point(f"over, at {_where(first)}", first)
         for path, values in self.over.items():
@@ -295,23 +295,22 @@ class Grid:
         """What the means follow from, wherever files lie and whatever they are called."""
         from_what = self.provenance()
         told = [from_what[key] for key in ("rounds", "seed", "library", "source")]
-        over = [[path, self._content_of(path, values)] for path, values in self.over.items()]
+        over = [[path, list(self._digests(path))] for path in self.over]
         policies = {
             name: policy.source if isinstance(policy, OwnFunction) else None
             for name, policy in self.policies.items()
         }
         return [self.scenario.content, over, list(policies.items()), INTERVALS, *told]
 
-    def _content_of(self, path: str, values: list[Any]) -> list[Any]:
-        if path == "llm":
-            return [said(self.known.llms[name]) for name in values]
-        if path == "link.trace":
-            names = [[name] if isinstance(name, str) else name or [] for name in values]
-            return [[self.known.traces[name].digest for name in listed] for listed in names]
-        if path == "privacy.leakage":
-            return [name and self.known.leakages[name].content for name in values]
-        plain: list[Any] = by_content(values, self.known.boards)
-        return plain
+    @property
+    def _first(self) -> dict[str, Any]:
+        """Every path at its first value."""
+        return {path: values[0] for path, values in self.over.items()}
+
+    def _digests(self, path: str) -> Iterator[str]:
+        """Digests of what a path's values make of the scenario, the other paths at their first."""
+        for value in self.over[path]:
+            yield self.scenario.updated({**self._first, path: value}, known=self.known).digest
 
     def provenance(self) -> dict[str, str | int]:
         """What the means were computed from: the whole scenario with its sources, and the sweep."""

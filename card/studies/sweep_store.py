@@ -38,7 +38,9 @@ _REMEDIES = {
 }
 _NOTHING_KEPT = "name another output, or make room for it."
 _PACKAGE = Path(__file__).parents[1]
-_ROOMS = ("base", "hardware", "scenario", "llm", "channel", "costs", "solver", "studies")
+_ROOMS = (
+    *("base", "hardware", "scenario", "llm", "channel", "costs", "solver", "policies", "studies"),
+)
 MODEL = (*(f"{room}/**/*.py" for room in _ROOMS), "[!_]*.py")
 """The code that means come from, in the rooms of the model and in the modules beside them."""
 

@@ -16,6 +16,7 @@ from card.cli import app
 from card.scenario.traces import COLUMNS, read_trace, trace_names
 from card.studies.scenario_values import differences
 from card.studies.study_file import new_study
+from card.studies.sweep_grid import Grid
 
 SMALL = {"llm": "tiny-llama-8m", "training": {"sequence_length": 64}}
 DEVICES = [f"device-{number}" for number in range(1, 6)]
@@ -145,6 +146,16 @@ class TestFiles:
         rewrite(study, text([(d, 0, 6e6, 5e6) for d in DEVICES]), "flat.csv")
         with pytest.raises(ScenarioError, match=r"kept\.nc"):
             card.sweep(scenario, over, ["card"], 3, output=kept)
+
+    @pytest.mark.parametrize("path", ["link.trace", "link.trace.0", "link.trace.00", "link"])
+    def test_a_sweep_knows_it_by_content_wherever_the_axis_names_it(self, study, path):
+        named = str(study.with_name("rates.csv"))
+        values = {"link.trace": [[named]], "link": [{"trace": [named]}]}.get(path, [named])
+        scenario = card.load_scenario(study)
+        before = Grid.checked(scenario, {path: values}, ["card"]).content
+        assert Grid.checked(scenario, {path: values}, ["card"]).content == before
+        rewrite(study, text([(d, r, up + 1, down) for d, r, up, down in ROWS]))
+        assert Grid.checked(scenario, {path: values}, ["card"]).content != before
 
     def test_a_shipped_one_is_measured_for_the_devices_of_shipped_scenarios(self):
         for name in trace_names():
