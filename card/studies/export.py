@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from card.base.errors import ScenarioError, needs
 from card.studies.bootstrap import mean_intervals
+from card.studies.sweep_store import is_whole, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,8 @@ _HEADS = {
     "infeasible": "infeasible [1]",
 }
 _TOLD = ("title", "source", "rounds", "seed", "scenario_hash")
+_WRITTEN = ("source", "seed", "scenario_hash")
+"""What results of every kind say of themselves."""
 
 
 def read_results(file: str | Path) -> xr.Dataset:
@@ -49,28 +53,45 @@ def read_results(file: str | Path) -> xr.Dataset:
         raise ScenarioError(f"{file} does not exist; {remedy}")
     try:
         results = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
+        of_card = {"delay_s", "energy_j"} <= set(results.data_vars) and "policy" in results.dims
+        damaged = of_card and not _is_whole(results)
     except Exception as error:  # the libraries that read results raise errors of many kinds
         reason = " ".join(str(error).split())
         raise ScenarioError(f"{file} cannot be read ({reason:.100}); {remedy}") from error
-    if not {"delay_s", "energy_j"} <= set(results.data_vars) or "policy" not in results.dims:
+    if not of_card:
         raise ScenarioError(f"{file} holds no results; {remedy}")
-    complete = all(bool(results[name].notnull().all()) for name in ("delay_s", "energy_j"))
-    if not complete or results.attrs.get("content_hash", "") not in ("", content_hash(results)):
+    if damaged:
         raise ScenarioError(f"{file} is damaged: it is not what was written; {remedy}")
     return results
 
 
+def _is_whole(results: xr.Dataset) -> bool:
+    """Whether results are what was written, as far as their digest says, if they have one."""
+    if not set(_WRITTEN) <= set(results.attrs):
+        return False
+    if "fingerprint" in results.attrs:
+        return is_whole(results)
+    complete = all(bool(results[name].notnull().all()) for name in ("delay_s", "energy_j"))
+    return complete and results.attrs.get("content_hash", "") in ("", content_hash(results))
+
+
 def content_hash(results: xr.Dataset) -> str:
-    """Digest of all values, in whatever type of number a file has kept them.
+    """Digest of all values and attributes, in whatever type of number a file has kept them.
 
     The classic format of netCDF does not notice that the end of a file is missing.
     """
+
+    def attributes(of: Any) -> str:
+        told = plain(of.attrs)
+        return json.dumps({key: told[key] for key in sorted(told) if key != "content_hash"})
+
     digest = hashlib.sha256()
     for name in sorted(map(str, results.variables)):
         values = results[name].values
-        plain = values.astype("<f8") if values.dtype.kind in "biuf" else values.astype("U")
-        said = plain.tobytes() if plain.dtype.kind == "f" else repr(plain.tolist()).encode()
-        digest.update(f"{name} {plain.shape} ".encode() + said)
+        cells = values.astype("<f8" if values.dtype.kind in "biuf" else "U")
+        said = cells.tobytes() if cells.dtype.kind == "f" else repr(cells.tolist()).encode()
+        digest.update(f"{name} {cells.shape} {attributes(results[name])} ".encode() + said)
+    digest.update(attributes(results).encode())
     return digest.hexdigest()[:16]
 
 
@@ -81,7 +102,8 @@ def as_frame(results: xr.Dataset) -> pd.DataFrame:
     """
     kept = results[[name for name in _COLUMNS if name in results]]
     means = kept.mean([dim for dim in _WITHIN if dim in kept.dims])
-    told = {key: _plain(results.attrs[key]) for key in _TOLD if key in results.attrs}
+    attributes = plain(results.attrs)
+    told = {key: attributes[key] for key in _TOLD if key in attributes}
     if "round" in results.dims:
         told["rounds"] = results.sizes["round"]
         ends = mean_intervals(results)
@@ -179,8 +201,3 @@ _MODULES = {
 
 def _digits(value: float) -> str:
     return "–" if value != value else f"{float(f'{value:.4g}'):,.10g}"
-
-
-def _plain(value: Any) -> Any:
-    """An attribute without the kinds of numbers that a format has."""
-    return value.tolist() if hasattr(value, "tolist") else value

@@ -232,14 +232,7 @@ class Grid:
 
     def blocks(self) -> Iterator[Block]:
         """The blocks, in the order of their points."""
-        starts = (
-            range(0, size, step) for size, step in zip(self.shape, self.block_shape, strict=True)
-        )
-        for corner in product(*starts):
-            yield tuple(
-                slice(start, min(start + step, size))
-                for start, step, size in zip(corner, self.block_shape, self.shape, strict=True)
-            )
+        return blocks(self.shape, self.block_shape)
 
     def compute(self, block: Block) -> Arrays:
         """Means of a block's points."""
@@ -330,6 +323,16 @@ class Grid:
             "source": f"card {metadata.version(DISTRIBUTION)}",
             "scenario_hash": self.scenario.digest,
         }
+
+
+def blocks(shape: Sequence[int], block_shape: Sequence[int]) -> Iterator[Block]:
+    """The blocks of a grid, in the order of their points."""
+    starts = (range(0, size, step) for size, step in zip(shape, block_shape, strict=True))
+    for corner in product(*starts):
+        yield tuple(
+            slice(start, min(start + step, size))
+            for start, step, size in zip(corner, block_shape, shape, strict=True)
+        )
 
 
 def _where(point: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from card.base.errors import ScenarioError, needs
 from card.base.whole_files import check_writable, write_whole
 from card.simulation import UNITS
-from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid
+from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid, blocks
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -206,7 +206,7 @@ class Store:
             marks = self._marks()
             with xr.open_dataset(self.data, engine="zarr") as found:
                 for number, block in enumerate(self.grid.blocks()):
-                    if number in marks and marks[number] != self._digest(found, block):
+                    if number in marks and marks[number] != _digest_of(found, block):
                         raise ValueError(f"block {number} is not what was written")
         return ((n, block) for n, block in enumerate(self.grid.blocks()) if n not in marks)
 
@@ -215,16 +215,10 @@ class Store:
         words = (mark.name.partition("-") for mark in self.marks.iterdir())
         return {int(number): digest for number, _, digest in words}
 
-    def _digest(self, found: xr.Dataset, block: Block) -> str:
-        """Digest of a block of what is on disk."""
-        part = dict(zip(self.grid.over, block, strict=True))
-        return _digest({name: found[name].isel(part).values for name in _QUANTITIES})
-
     def _check_whole(self, found: xr.Dataset) -> None:
         """Refuse an output that has lost or changed something since it was finished."""
         with self._told("read"):
-            blocks = [self._digest(found, block) for block in self.grid.blocks()]
-            if found.attrs.get("digest") != _digest_of_all(found, blocks):
+            if not is_whole(found):
                 raise ValueError("it is not what was written")
 
     def write(self, number: int, block: Block, arrays: Arrays) -> None:
@@ -304,6 +298,7 @@ class Store:
             empty[name] = da.empty((*self.grid.shape, *rest), chunks=chunks)
         template = self.grid.dataset(empty)
         template.attrs["fingerprint"] = self.fingerprint
+        template.attrs["block_shape"] = json.dumps(self.grid.block_shape)
         # version 2, since version 3 has no settled form of words yet
         template.to_zarr(self.data, compute=False, zarr_format=2)
         write_whole(self.partial / "fingerprint", self.fingerprint)
@@ -327,16 +322,33 @@ def _digest(arrays: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def _digest_of(found: xr.Dataset, block: Block) -> str:
+    """Digest of a block of what is on disk."""
+    part = dict(zip(map(str, found.delay_s.dims), block, strict=False))
+    return _digest({name: found[name].isel(part).values for name in _QUANTITIES})
+
+
+def is_whole(found: xr.Dataset) -> bool:
+    """Whether a finished sweep has neither lost nor changed anything since it was written.
+
+    It is read a block at a time.
+    """
+    block_shape = json.loads(found.attrs["block_shape"])
+    every = blocks(found.delay_s.shape[: len(block_shape)], block_shape)
+    digests = [_digest_of(found, block) for block in every]
+    return bool(found.attrs.get("digest") == _digest_of_all(found, digests))
+
+
 def _digest_of_all(found: xr.Dataset, blocks: list[str]) -> str:
     """Digest of a whole sweep: of coordinates and attributes as they are on disk, and of blocks."""
     axes = {str(name): found[name].values.tolist() for name in sorted(map(str, found.coords))}
-    said = {str(name): _plain(found[name].attrs) for name in sorted(map(str, found.variables))}
-    said[""] = {key: value for key, value in _plain(found.attrs).items() if key != "digest"}
+    said = {str(name): plain(found[name].attrs) for name in sorted(map(str, found.variables))}
+    said[""] = {key: value for key, value in plain(found.attrs).items() if key != "digest"}
     whole = json.dumps([axes, said, blocks], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """Attributes without the kinds of numbers that a format has for them."""
     return {str(key): np.asarray(value).tolist() for key, value in attributes.items()}
 

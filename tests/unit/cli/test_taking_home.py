@@ -3,10 +3,12 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from commands import refusal, run
 
 import card
@@ -91,20 +93,40 @@ def test_a_result_that_lost_its_end_is_refused(folder, tmp_path, result, share):
     assert not (tmp_path / "half.csv").exists()
 
 
-def test_a_store_that_lost_a_part_is_refused(tmp_path):
+LOSSES = {
+    "means": lambda store: [chunk.unlink() for chunk in (store / "delay_s").glob("[0-9]*")],
+    "ends of an interval": lambda store: (store / "energy_j_low/0.0").unlink(),
+    "a coordinate": lambda store: shutil.rmtree(store / "policy"),
+    "a value": lambda store: shutil.copy(store / "energy_j/0.0.0.0", store / "delay_s/0.0.0.0"),
+    "attributes": lambda store: [file.write_text("{}") for file in store.glob(".z[am]*")],
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_a_store_that_lost_a_part_is_refused(folder, tmp_path, loss):
     store = tmp_path / "sweep.zarr"
-    run(
-        "sweep",
-        "nominal",
-        "--over",
-        "objective.delay_weight=[0.2,0.8]",
-        *OPTIONS,
-        "--output",
-        store,
-    )
-    for chunk in (store / "delay_s").glob("[0-9]*"):
-        chunk.unlink()
-    assert "sweep.zarr is damaged" in refusal("export", store, "--to", tmp_path / "a.csv")
+    shutil.copytree(folder / "sweep.zarr", store)
+    loss(store)
+    said = refusal("export", store, "--to", tmp_path / "a.csv")
+    assert "sweep.zarr is damaged" in said or "sweep.zarr cannot be read" in said
+    assert not (tmp_path / "a.csv").exists()
+
+
+CHANGES = {
+    "a value": lambda found: found.assign(delay_s=found.delay_s * 2),
+    "a coordinate": lambda found: found.drop_vars("policy"),
+    "a number of the run": lambda found: found.assign_attrs(seed="17"),
+    "all attributes": lambda found: found.drop_attrs(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("result", ["simulation.nc", "sweep.nc", "scores.nc"])
+def test_a_result_that_was_changed_is_refused(folder, tmp_path, result, change):
+    with xr.open_dataset(folder / result) as found:
+        change(found.load()).to_netcdf(tmp_path / result)
+    said = refusal("export", tmp_path / result, "--to", tmp_path / "a.csv")
+    assert f"{result} is damaged" in said
 
 
 def test_a_simulation_s_table_has_intervals(folder):
