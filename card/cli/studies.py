@@ -103,7 +103,8 @@ def compare(
     with refusals():
         check_place("--html", html)
         asked = load_study(first), load_study(second)
-        called = (asked[0].name, asked[1].name)
+        called = asked[0].name, asked[1].name
+        called = (first, second) if called[0] == called[1] else called
         found = compare_scenarios(asked[0].scenario, asked[1].scenario, rounds, seed)
         if html:
             save("--html", html, comparison_page(found, called) + "\n")

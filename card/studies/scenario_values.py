@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from card.base.functions import OwnFunction
 from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.provenance import Source
 from card.hardware import Hardware
-from card.hardware.catalogue import is_file
+from card.hardware.catalogue import board_content, is_file
+from card.policies import named
 from card.scenario import Link, Scenario
 from card.scenario.fleets import fleet_of
 
@@ -125,7 +127,8 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
     A list whose items have other names in the second scenario, or many other values, is one entry
     with the values of all its items, unless one value is that of every item in both.
     """
-    before, after = _grouped(first), _grouped(second)
+    called: dict[str, str] = {}
+    before, after = _grouped(first, called), _grouped(second, called)
     found = []
     for shared in dict.fromkeys((*before, *after)):
         ours = before.get(shared, {})
@@ -140,42 +143,54 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
         old, new = ([item.value for item in side.values()] for side in (ours, theirs))
         if old != new and (not (old and new) or len({repr(one) for one in (*old, *new)}) > 1):
             found.append(Difference(shared, old, new, unit))
-    devices = [[device.name for device in one.devices] for one in (first, second)]
-    states = [list(one.states) for one in (first, second)]
-    for path, (old, new) in {"devices": devices, "channel_states": states}.items():
+    both = (first, second)
+    listed = {
+        "devices": [[device.name for device in one.devices] for one in both],
+        "channel_states": [list(one.channel_states) for one in both],
+        "policies": [_policies(one) for one in both],
+    }
+    for path, (old, new) in listed.items():
         if old != new:
             at = next((i for i, d in enumerate(found) if d.path.startswith(path)), len(found))
             found.insert(at, Difference(path, old, new, ""))
     return found
 
 
-def _grouped(scenario: Scenario) -> dict[str, dict[str, Parameter]]:
+def _grouped(scenario: Scenario, called: dict[str, str]) -> dict[str, dict[str, Parameter]]:
     """Values by shared path and path, without sources, which are no values of the model.
 
-    A file of hardware or of an LLM is what it says, wherever it lies.
+    What has a file is what the file says, wherever it lies: equal contents share the first name,
+    which `called` keeps.
     """
-    files = {
-        name: _told(board.title, board.model_dump_json())
-        for name, board in scenario.boards.items()
-        if is_file(name)
-    }
+
+    def told(content: Any, title: str, name: str | None = None) -> str:
+        key = json.dumps(content, sort_keys=True)
+        return called.setdefault(key, name or _told(title, key))
+
     llm, config = scenario.llm, scenario.llm_config
-    if is_llm_file(llm):
-        told = json.dumps(said(config), sort_keys=True)
-        files[llm] = _told(llm_title(llm, config), told)
     groups: dict[str, dict[str, Parameter]] = {}
     for item in parameters(scenario):
         value = item.value
         if item.path == "link.trace":
-            value = [_told(one.path.stem, one.digest) for one in scenario.traces]
+            value = [told(one.digest, one.path.stem) for one in scenario.traces]
         elif item.path == "privacy.leakage" and scenario.leakage:
-            value = _told(scenario.leakage.llm, json.dumps(scenario.leakage.content))
-        elif isinstance(value, Hardware):
-            value = _told(value.title, value.model_dump_json())
-        elif item.path.endswith(("hardware", "llm")):
-            value = files.get(value, value)
+            value = told(scenario.leakage.content, scenario.leakage.llm)
+        elif item.path == "llm":
+            value = told(said(config), llm_title(llm, config), None if is_llm_file(llm) else llm)
+        elif item.path.endswith("hardware"):
+            board = value if isinstance(value, Hardware) else scenario.boards[value]
+            own = isinstance(value, Hardware) or is_file(value)
+            value = told(board_content(board), board.title, None if own else value)
         groups.setdefault(item.shared, {})[item.path] = item._replace(source=None, value=value)
     return groups
+
+
+def _policies(scenario: Scenario) -> list[str]:
+    """Policies by name, those of a user with a digest of their file."""
+    return [
+        _told(name, policy.source) if isinstance(policy, OwnFunction) else name
+        for name, policy in named(scenario.policies).items()
+    ]
 
 
 def _told(title: str, content: str) -> str:

@@ -61,6 +61,15 @@ def test_compare_prints_the_document_of_the_function(name):
     assert found["parameters"]
 
 
+def test_compare_heads_studies_of_one_file_name_by_their_paths(folder):
+    for name in "ab":
+        (folder / name).mkdir()
+        (folder / name / "s.yml").write_text(f"base: nominal\ntitle: {name}")
+    text = done("compare", "a/s.yml", "b/s.yml", "--rounds", 2)
+    assert "a/s.yml" in text
+    assert "b/s.yml" in text
+
+
 def test_compare_prints_tables_with_units_and_writes_a_page(folder):
     text = done("compare", "nominal", "bigger-llm", "--rounds", 5, "--html", "page.html")
     for words in ("llama-3.1-8b", "Mean delay of a round [s], 5 rounds", "[J]", "95 % interval"):

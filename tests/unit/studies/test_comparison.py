@@ -156,6 +156,43 @@ class TestFilesOfHardware:
         assert found.path == "devices.device-1.hardware"
         assert found.first != found.second
 
+    def test_titles_alone_are_none(self):
+        clocks = {"title": "mine", "cores": 128, "clock_hz": 9e8, "memory_gb": 4.0}
+        here, there = (
+            NOMINAL.updated({"devices.device-1.hardware": {**clocks, "title": title}})
+            for title in ("mine", "yours")
+        )
+        assert differences(here, there) == []
+        assert paths(NOMINAL, there) == ["devices.device-1.hardware"]
+
+
+def test_traces_of_equal_rates_are_no_difference_whatever_they_are_called(tmp_path):
+    rates = "".join(f"device-{i},0,{i}e6,{i}e6\n" for i in range(1, 6))
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv", "d.csv")]
+    for file, first in zip(files, (1, 2, 1, 2), strict=True):
+        file.write_text(
+            "device,round,uplink_bps,downlink_bps\n" + rates.replace("5e6", f"{first}e7"), "utf-8"
+        )
+    one, other = (
+        NOMINAL.updated({"link.trace": [str(file) for file in pair]})
+        for pair in (files[:2], files[2:])
+    )
+    assert differences(one, other) == []
+    assert paths(NOMINAL, one) == ["link.trace"]
+
+
+def test_a_policy_of_the_same_name_and_other_content_is_a_difference(tmp_path):
+    one, other = tmp_path / "a/mine.py", tmp_path / "b/mine.py"
+    for file, text in ((one, "# one"), (other, "# other")):
+        file.parent.mkdir()
+        file.write_text(f"def mine(system, draws, rng):\n    return None  {text}\n", "utf-8")
+    first, second = (NOMINAL.updated({"policies": [f"{file}:mine"]}) for file in (one, other))
+    (found,) = differences(first, second)
+    assert found.path == "policies"
+    assert (found.first[0][:6], found.second[0][:6]) == ("mine (", "mine (")
+    other.write_text(one.read_text("utf-8"), "utf-8")
+    assert differences(first, second) == []
+
 
 class TestFilesOfLlms:
     def test_the_same_content_elsewhere_is_no_difference(self, tmp_path):
