@@ -12,15 +12,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from card.base.errors import ScenarioError, extra, unknown
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 _CHUNK = 1 << 15
 _THREADS = 16
@@ -102,20 +105,15 @@ def backend_of(*values: Any) -> Backend:
 
 
 def locked(record: Record) -> Record:
-    """A dataclass whose NumPy arrays, made for it alone, refuse to be changed in place."""
-    for value in vars(record).values():
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
-    return record
+    """A dataclass with its NumPy arrays as `sealed` gives them."""
+    return replace(record, **{name: sealed(value) for name, value in vars(record).items()})
 
 
-def guarded(value: Any) -> Any:
-    """What may be handed out: a view of NumPy's that refuses changes, a copy of torch's."""
+def sealed(value: Any) -> Any:
+    """A NumPy array in memory that nobody can write to, whatever its flags; others as they are."""
     if not isinstance(value, np.ndarray):
-        return copied(value)
-    view = value.view()
-    view.flags.writeable = False
-    return view
+        return value
+    return np.ndarray(value.shape, value.dtype, value.tobytes())
 
 
 def copied(array: Any) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from card.base.arrays import guarded
+from card.base.arrays import copied, sealed
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.solver import Decision, Extremes, extremes
@@ -31,17 +32,24 @@ class Draws:
         cls, system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
     ) -> Draws:
         """Draws with the extremes that follow from them."""
-        return cls(
-            device, uplink_bps, downlink_bps, extremes(system, device, uplink_bps, downlink_bps)
-        )
+        ends = extremes(system, device, uplink_bps, downlink_bps)
+        rates = sealed(uplink_bps), sealed(downlink_bps)
+        return cls(sealed(device), *rates, Extremes(*map(sealed, ends)))
 
     def guarded(self) -> Draws:
-        """The same draws for one policy, which cannot change those of the others."""
+        """The same draws for one policy, which cannot change those of the others.
+
+        NumPy's arrays refuse changes; of torch's it has copies.
+        """
+
+        def kept(value: Any) -> Any:
+            return value if isinstance(value, np.ndarray) else copied(value)
+
         return Draws(
-            guarded(self.device),
-            guarded(self.uplink_bps),
-            guarded(self.downlink_bps),
-            Extremes(*map(guarded, self.extremes)),
+            kept(self.device),
+            kept(self.uplink_bps),
+            kept(self.downlink_bps),
+            Extremes(*map(kept, self.extremes)),
         )
 
 

@@ -204,6 +204,41 @@ def test_a_policy_cannot_change_what_the_next_one_is_given(of):
     assert refusal.value.__notes__ == ["raised by the policy mine"]
 
 
+def base_of(array):
+    """The memory that an array is a view of, through any number of views."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def written(array):
+    base_of(array)[...] = 1
+
+
+def unlocked(array):
+    base_of(array).flags.writeable = True
+
+
+@pytest.mark.parametrize("way", [written, unlocked])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda system, draws: draws.device,
+        lambda system, draws: draws.uplink_bps,
+        lambda system, draws: draws.extremes.energy_max_j,
+        lambda system, draws: system.throughput_flops,
+        lambda system, draws: system.profile.server_flop,
+    ],
+)
+def test_a_policy_cannot_change_it_by_flags_or_by_what_lies_below(of, way):
+    def mine(system, draws, rng):
+        way(of(system, draws))
+        return 3, 2e9
+
+    with pytest.raises(ValueError, match=r"read-only|cannot set WRITEABLE"):
+        card.simulate(NOMINAL, {"mine": mine, "card": POLICIES["card"]}, rounds=2)
+
+
 def test_a_policy_on_torch_changes_its_own_copy_of_the_draws():
     pytest.importorskip("torch")
     chosen = {"mine": in_place(lambda system, draws: draws.uplink_bps), "card": POLICIES["card"]}
