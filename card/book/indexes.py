@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from card.base.yaml_files import read_yaml
-from card.book.markdown import percent, table, write
+from card.book.markdown import reproduced, table, write
 from card.book.notation import Equation, Symbol, notation
 
 
@@ -149,9 +149,7 @@ def claims_index(claims: Sequence[Mapping[str, Any]]) -> str:
             f"**{claim['id']}**",
             claim["text"],
             f"`{claim['benchmark']}`",
-            percent(claim["nominal"]),
-            percent(claim["calibrated"]),
-            percent(claim["realistic"]),
+            *(reproduced(claim, name) for name in ("nominal", "calibrated", "realistic")),
             claim["status"],
         )
         for claim in claims

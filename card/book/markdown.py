@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import category
@@ -31,6 +31,27 @@ def plain(text: str) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Fraction in per cent; a dash if it is undefined."""
     return "–" if value is None else f"{100 * value:z.{digits}f} %".replace("-", "−")
+
+
+def settled(reduction: Mapping[str, float | None]) -> str:
+    """A reduction in per cent with the digits that its 95 % interval settles.
+
+    Parameters
+    ----------
+    reduction
+        `value`, `low` and `high` [1], as `card.studies.bootstrap.reductions` has them. Tenths are
+        written where both ends round to the same one, else whole per cents.
+    """
+    value, low, high = (reduction[key] for key in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return percent(value)
+    return percent(value, digits=int(percent(low) == percent(value) == percent(high)))
+
+
+def reproduced(claim: Mapping[str, Any], scenario: str) -> str:
+    """What a scenario gives for a claim of `card.claims`, with the digits that are settled."""
+    low, high = claim["intervals"][scenario]
+    return settled({"value": claim[scenario], "low": low, "high": high})
 
 
 def scientific(value: float, digits: int = 1) -> str:

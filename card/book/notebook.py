@@ -18,7 +18,16 @@ import xarray as xr
 from card.base.errors import extra
 from card.book.explorer_controls import controls
 from card.book.explorer_panel import document, element
-from card.book.markdown import interval, percent, scientific, table, to_json, write
+from card.book.markdown import (
+    interval,
+    percent,
+    reproduced,
+    scientific,
+    settled,
+    table,
+    to_json,
+    write,
+)
 from card.book.pages import claims_page
 from card.book.tables import (
     digits,
@@ -31,7 +40,6 @@ from card.book.tables import (
     rates_table,
     saved,
     scenario_table,
-    settled,
     settled_mean,
 )
 from card.figures.image_files import png, svg

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from card.book.markdown import interval, percent, plain, table, to_json, write
+from card.book.markdown import interval, percent, plain, reproduced, settled, table, to_json, write
 from card.book.provenance import code_path
 from card.figures.style import POLICY_LABELS
 from card.scenario import Scenario
@@ -46,17 +46,17 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
         ("Abstract", [claim["text"] for claim in claims]),
         ("Published", [percent(claim["published"]) for claim in claims]),
         ("Read against", [POLICY_LABELS[claim["benchmark"]] for claim in claims]),
-        ("Nominal", [percent(claim["nominal"]) for claim in claims]),
-        ("Calibrated", [percent(claim["calibrated"]) for claim in claims]),
+        ("Nominal", [reproduced(claim, "nominal") for claim in claims]),
+        ("Calibrated", [reproduced(claim, "calibrated") for claim in claims]),
         ("its 95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
-        ("Realistic", [percent(claim["realistic"]) for claim in claims]),
+        ("Realistic", [reproduced(claim, "realistic") for claim in claims]),
         ("Status", [claim["status"] for claim in claims]),
     ]
     grey = [False] * len(claims)
     if study is not None:
         grey = [bool(found.reason) for found in study]
         rows += [
-            ("**This study**", ["does not apply" if f.reason else percent(f.value) for f in study]),
+            ("**This study**", ["does not apply" if f.reason else settled(vars(f)) for f in study]),
             ("its 95 % interval", [plain(f.reason) or interval(f.low, f.high) for f in study]),
         ]
 
@@ -125,8 +125,8 @@ def settings(
     """
     numbers = {claim["id"]: percent(claim["published"]) for claim in claims}
     for name in ("nominal", "realistic"):
-        numbers |= {f"{claim['id']}_{name}": percent(claim[name]) for claim in claims}
-    numbers |= {f"{one.id}_labels_kept": percent(one.value) for one in kept}
+        numbers |= {f"{claim['id']}_{name}": reproduced(claim, name) for claim in claims}
+    numbers |= {f"{one.id}_labels_kept": settled(vars(one)) for one in kept}
     numbers |= {"rounds": show(scenario.simulation.rounds), "title": plain(scenario.title)}
     text = f"Study: {plain(scenario.title)}." if study else ""
     text += " Quick build with few Monte Carlo rounds: to look at, not to report." if quick else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from card.base.llm_configs import llm_title
 from card.base.provenance import Source
-from card.book.markdown import interval, percent, plain, scientific, table
+from card.book.markdown import interval, percent, plain, scientific, settled, table
 from card.book.notation import notation
 from card.book.pages import brief
 from card.hardware import Hardware, Profile
@@ -41,21 +41,6 @@ def _spoken(value: float) -> str:
 def digits(value: float) -> str:
     """A measured number with as many digits as it deserves: three from 10 on, two below."""
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:#.2g}".rstrip(".")
-
-
-def settled(reduction: Mapping[str, float | None]) -> str:
-    """A reduction in per cent with the digits that its 95 % interval settles.
-
-    Parameters
-    ----------
-    reduction
-        `value`, `low` and `high` [1], as `card.studies.bootstrap.reductions` has them. Tenths are
-        written where both ends lie within a tenth of a percentage point, else whole per cents.
-    """
-    value, low, high = (reduction[key] for key in ("value", "low", "high"))
-    if value is None or low is None or high is None:
-        return percent(value)
-    return percent(value, digits=int(max(value - low, high - value) <= 0.001))
 
 
 def settled_mean(value: float, low: float, high: float) -> str:

@@ -9,6 +9,8 @@ import typer
 from card import costs as model
 from card.base.schema import Natural
 from card.base.units import BITS_PER_BYTE
+from card.book.markdown import interval as ends
+from card.book.markdown import reproduced
 from card.cli.one_device import absurd, decided, rates_of, span, unfit
 from card.cli.options import AsJson, Name, Policies, Rate, Rounds, Seed, Settings, Text, option
 from card.cli.terminal import (
@@ -246,9 +248,9 @@ def claims(as_json: AsJson = False) -> None:
                 claim.id,
                 claim.text,
                 percent(claim.published),
-                percent(claim.nominal),
-                interval(claim.calibrated, claim.low, claim.high),
-                percent(claim.realistic),
+                reproduced(claim.as_dict(), "nominal"),
+                f"{reproduced(claim.as_dict(), 'calibrated')} ({ends(claim.low, claim.high)})",
+                reproduced(claim.as_dict(), "realistic"),
                 claim.status,
             )
             for claim in found

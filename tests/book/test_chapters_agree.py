@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from built import BOOK, missing_book
 
+from card.book.markdown import settled
+
 RESULTS = BOOK.parent / "results"
 QUANTITIES = {
     "delay_reduction": ("device_only", "delay"),
@@ -64,6 +66,31 @@ def test_chapters_tell_the_same_quantity_within_its_interval(name):
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_the_printed_digits_of_a_claim_are_the_same_everywhere(name):
     assert len({f"{100 * value:.1f}" for value in told()[name].values()}) == 1
+
+
+def claimed(scenario):
+    """Every place's reduction of a scenario, by claim: value, ends, or a value alone."""
+    claims, other = result("claims"), result("claims_other_benchmarks")
+    ends = {c["id"]: c["intervals"][scenario] for c in claims}
+    told = {
+        c["id"]: [{"value": c[scenario], "low": ends[c["id"]][0], "high": ends[c["id"]][1]}]
+        for c in claims
+    }
+    for claim in claims if scenario in other else ():
+        told[claim["id"]].append(other[scenario][claim["benchmark"]][claim["quantity"]])
+    if scenario == "realistic":
+        joules = {name: one["energy_j"] for name, one in result("halves")[scenario].items()}
+        saved = 1 - joules["card"] / joules["server_only"]
+        told["C2"].append({"value": saved, "low": saved - 0.005, "high": saved + 0.005})
+    return told
+
+
+@pytest.mark.parametrize("scenario", ["nominal", "calibrated", "realistic"])
+def test_a_claim_is_printed_alike_wherever_its_digits_are_settled(scenario):
+    """Two places print one number, or one of them fewer digits of the other's."""
+    for name, places in claimed(scenario).items():
+        digits = min(settled(one).count(".") for one in places)
+        assert len({f"{100 * one['value']:.{digits}f}" for one in places}) == 1, name
 
 
 def test_chapters_5_and_6_have_every_benchmark_from_the_same_rounds():

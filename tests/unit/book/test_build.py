@@ -330,6 +330,7 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
     notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
     notebook(tmp_path / "notebooks/second.ipynb", shown)
     claim = {"id": "C1", "published": 0.7, "nominal": 0.6, "realistic": 0.1}
+    claim |= {"intervals": {"nominal": (0.59, 0.61), "realistic": (0.09, 0.11)}}
 
     def conclude() -> dict[str, object]:
         page = provenance.provenance_page({asked.name: asked.scenario})

@@ -22,6 +22,7 @@ CLAIM = {
     "nominal": 0.5,
     "calibrated": 0.708,
     "realistic": 0.07,
+    "intervals": dict.fromkeys(("nominal", "calibrated", "realistic"), (None, None)),
     "status": "holds when calibrated",
 }
 FIGURE = """# Page

@@ -20,6 +20,11 @@ CLAIM = {
     "nominal": None,
     "calibrated": 0.7081,
     "realistic": 0.0726,
+    "intervals": {
+        "nominal": (None, None),
+        "calibrated": (0.7044, 0.7126),
+        "realistic": (0.071, 0.074),
+    },
     "low": 0.7044,
     "high": 0.7126,
     "status": "holds when calibrated",
@@ -50,6 +55,8 @@ def test_claims_stand_side_by_side() -> None:
     assert "| Claim | C1 | C2 |" in text
     assert "| Published | 70.8 % | 53.1 % |" in text
     assert "| Nominal | – | – |" in text
+    assert "| Calibrated | 71 % | 71 % |" in text
+    assert "| Realistic | 7 % | 7 % |" in text
 
 
 def test_every_value_of_a_scenario_has_a_path_that_addresses_it() -> None:
@@ -75,7 +82,7 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
     scenario = load_scenario("nominal").updated({"title": "A <b> & c"})
 
     def banner(**options: bool) -> str:
-        kept = Application("C1", 0.708, 0.164, 0.16, 0.17, "")
+        kept = Application("C1", 0.708, 0.164, 0.1636, 0.1644, "")
         made = pages.settings(scenario, [CLAIM], [kept], **options)
         numbers = made["parse"]["myst_substitutions"]
         assert (numbers["C1"], numbers["C1_labels_kept"]) == ("70.8 %", "16.4 %")
@@ -89,12 +96,12 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
 def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> None:
     study = [
         Application("C1", 0.708, None, None, None, "device-3 cannot hold all blocks"),
-        Application("C2", 0.531, 0.94, 0.93, 0.95, ""),
+        Application("C2", 0.531, 0.94, 0.9398, 0.9402, ""),
     ]
     lines = pages.claims_page([CLAIM, {**CLAIM, "id": "C2"}], study).splitlines()
     own = next(line for line in lines if "This study" in line)
     assert own == '| **This study** | <span class="greyed">does not apply</span> | 94.0 % |'
-    intervals = f"device-3 cannot hold all blocks</span> | {markdown.interval(0.93, 0.95)} |"
+    intervals = f"device-3 cannot hold all blocks</span> | {markdown.interval(0.9398, 0.9402)} |"
     assert intervals in "\n".join(lines)
     published = next(line for line in lines if "Published" in line)
     assert published.count("greyed") == 1, "the whole column is grey"

@@ -47,10 +47,13 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
 @pytest.mark.parametrize(
     ("value", "low", "high", "text"),
     [
-        (0.5810, 0.5803, 0.5817, "falls by 58.1 %"),
+        (0.5810, 0.5808, 0.5813, "falls by 58.1 %"),
+        (0.5810, 0.5803, 0.5817, "falls by 58 %"),
+        (0.07255, 0.07235, 0.07274, "falls by 7 %"),
         (0.1177, 0.1141, 0.1216, "falls by 12 %"),
         (-0.2196, -0.2268, -0.2123, "rises by 22 %"),
-        (0.5, 0.4991, 0.5009, "falls by 50.0 %"),
+        (0.5, 0.4996, 0.5004, "falls by 50.0 %"),
+        (0.5, 0.4991, 0.5009, "falls by 50 %"),
         (0.0, 0.0, 0.0, "falls by 0.0 %"),
         (0.2518, None, None, "falls by 25.2 %"),
         (None, None, None, "has nothing to be compared with"),

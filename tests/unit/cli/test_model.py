@@ -283,7 +283,14 @@ def test_claims_exit_1_when_one_drifts(monkeypatch):
     numbers = dict.fromkeys(("published", "nominal", "calibrated", "low", "high", "realistic"), 0.5)
     words = {"id": "C1", "text": "t", "quantity": "delay_s", "benchmark": "device_only"}
     drifted = card.Claim(
-        **words, **numbers, status="drifted", drift="moved", scenarios={}, rounds=1, seed=0
+        **words,
+        **numbers,
+        intervals=dict.fromkeys(("nominal", "calibrated", "realistic"), (0.49, 0.51)),
+        status="drifted",
+        drift="moved",
+        scenarios={},
+        rounds=1,
+        seed=0,
     )
     monkeypatch.setattr("card.cli.model.recompute_claims", lambda: [drifted])
     result = run("claims")
