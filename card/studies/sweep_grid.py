@@ -347,10 +347,23 @@ def _coordinate(values: Sequence[Any]) -> list[Any]:
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if numbers:
         return list(values)
-    words = [value if isinstance(value, str) else label(value) for value in values]
-    files = [is_file(word) or is_llm_file(word) or is_trace_file(word) for word in words]
-    short = [Path(w).name if file else w for w, file in zip(words, files, strict=True)]
+    words, short = (
+        [value if isinstance(value, str) else label(value) for value in listed]
+        for listed in (values, map(_without_folders, values))
+    )
     return short if len(set(short)) == len(short) else words
+
+
+def _without_folders(value: Any) -> Any:
+    """The same value with files, at any depth, by their names alone."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    file = isinstance(value, str) and any(
+        kind(value) for kind in (is_file, is_llm_file, is_trace_file)
+    )
+    return Path(value).name if file else value
 
 
 def _listed(path: str, values: Any) -> list[Any]:

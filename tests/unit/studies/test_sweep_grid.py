@@ -8,7 +8,7 @@ import card
 from card.base.errors import ScenarioError
 from card.simulation import UNITS
 from card.studies.sweep_axes import axes
-from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid, label
+from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid, _coordinate, label
 
 NOMINAL = card.load_scenario("nominal")
 WEIGHT, BANDWIDTH = "objective.delay_weight", "link.bandwidth_hz"
@@ -159,6 +159,19 @@ def test_a_grid_of_too_many_points_is_refused_with_their_number():
         "over has 2000 x 501 = 1002000 points, which is not allowed; give at most 1000000, or "
         "sweep them in parts."
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "coordinate"),
+    [
+        ([["tr/a.csv"], ["tr/b.csv", "c.csv"]], ["[a.csv]", "[b.csv, c.csv]"]),
+        ([{"trace": ["tr/a.csv"]}, None], ["{trace: [a.csv]}", "null"]),
+        (["own/x.yml", "jetson-nano"], ["x.yml", "jetson-nano"]),
+        ([["a/x.csv"], ["b/x.csv"]], ["[a/x.csv]", "[b/x.csv]"]),
+    ],
+)
+def test_files_go_by_their_names_at_any_depth_of_a_value(values, coordinate):
+    assert _coordinate(values) == coordinate
 
 
 def test_llms_along_a_path_are_known_by_content(tmp_path):
