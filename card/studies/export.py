@@ -47,7 +47,7 @@ def read_results(file: str | Path) -> xr.Dataset:
     """
     import xarray as xr
 
-    path = Path(file)
+    path = Path(file).absolute()  # or else xarray takes a folder called ~ for the home
     remedy = "give a .nc or .zarr that card simulate, sweep or benchmark wrote with --output."
     if not path.exists():
         raise ScenarioError(f"{file} does not exist; {remedy}")

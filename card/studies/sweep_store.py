@@ -77,7 +77,9 @@ class Store:
             self.output = Path(os.path.realpath(output))  # what a link leads to is written
         _need_libraries()
         self.partial = self.output.with_name(self.output.name + ".partial")
-        self.data, self.marks = self.partial / "data.zarr", self.partial / "finished"
+        self.marks = self.partial / "finished"
+        # xarray takes a folder called ~ for the home, unless a path is whole
+        self.data = self.partial.absolute() / "data.zarr"
         with self._told("written"):
             if not self.complete:
                 check_writable(self.output)
@@ -248,7 +250,7 @@ class Store:
         zarr.consolidate_metadata(self.data, zarr_format=2)
         ready = self.data
         if self.output.suffix == ".nc":
-            ready = self.partial / "whole.nc"
+            ready = self.data.with_name("whole.nc")
             ready.unlink(missing_ok=True)
             # this machine writes the file, also when others computed what is in it
             with dask.config.set(scheduler="threads"), xr.open_zarr(self.data) as blocks:
@@ -273,7 +275,7 @@ class Store:
 
         engine = "zarr" if self.output.suffix == ".zarr" else "netcdf4"
         with self._told("read"):
-            return xr.open_dataset(self.output, engine=engine)
+            return xr.open_dataset(self.output.absolute(), engine=engine)
 
     def _check(self, fingerprint: str | None, place: Path) -> None:
         if fingerprint != self.fingerprint:

@@ -129,6 +129,21 @@ def test_a_result_that_was_changed_is_refused(folder, tmp_path, result, change):
     assert f"{result} is damaged" in said
 
 
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_folder_called_like_the_home_s_sign_is_itself(tmp_path, monkeypatch, suffix):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("home", "here/~"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    output, table = f"~/sweep{suffix}", "~/sweep.csv"
+    over = ["--over", "objective.delay_weight=[0.2]"]
+    for _ in range(2):
+        run("sweep", "nominal", *OPTIONS, *over, "--output", output)
+    assert run("export", output, "--to", table).exit_code == 0
+    assert not list((tmp_path / "home").iterdir())
+    assert {path.name for path in (tmp_path / "here/~").iterdir()} == {"sweep.csv", output[2:]}
+
+
 def test_a_simulation_s_table_has_intervals(folder):
     found = pd.read_csv(exported(folder, "simulation.nc", ".csv"))
     assert (found.delay_s_low <= found.delay_s).all()
