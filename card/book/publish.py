@@ -31,6 +31,9 @@ _MATH_SCRIPT = re.compile(
 _FOLD = re.compile(
     r'<details[^>]*><summary><span class="toctree-toggle".*?</summary>(.*?)</details>', re.DOTALL
 )
+# Code is full of names, signs and spaces, which both themes leave in the colour of plain text
+_CODE = re.compile("<pre>.*?</pre>", re.DOTALL)
+_PLAIN = re.compile('<span class="[npw]">([^<]*)</span>')
 _MATH = re.compile(r'class="[^"]*\bmath\b')
 
 
@@ -96,6 +99,7 @@ def trim(html: Path) -> None:
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         lean = _FOLD.sub(r"\1", _ICON_SCRIPT.sub("", text))
+        lean = _CODE.sub(lambda code: _PLAIN.sub(r"\1", code[0]), lean)
         if not _MATH.search(lean):
             lean = _MATH_SCRIPT.sub("", lean)
         page.write_text(lean, encoding="utf-8")

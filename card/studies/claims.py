@@ -112,7 +112,7 @@ class Claim:
     """Upper end of the calibrated value's 95 % interval."""
     realistic: float | None
     """What the scenario of real machines gives."""
-    intervals: dict[str, tuple[float | None, float | None]]
+    intervals: dict[str, list[float | None]]
     """Ends of the 95 % interval of each of the three, by the scenario's name."""
     status: Status
     """`drifted` when a value is not what was last recorded in `data/claims.yml`."""
@@ -233,7 +233,7 @@ def _claim(name: str, entry: RecordedClaim, found: dict[str, Any], drawn: dict[s
         low=calibrated["low"],
         high=calibrated["high"],
         realistic=here["realistic"]["value"],
-        intervals={key: (one["low"], one["high"]) for key, one in here.items()},
+        intervals={key: [one["low"], one["high"]] for key, one in here.items()},
         status="drifted" if drifts else status,
         drift="; ".join(drifts),
         **drawn,

@@ -67,6 +67,16 @@ def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*.js*")] == ["theme.js"]
 
 
+def test_code_loses_the_marks_of_what_no_theme_colours(tmp_path: Path) -> None:
+    keyword, name = '<span class="k">if</span>', '<span class="n">x</span>'
+    code = f'{keyword}<span class="w"> </span>{name}<span class="p">:</span>'
+    (tmp_path / "page.html").write_text(f"<pre>{code}</pre><p>{name}</p><pre>{name}</pre>")
+    trim(tmp_path)
+    assert (
+        tmp_path / "page.html"
+    ).read_text() == f"<pre>{keyword} x:</pre><p>{name}</p><pre>x</pre>"
+
+
 def test_a_list_of_pages_that_stands_open_has_nothing_to_toggle(tmp_path: Path) -> None:
     icon = '<span class="toctree-toggle" role="presentation"><i class="fa-chevron-down"></i></span>'
     fold = (

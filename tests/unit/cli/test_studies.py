@@ -12,6 +12,7 @@ import card
 from card.base.data_files import DATA, study_names
 from card.studies.bootstrap import mean_intervals
 from card.studies.comparison import compare
+from card.studies.study_file import load_study
 
 WEIGHTS = "objective.delay_weight=[0.2, 0.8]"
 
@@ -93,7 +94,8 @@ def test_the_sweep_of_a_study_is_in_its_file(folder, name):
     text = done("sweep", name, "--rounds", 2, "--output", "own.zarr", "--figure", "own.svg")
     assert text.splitlines()[-1] == "own.zarr"
     assert (folder / "own.svg").read_text().startswith("<?xml")
-    assert xr.open_zarr(folder / "own.zarr").sizes["objective.delay_weight"] == 3
+    sizes, over = xr.open_zarr(folder / "own.zarr").sizes, load_study(name).sweep.over
+    assert {path: sizes[path] for path in over} == {p: len(given) for p, given in over.items()}
 
 
 def test_settings_apply_before_a_sweep():
