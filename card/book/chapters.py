@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.progress import Progress
 
 from card.base.data_files import DATA
 from card.base.processes import StandstillError, end_descendants, python_child, run
+from card.base.terminals import beside
 from card.book.downloads import lift_figures
 from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
@@ -139,7 +139,7 @@ def execute(
     if not work:
         return {}
     failures: dict[str, Failure] = {}
-    console = Console(stderr=True)
+    console = beside()
     scratch = place.build / "scratch"
     scratch.mkdir()
     pool = ThreadPoolExecutor(max(1, min(jobs or os.cpu_count() or 1, len(work))))

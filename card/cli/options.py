@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -131,9 +132,7 @@ class Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
-        columns = os.environ.get("COLUMNS", "")
-        if not sys.stdout.isatty() and columns.isdecimal() and int(columns) < _FEWEST_COLUMNS:
-            del os.environ["COLUMNS"]  # in which help would be cut
+        _fit_help(sys.stdout.isatty())
         with _output_may_end():
             return super().main(*arguments, **options)
 
@@ -163,6 +162,17 @@ class Commands(TyperGroup):
             if not (one.multiple or one.is_flag) and sum(map(written.count, one.opts)) > 1:
                 raise ScenarioError(f"{_called(one)} is given twice; give it once.")
         return super().resolve_command(ctx, args)
+
+
+def _fit_help(on_terminal: bool) -> None:
+    """Drop what would cut help, colour it off a terminal, or stop what prints it."""
+    fewest = 1 if on_terminal else _FEWEST_COLUMNS
+    for name in ("COLUMNS", "TERMINAL_WIDTH"):
+        width = os.environ.pop(name, "")
+        if re.fullmatch("[0-9]{1,6}", width) and int(width) >= fewest:
+            os.environ[name] = width
+    if not on_terminal:
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
 
 
 @contextmanager

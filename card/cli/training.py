@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import Field
-from rich.console import Console
 
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Natural, NotNegative
+from card.base.terminals import beside
 from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
 from card.cli.terminal import load, progress, refusals
 from card.llm.families import MOST_BLOCKS
@@ -191,7 +191,7 @@ Line = Callable[[str, Mapping[str, Any]], str | None]
 @contextmanager
 def _narrator(line: Line) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
     """Tell a run on stderr: plain lines, and on a terminal below them the mini-batch at hand."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = beside(highlight=False, soft_wrap=True)
     with console.status("waiting") if console.is_terminal else nullcontext() as status:
 
         def narrate(event: str, fields: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from card.base.errors import ScenarioError
 from card.base.processes import STANDSTILL_S
+from card.base.terminals import beside
 from card.scenario import Scenario
 from card.studies.sweep_grid import Arrays, Block, Grid
 from card.studies.sweep_store import Store
@@ -117,7 +118,7 @@ def _computed(
 
     `kept` says what stays of them if a cluster fails.
     """
-    console = Console(stderr=True)
+    console = beside()
     workers = 1 if grid.library != "numpy" else os.cpu_count() or 1  # torch has its own threads
     cluster = None if client is None else _Cluster(client, console, kept)
     if cluster:

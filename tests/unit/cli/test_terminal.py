@@ -63,6 +63,35 @@ def test_off_a_terminal_a_narrow_one_means_nothing(columns):
     assert title.startswith(b"device-1: cut ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((sign, "1") for sign in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE")),
+        *(("TERMINAL_WIDTH", width) for width in ("20", "abc", "-1", "9" * 5000)),
+    ],
+)
+def test_off_a_terminal_nothing_that_is_set_colours_cuts_or_stops_help(name, value):
+    assert said("sweep", "--help", **{name: value}) == said("sweep", "--help")
+
+
+@pytest.mark.parametrize("width", ["abc", "0"])
+def test_on_a_terminal_a_width_that_is_none_is_passed_over(width):
+    text = on_terminal("sweep", "--help", TERMINAL_WIDTH=width)
+    assert "--output" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("sign", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_bar_is_never_drawn_into_a_file(sign):
+    over = ["--over", "objective.delay_weight=[0.2]", "--rounds", "2", "--policies", "card"]
+    done = subprocess.run(
+        [*CARD, "sweep", "nominal", *over],
+        env=OUTSIDE | {sign: "1"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"\x1b" not in done.stderr + done.stdout
+
+
 def test_a_poor_locale_neither_breaks_what_is_printed_nor_what_is_read_and_written(tmp_path):
     study = tmp_path / "größe.yml"
     told = "base: nominal\ntitle: Größe ≥ 1 → «x»\nlink: {bandwidth_hz: 5e6}\n"
