@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from card.base.errors import ScenarioError, nearest, shortened, unknown
-from card.base.one_file import only
+from card.base.one_file import HELD, is_installed, only
 from card.base.text_files import read_text
 
 Value = TypeVar("Value")
@@ -184,9 +185,13 @@ def _check_imports(file: str, source: str) -> None:
         for name in (name.partition(".")[0] for name in names):
             beside = Path(file).parent / name
             found = beside.with_name(f"{name}.py").is_file() or (beside / "__init__.py").is_file()
-            if found and name not in {*sys.stdlib_module_names, "card"}:
+            # what is loaded already is not read again, so that nobody would notice
+            loaded = getattr(sys.modules.get(name), "__file__", None)
+            own = found or bool(loaded and not is_installed(Path(os.path.realpath(loaded))))
+            if own and name not in {*sys.stdlib_module_names, "card"} - {"__main__"}:
+                where = "lies beside it" if found else f"is {loaded}"
                 raise ScenarioError(
-                    f"{file}, line {node.lineno} imports {name}, which lies beside it; results are "
+                    f"{file}, line {node.lineno} imports {name}, which {where}; results are "
                     f"known by one file, so put both into it, or install {name} as a package."
                 )
 
@@ -197,6 +202,7 @@ def _module(file: str, source: str) -> ModuleType:
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     module = ModuleType(f"own_{digest}")
     module.__file__ = file
+    vars(module)[HELD] = file
     sys.modules[module.__name__] = module
     exec(compile(source, file, "exec"), module.__dict__)
     return module

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from card.base.data_files import DATA
@@ -20,15 +21,25 @@ from card.base.errors import ScenarioError
 
 _RUNNING: ContextVar[str | None] = ContextVar("running", default=None)
 """The file whose function runs in this context."""
-_SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev")
+HELD = "__one_file__"
+"""What a module that is held to its file has among its names, wherever its code runs."""
+_SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys")
+_OF_LIBRARIES = (".cache", ".config", ".local", ".matplotlib", ".triton")
+"""Folders of the home that libraries keep settings and caches in."""
+_TIDYING = {"importlib", "pkgutil", "shutil", "tempfile"}
+"""Modules that list folders for another reason than to know what is in them."""
 
 
 @contextmanager
 def only(file: str) -> Iterator[None]:
     """Context in which of a user's files no other one is read, as by `open` or `import`.
 
-    What is installed, the system's files and those in hidden folders of the home, such as caches,
-    are read as ever. A library that opens files without Python's help is not noticed.
+    It holds for the file's code in other threads, too. What is installed, the system's files and
+    those in which libraries keep caches and settings are read as ever, and so are the lines that a
+    traceback quotes. A user's folders are not listed, nor other programs started, but by a library.
+    What Python tells nobody is not noticed: that the function looks at the environment, the clock,
+    the network, its standard input or the size of a file, or reads by code in C. Nor is a
+    thread that runs none of the file's code.
     """
     _watch()
     before = _RUNNING.set(file)
@@ -40,31 +51,102 @@ def only(file: str) -> Iterator[None]:
 
 @cache  # a hook stays for good
 def _watch() -> None:
-    sys.addaudithook(_refuse)
+    sys.addaudithook(_heed)
 
 
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """Raise a `ScenarioError` where a file is opened that the function may not read."""
-    if event != "open" or (own := _RUNNING.get()) is None:
-        return
-    opened, _, flags = arguments
-    if isinstance(opened, int) or flags & (os.O_WRONLY | os.O_CREAT):
+def _heed(event: str, arguments: tuple[Any, ...]) -> None:
+    """Raise a `ScenarioError` where a function that is held does what it may not."""
+    check = _CHECKS.get(event)
+    file = check and (_RUNNING.get() or _held())
+    if check and file:
+        check(file, *arguments)
+
+
+def _held() -> str | None:
+    """File of the held module whose code is at work in this thread, if there is one."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and HELD not in frame.f_globals:
+        frame = frame.f_back
+    return frame and frame.f_globals[HELD]
+
+
+def _check_open(file: str, opened: Any, _: Any, flags: int) -> None:
+    reads = flags & (os.O_WRONLY | os.O_RDWR) != os.O_WRONLY and not flags & os.O_TRUNC
+    if reads and not _quoted(file):
+        _check_file(file, opened)
+
+
+def _check_file(file: str, opened: Any) -> None:
+    if isinstance(opened, int):
         return
     path = Path(os.path.realpath(os.fsdecode(opened)))
-    if path.is_file() and path != Path(os.path.realpath(own)) and not _known(path):
-        raise ScenarioError(
-            f"{own} reads {os.fsdecode(opened)}, of which no result would show a change; results "
-            f"are known by one file, so put what it says into {own}."
-        )
+    if path.is_file() and path != Path(os.path.realpath(file)) and not is_installed(path):
+        raise _refusal(file, "reads", os.fsdecode(opened))
 
 
-def _known(path: Path) -> bool:
-    """Whether a file is installed, the system's, or in a cache."""
+def _check_folder(file: str, listed: Any) -> None:
+    asking, own = _asking(file)
+    if isinstance(listed, int) or not own or _TIDYING & set(asking):
+        return
+    name = os.fsdecode(listed or ".")
+    if not is_installed(Path(os.path.realpath(name))):
+        raise _refusal(file, "lists", name)
+
+
+def _check_program(file: str, started: Any, *_: Any) -> None:
+    if _asking(file)[1]:
+        raise _refusal(file, "starts", f"{started!r:.60}")
+
+
+_CHECKS: dict[str, Callable[..., None]] = {
+    "open": _check_open,
+    "sqlite3.connect": _check_file,
+    **dict.fromkeys(("os.listdir", "os.scandir"), _check_folder),
+    **dict.fromkeys(
+        ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"),
+        _check_program,
+    ),
+}
+"""What is done at each event that Python tells of (`sys.addaudithook`)."""
+
+
+def _refusal(file: str, does: str, what: str) -> ScenarioError:
+    return ScenarioError(
+        f"{file} {does} {what}, of which no result would show a change; results are known by "
+        f"one file, so put what it says into {file}."
+    )
+
+
+def _asking(file: str) -> tuple[list[str], bool]:
+    """Modules of the standard library that ask, the last first, and whether the file asks them."""
+    asking: list[str] = []
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    while frame is not None and frame.f_globals.get(HELD) != file:
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if module not in sys.stdlib_module_names:
+            return asking, False
+        asking.append(module)
+        frame = frame.f_back
+    return asking, frame is not None
+
+
+def _quoted(file: str) -> bool:
+    """Whether lines of source are read for a traceback or a warning, say, and not by themselves."""
+    asking, own = _asking(file)
+    return "linecache" in asking and not (own and asking[-1] == "linecache")
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file, or a folder, is installed, the system's, or a library's cache or settings."""
     if path.parent.name == "__pycache__":  # a library's own, or else what was compiled of a module
-        return path.suffix != ".pyc" or _known(path.parent.parent)
+        return path.suffix != ".pyc" or is_installed(path.parent.parent)
     home = Path.home()
-    in_home = path.parts[len(home.parts) :] if path.is_relative_to(home) else ("",)
-    return in_home[0].startswith(".") or any(map(path.is_relative_to, _places()))
+    in_home = path.parts[len(home.parts) :] if path.is_relative_to(home) else ()
+    return in_home[:1] in {(name,) for name in _OF_LIBRARIES} or any(
+        map(path.is_relative_to, _places())
+    )
 
 
 @cache

@@ -1,7 +1,9 @@
 """Functions in a user's Python file: found without running it, known by its text."""
 
+import importlib
 import pickle
 import py_compile
+import subprocess
 import sys
 
 import pytest
@@ -85,6 +87,16 @@ READS = {
     "data at once": "from pathlib import Path\nTEXT = Path({0!r}).read_bytes()\ndef f(): ...",
     "arrays": "import numpy as np\ndef f():\n    return np.loadtxt({0!r})",
     "a module by its path": "import runpy\ndef f():\n    return runpy.run_path({0!r})",
+    "what it appends to": "def f():\n    with open({0!r}, 'a+') as file:\n"
+    "        file.seek(0)\n        return file.read()",
+    "what it might make": "import os\ndef f():\n"
+    "    return os.open({0!r}, os.O_RDONLY | os.O_CREAT)",
+    "in a thread": "from concurrent.futures import ThreadPoolExecutor\n"
+    "from pathlib import Path\ndef f():\n"
+    "    with ThreadPoolExecutor(1) as pool:\n"
+    "        return pool.submit(lambda: Path({0!r}).read_text()).result()",
+    "a table": "import sqlite3\ndef f():\n    return sqlite3.connect({0!r})",
+    "lines of it": "import linecache\ndef f():\n    return linecache.getline({0!r}, 1)",
     "a module by a name": "import sys\nsys.path.insert(0, {1!r})\ndef f():\n"
     "    return __import__('importlib').import_module('beside')",
 }
@@ -105,6 +117,76 @@ def test_no_other_file_is_read(tmp_path, monkeypatch, how, again):
     with pytest.raises(ScenarioError, match=r"own.py reads .*beside.*; results are known by one"):
         function()
     assert beside.read_text("utf-8") == "1"  # others read on
+
+
+@pytest.mark.parametrize("folder", [".mine", "plain"])
+def test_no_folder_of_the_home_but_those_of_libraries_is_read(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own, data = tmp_path / "own.py", tmp_path / folder / "data.txt"
+    own.write_text(
+        "from pathlib import Path\ndef f(path):\n    return Path(path).read_text()", "utf-8"
+    )
+    settings = tmp_path / ".config" / "settings.txt"
+    for file in (data, settings):
+        file.parent.mkdir()
+        file.write_text("1", "utf-8")
+    function = OwnFunction.read("policies", f"{own}:f")
+    with pytest.raises(ScenarioError, match=r"own.py reads .*data.txt"):
+        function(str(data))
+    assert function(str(settings)) == "1"
+
+
+DOES = {
+    "lists": "import os\ndef f(): return len(os.listdir())",
+    "walks": "from pathlib import Path\ndef f(): return [*Path().rglob('*')]",
+    "starts": "import subprocess\ndef f(): return subprocess.check_output(['true'])",
+    "asks the shell": "import os\ndef f(): return os.system('true')",
+}
+
+
+@pytest.mark.parametrize("how", DOES)
+def test_no_folder_is_listed_and_no_program_started(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(DOES[how], "utf-8")
+    with pytest.raises(ScenarioError, match=r"own.py (lists|starts) .* known by one file"):
+        OwnFunction.read("policies", "own.py:f")()
+
+
+def test_a_module_of_the_user_s_that_is_loaded_already_is_not_imported(tmp_path, monkeypatch):
+    helper, own = tmp_path / "there/helper.py", tmp_path / "here/own.py"
+    for file, text in ((helper, "CUT = 1"), (own, "import helper\ndef f(): return helper.CUT")):
+        file.parent.mkdir()
+        file.write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(helper.parent)
+    importlib.import_module("helper")
+    try:
+        with pytest.raises(ScenarioError, match=r"own.py, line 1 imports helper, which is .*there"):
+            OwnFunction.read("policies", f"{own}:f")
+    finally:
+        del sys.modules["helper"]
+
+
+SCRIPT = """
+import sys, traceback, warnings
+from card.base.functions import OwnFunction
+print(OwnFunction.read("policies", "own.py:f")())
+"""
+
+
+def test_a_traceback_may_quote_the_user_s_script(tmp_path):
+    """As torch and others keep the stack that they were imported from."""
+    (tmp_path / "main.py").write_text(SCRIPT, "utf-8")
+    (tmp_path / "own.py").write_text(
+        "import tempfile, traceback\ndef f():\n"
+        "    with tempfile.TemporaryDirectory() as made, open(f'{made}/a', 'w+') as file:\n"
+        "        file.write('a')\n    return ''.join(traceback.format_stack())\n",
+        "utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'OwnFunction.read("policies", "own.py:f")()' in done.stdout
 
 
 def test_what_is_installed_is_read(tmp_path, monkeypatch):
