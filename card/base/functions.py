@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -79,16 +80,23 @@ class OwnFunction:
             raise
         except BaseException as error:
             code = getattr(error, "code", None) if isinstance(error, SystemExit) else None
-            by_signal = isinstance(code, int) and code > _SIGNALS
+            by_signal = isinstance(code, int) and code - _SIGNALS in signal.valid_signals()
             if by_signal or isinstance(error, KeyboardInterrupt):
                 raise
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == self.file]
             where = f", line {lines[-1]}" if lines else ""
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(f"{type(error).__name__}: {_words(error)}".split())
             raise ScenarioError(
                 f"{self.file}{where}: {self.name} fails ({reason:.200}); mend the function."
             ) from error
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # whatever a user's own error does when it is asked
+        return "what it says cannot be told"
 
 
 def functions(

@@ -198,7 +198,10 @@ def book(
     with refusals(), extra("book", "card book"):
         from card.book.build import build_book  # loads pandas and the book's tools
 
-        _print_path(lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress))
+        page = _built(
+            lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress)
+        )
+    typer.echo(page)
 
 
 @app.command()
@@ -211,7 +214,8 @@ def pdf(
     with refusals(), extra("book", "card pdf"):
         from card.book.pdf import build_pdf  # loads the book's tools
 
-        _print_path(lambda: build_pdf(study, commands=card, echo=progress))
+        printed = _built(lambda: build_pdf(study, commands=card, echo=progress))
+    typer.echo(printed)
 
 
 @app.command()
@@ -265,16 +269,15 @@ def _check_csv(output: str) -> None:
         )
 
 
-def _print_path(build: Callable[[], Path]) -> None:
-    """Print the path of what is built; a failure ends with one readable message."""
+def _built(build: Callable[[], Path]) -> Path:
+    """The path of what is built; a failure ends with one readable message."""
     from card.book.place import BookError
 
     try:
-        path = build()
+        return build()
     except BookError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(path)
 
 
 def _plan(asked: Study, over: list[str] | None, policies: str | None) -> Sweep:

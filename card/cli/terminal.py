@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Bad input ends with one readable message and exit code 2; a warning is one line."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Bad input ends with one readable message and exit code 2; a warning is one line.
+
+    What a user's own function prints goes to stderr, for results have stdout to themselves.
+    """
+    with warnings.catch_warnings(record=True) as caught, redirect_stdout(sys.stderr):
         warnings.simplefilter("always", UserWarning)
         try:
             yield
@@ -44,7 +47,7 @@ def refusals() -> Iterator[None]:
             typer.echo(f"Error: {printable(_said(error))}", err=True)
             raise typer.Exit(2) from None
     for text in dict.fromkeys(str(item.message) for item in caught):
-        typer.echo(f"Warning: {text}", err=True)
+        typer.echo(f"Warning: {printable(' '.join(text.split()))}", err=True)
 
 
 def load(

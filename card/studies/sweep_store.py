@@ -96,7 +96,7 @@ class Store:
                 self._check(kept, self.partial)
             else:
                 with self._told("written"):
-                    self._start()
+                    self._begin()
         except BaseException:
             self.close()
             raise
@@ -143,8 +143,10 @@ class Store:
         """Itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let other processes write the output."""
+    def __exit__(self, failure: object, *_: object) -> None:
+        """Let other processes write the output; a failure before any block leaves nothing."""
+        if failure and not (self.kept or self.complete):
+            shutil.rmtree(self.partial, ignore_errors=True)
         self.close()
 
     def close(self) -> None:
@@ -283,6 +285,13 @@ class Store:
                 f"output = {str(self.output)!r}: {place} is of another sweep, or of another "
                 "version of card; name another output, or remove it."
             )
+
+    def _begin(self) -> None:
+        try:
+            self._start()
+        except BaseException:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            raise
 
     def _start(self) -> None:
         """Lay out an empty store; its fingerprint is written last, and so says that it is whole."""

@@ -259,6 +259,11 @@ def test_a_file_that_is_no_python_is_told(tmp_path, text, message):
         ("f = 5\n", ": f fails (TypeError: 'int' object is not callable); mend the function."),
         ("def f(): raise SystemExit(3)\n", ", line 1: f fails (SystemExit: 3); mend the function."),
         ("import sys\nsys.exit('hi')\ndef f(): ...\n", ", line 2: f fails (SystemExit: hi); mend"),
+        ("def f(): raise SystemExit(999)\n", ", line 1: f fails (SystemExit: 999); mend the"),
+        (
+            "class E(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise E\n",
+            ", line 3: f fails (E: what it says cannot be told); mend the function.",
+        ),
         ("class E(BaseException): ...\ndef f(): raise E\n", ", line 2: f fails (E:); mend the"),
     ],
 )

@@ -1,6 +1,9 @@
 """A value that one command refuses, every command refuses, in the same words."""
 
+import json
+
 import pytest
+from commands import run
 from typer.testing import CliRunner
 
 import card
@@ -232,3 +235,16 @@ def test_a_study_whose_name_would_command_a_terminal_is_refused(tmp_path):
     (tmp_path / "a\x1b[31m\n.yml").write_text("base: nominal\nlora: {rank: 0}\n", "utf-8")
     result = CliRunner().invoke(app, ["show", str(tmp_path / "a\x1b[31m\n.yml")], color=True)
     assert "cannot be printed; rename the file." in result.output
+
+
+def test_what_a_policy_prints_and_warns_of_leaves_the_document_alone(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import warnings\n\ndef mine(system, draws, rng):\n    print('hello')\n"
+        "    warnings.warn('one\\n\\x1b[31mtwo')\n    return 3, 2e9\n",
+        "utf-8",
+    )
+    result = run("simulate", "nominal", "--policies", f"{own}:mine", "--rounds", 1, "--json")
+    assert (result.exit_code, list(json.loads(result.stdout)["policies"])) == (0, ["mine"])
+    assert "hello" in result.stderr
+    assert "Warning: one \\x1b[31mtwo\n" in result.stderr

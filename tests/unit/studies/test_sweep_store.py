@@ -313,9 +313,22 @@ def test_a_full_disk_leaves_no_output_and_a_sweep_that_goes_on(tmp_path, request
     request.getfixturevalue("little_room")
     with pytest.raises(ScenarioError, match=r"cannot be written .*; name another output, or"):
         swept(output=output)
-    assert not output.exists()
+    assert list(tmp_path.iterdir()) == [], "nothing was finished"
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert same(swept(output=output), swept())
+
+
+def test_a_failure_before_any_block_leaves_nothing_and_after_one_what_is_finished(tmp_path):
+    grid = Grid.checked(NOMINAL, OVER, ["card", "server_only"], ROUNDS)
+    with pytest.raises(KeyboardInterrupt), Store(tmp_path / "sweep.nc", grid):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    store = Store(tmp_path / "sweep.nc", grid)
+    (number, block), *_ = store.missing()
+    store.write(number, block, grid.compute(block))
+    with pytest.raises(KeyboardInterrupt), store:
+        raise KeyboardInterrupt
+    assert store.kept
 
 
 def test_an_output_belongs_to_one_sweep_at_a_time(tmp_path):
