@@ -100,6 +100,9 @@ class Server:
             "scenario": job.scenario_hash,
             "llm": job.llm_fingerprint,
             "tokenizer": job.tokenizer_hash,
+            "learning rate": terms.learning_rate,
+            "policy": [self._policy_name, getattr(self._policy, "source", "")],
+            "list of cuts": list(terms.cuts),
         }
         self._done = 0
         self._last: str | None = None
@@ -117,7 +120,8 @@ class Server:
         Raises
         ------
         ScenarioError
-            If it is of another scenario, LLM or tokenizer.
+            If it is of another scenario, LLM or tokenizer, or of another learning rate, policy or
+            list of cuts.
         """
         for what, own in self._identity.items():
             if found.state.get(what) != own:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from commands import refusal, run
-from conversation import conversation
+from conversation import LEARNING_RATE, conversation
 
 import card
 from card.training import checkpoint
@@ -66,11 +66,19 @@ def finished(tmp_path):
     return tmp_path
 
 
-def test_folder_of_another_run_is_refused(finished):
-    found = refusal(
-        "serve", "test-bed", "--folder", finished, "--set", "objective.delay_weight=0.9"
-    )
-    assert "holds a run of another scenario; choose another folder" in found
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--set", "objective.delay_weight=0.9"], "scenario"),
+        (["--learning-rate", "0.5"], "learning rate"),
+        (["--policy", "delay_optimal"], "policy"),
+        (["--cut", "1"], "list of cuts"),
+    ],
+)
+def test_folder_of_another_run_is_refused(finished, options, what):
+    same = [] if what == "learning rate" else ["--learning-rate", LEARNING_RATE]
+    found = refusal("serve", "test-bed", "--folder", finished, *same, *options)
+    assert f"holds a run of another {what}; choose another folder" in found
 
 
 def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
@@ -81,7 +89,7 @@ def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
     assert "resume from round-000001 with --resume round-000001" in found
     resumed = run(
         "serve", "test-bed", "--folder", finished, "--resume", "round-000001",
-        "--rounds", "1", "--address", "127.0.0.1:0",
+        "--rounds", "1", "--learning-rate", LEARNING_RATE, "--address", "127.0.0.1:0",
     )  # fmt: skip
     assert resumed.exit_code == 0, resumed.output
     assert "going on after round 1" in resumed.stderr
