@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import signal
 import sys
 import traceback
@@ -195,7 +194,7 @@ def _check_imports(file: str, source: str) -> None:
             found = beside.with_name(f"{name}.py").is_file() or (beside / "__init__.py").is_file()
             # what is loaded already is not read again, so that nobody would notice
             loaded = getattr(sys.modules.get(name), "__file__", None)
-            own = found or bool(loaded and not is_installed(Path(os.path.realpath(loaded))))
+            own = found or bool(loaded and not is_installed(loaded))
             if own and name not in {*sys.stdlib_module_names, "card"} - {"__main__"}:
                 where = "lies beside it" if found else f"is {loaded}"
                 raise ScenarioError(

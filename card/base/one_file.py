@@ -79,9 +79,10 @@ def _check_open(file: str, opened: Any, _: Any, flags: int) -> None:
 def _check_file(file: str, opened: Any) -> None:
     if isinstance(opened, int):
         return
-    path = Path(os.path.realpath(os.fsdecode(opened)))
-    if path.is_file() and path != Path(os.path.realpath(file)) and not is_installed(path):
-        raise _refusal(file, "reads", os.fsdecode(opened))
+    name = os.fsdecode(opened)
+    own = os.path.realpath(name) == os.path.realpath(file)
+    if Path(name).is_file() and not own and not is_installed(name):
+        raise _refusal(file, "reads", name)
 
 
 def _check_folder(file: str, listed: Any) -> None:
@@ -89,7 +90,7 @@ def _check_folder(file: str, listed: Any) -> None:
     if isinstance(listed, int) or not own or _TIDYING & set(asking):
         return
     name = os.fsdecode(listed or ".")
-    if not is_installed(Path(os.path.realpath(name))):
+    if not is_installed(name):
         raise _refusal(file, "lists", name)
 
 
@@ -138,10 +139,17 @@ def _quoted(file: str) -> bool:
     return "linecache" in asking and not (own and asking[-1] == "linecache")
 
 
-def is_installed(path: Path) -> bool:
-    """Whether a file, or a folder, is installed, the system's, or a library's cache or settings."""
+def is_installed(name: str) -> bool:
+    """Whether a file, or a folder, is installed, the system's, or a library's cache or settings.
+
+    By its own path, or by that which it leads to: some installers make links.
+    """
+    return any(_is_known(Path(way(name))) for way in (os.path.abspath, os.path.realpath))
+
+
+def _is_known(path: Path) -> bool:
     if path.parent.name == "__pycache__":  # a library's own, or else what was compiled of a module
-        return path.suffix != ".pyc" or is_installed(path.parent.parent)
+        return path.suffix != ".pyc" or _is_known(path.parent.parent)
     home = Path.home()
     in_home = path.parts[len(home.parts) :] if path.is_relative_to(home) else ()
     return in_home[:1] in {(name,) for name in _OF_LIBRARIES} or any(

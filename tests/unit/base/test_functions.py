@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from card.base import one_file
 from card.base.errors import ScenarioError
 from card.base.functions import OwnFunction, functions, functions_in
 
@@ -199,6 +200,24 @@ def test_what_is_installed_is_read(tmp_path, monkeypatch):
         "utf-8",
     )
     assert OwnFunction.read("policies", f"{own}:f")().startswith("Five")
+
+
+def test_what_an_installer_has_linked_is_read(tmp_path, monkeypatch):
+    site, real = tmp_path / "site", tmp_path / "elsewhere" / "linked"
+    real.mkdir(parents=True)
+    (real / "__init__.py").write_text("from pathlib import Path\nHERE = Path(__file__).parent\n")
+    (real / "table.txt").write_text("5")
+    site.mkdir()
+    (site / "linked").symlink_to(real)
+    own = tmp_path / "mine" / "own.py"
+    own.parent.mkdir()
+    own.write_text("import linked\ndef f(): return (linked.HERE / 'table.txt').read_text()\n")
+    monkeypatch.syspath_prepend(str(site))
+    importlib.import_module("linked")
+    with pytest.raises(ScenarioError, match="imports linked, which is .*; results are known by"):
+        OwnFunction.read("policies", f"{own}:f")
+    monkeypatch.setattr(one_file, "_places", lambda: [site])
+    assert OwnFunction.read("policies", f"{own}:f")() == "5"
 
 
 def test_reading_runs_nothing(tmp_path):
