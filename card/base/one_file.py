@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError
@@ -80,6 +81,8 @@ def _check_file(file: str, opened: Any) -> None:
     if isinstance(opened, int):
         return
     name = os.fsdecode(opened)
+    if name.startswith("file:"):  # as sqlite takes it
+        name = urlsplit(name).path
     own = os.path.realpath(name) == os.path.realpath(file)
     if Path(name).is_file() and not own and not is_installed(name):
         raise _refusal(file, "reads", name)
@@ -150,7 +153,7 @@ def is_installed(name: str) -> bool:
 def _is_known(path: Path) -> bool:
     if path.parent.name == "__pycache__":  # a library's own, or else what was compiled of a module
         return path.suffix != ".pyc" or _is_known(path.parent.parent)
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - which refuses a user without a home
     in_home = path.parts[len(home.parts) :] if path.is_relative_to(home) else ()
     return in_home[:1] in {(name,) for name in _OF_LIBRARIES} or any(
         map(path.is_relative_to, _places())
@@ -162,4 +165,5 @@ def _places() -> list[Path]:
     """Folders of what is installed, of this package with its data, and of the system."""
     installed = [sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()]
     own = [str(Path(__file__).parents[1]), str(DATA)]
+    own += [sys.pycache_prefix] if sys.pycache_prefix else []
     return [Path(os.path.realpath(place)) for place in (*installed, *own, *_SYSTEM)]

@@ -46,13 +46,15 @@ def digits(value: float) -> str:
 def settled_mean(value: float, low: float, high: float) -> str:
     """A mean with the digits that its 95 % interval settles: tenths, units, tens and so on.
 
+    A digit is written where the interval is no wider than a step of it.
+
     Examples
     --------
     >>> settled_mean(1341.8, 1338.0, 1345.0), settled_mean(13.42, 13.39, 13.45)
     ('1,340', '13.4')
     """
     half = max(value - low, high - value)
-    step = 10.0 ** max(-1, math.ceil(math.log10(half))) if half > 0 else 0.1
+    step = 10.0 ** max(-1, math.ceil(math.log10(2 * half))) if half > 0 else 0.1
     return f"{step * round(value / step):,.{int(step < 1)}f}"
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from card.base.data_files import DATA
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, repeated
 from card.base.llm_configs import llm_name
 from card.base.provenance import Source
 from card.profiling import machine
@@ -99,6 +99,11 @@ def measure(
     if len(texts) < 2:
         raise ScenarioError(
             f"text: {len(texts)} given; give two or more, of which each in turn is private."
+        )
+    if repeated(text.read_bytes() for text in texts if text.is_file()) is not None:
+        raise ScenarioError(
+            f"text: two of {', '.join(map(str, texts))} say the same, so that the attacker would "
+            "know the private one; give each text once."
         )
     sizes = sizes or Sizes()
     scenario = scenario.updated({"training.topology": "u-shaped", "wire": {}})

@@ -69,8 +69,8 @@ def _is_whole(results: xr.Dataset) -> bool:
     """Whether results are what was written, as far as their digest says, if they have one."""
     if not set(_WRITTEN) <= set(results.attrs):
         return False
-    if "fingerprint" in results.attrs:
-        return is_whole(results)
+    if {"fingerprint", "digest"} & set(results.attrs):  # a sweep that was written
+        return "fingerprint" in results.attrs and is_whole(results)
     complete = all(bool(results[name].notnull().all()) for name in ("delay_s", "energy_j"))
     return complete and results.attrs.get("content_hash", "") in ("", content_hash(results))
 

@@ -1,6 +1,7 @@
 """Functions in a user's Python file: found without running it, known by its text."""
 
 import importlib
+import os
 import pickle
 import py_compile
 import subprocess
@@ -214,10 +215,28 @@ def test_what_an_installer_has_linked_is_read(tmp_path, monkeypatch):
     own.write_text("import linked\ndef f(): return (linked.HERE / 'table.txt').read_text()\n")
     monkeypatch.syspath_prepend(str(site))
     importlib.import_module("linked")
-    with pytest.raises(ScenarioError, match="imports linked, which is .*; results are known by"):
+    with pytest.raises(ScenarioError, match=r"imports linked, which is .*; results are known by"):
         OwnFunction.read("policies", f"{own}:f")
     monkeypatch.setattr(one_file, "_places", lambda: [site])
     assert OwnFunction.read("policies", f"{own}:f")() == "5"
+
+
+def test_a_user_without_a_home_may_have_a_policy(tmp_path, monkeypatch):
+    own = tmp_path / "own.py"
+    own.write_text("import colorsys\ndef f(): return len(colorsys.__all__)\n")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert OwnFunction.read("policies", f"{own}:f")() == 6
+
+
+@pytest.mark.parametrize("name", ["file:{}?mode=ro", "file://{}", "{}"])
+def test_a_database_is_a_file_however_it_is_named(tmp_path, name):
+    data = tmp_path / "d.db"
+    data.touch()
+    own = tmp_path / "own.py"
+    opened = f"sqlite3.connect({name.format(data)!r}, uri=True)"
+    own.write_text(f"import sqlite3\ndef f(): {opened}\n")
+    with pytest.raises(ScenarioError, match=r"own.py reads .*d\.db, of which no result"):
+        OwnFunction.read("policies", f"{own}:f")()
 
 
 def test_reading_runs_nothing(tmp_path):

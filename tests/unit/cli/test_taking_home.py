@@ -129,6 +129,16 @@ def test_a_result_that_was_changed_is_refused(folder, tmp_path, result, change):
     assert f"{result} is damaged" in said
 
 
+@pytest.mark.parametrize("lost", ["fingerprint", "digest"])
+def test_a_sweep_that_lost_what_it_is_checked_by_is_refused(folder, tmp_path, lost):
+    with xr.open_dataset(folder / "sweep.nc") as found:
+        changed = found.load().assign(delay_s=found.delay_s * 2)
+        del changed.attrs[lost]
+        changed.to_netcdf(tmp_path / "less.nc")
+    said = refusal("export", tmp_path / "less.nc", "--to", tmp_path / "a.csv")
+    assert "less.nc is damaged" in said
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_a_folder_called_like_the_home_s_sign_is_itself(tmp_path, monkeypatch, suffix):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

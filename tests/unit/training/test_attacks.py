@@ -137,6 +137,12 @@ class TestMeasure:
         with pytest.raises(ScenarioError, match=r"text: 1 given; give two or more, of which each"):
             leakage.measure(card.load_scenario("test-bed"), leakage.TEXTS[:1])
 
+    def test_a_text_that_the_attacker_would_have_is_refused(self, tmp_path):
+        copy = tmp_path / "copy.txt"
+        copy.write_bytes(leakage.TEXTS[0].read_bytes())
+        with pytest.raises(ScenarioError, match=r"text: two of .*copy.txt say the same, so that"):
+            leakage.measure(card.load_scenario("test-bed"), [*leakage.TEXTS[:2], copy])
+
 
 def test_the_command_writes_what_a_scenario_reads(tmp_path, monkeypatch):
     shipped = read_leakage("privacy.leakage", "leakage")
