@@ -35,8 +35,20 @@ def told():
                 "value"
             ],
         }
+    ninth, tenth = result("extensions")["CARD"], result("privacy_settings")[0]
+    assert tenth["name"] == "labels sent"
+    for name, (benchmark, part) in QUANTITIES.items():
+        values[name]["chapter 9"] = ninth[part]["value"]
+        values[name]["chapter 10"] = tenth["reductions"][benchmark][part]["value"]
     for name in ("delay_s", "energy_j"):
-        values[name] = {"chapter 3": third[name], "chapter 5": result("comparison")["card"][name]}
+        values[name] = {
+            "chapter 3": third[name],
+            "chapter 5": result("comparison")["card"][name],
+            "chapter 5, rivals": result("rivals")["this scenario"]["card"][name],
+            "chapter 9, budgets": result("beyond")["card"][name],
+            "chapter 9, extensions": ninth[name][0],
+            "chapter 10": tenth[name][0],
+        }
     if (RESULTS / "gradients.csv").exists():  # needs torch
         slopes = pd.read_csv(RESULTS / "gradients.csv").groupby("quantity")["value"].first()
         for name, value in slopes.items():
