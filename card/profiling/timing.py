@@ -107,14 +107,15 @@ def _queued(run: Callable[[], Times], held_s: float) -> Times:
 def repeat(runs: dict[str, Callable[[], Times]], limits: Limits) -> dict[str, FloatArray]:
     """Times of each run, `(repeats, times)` [s], repeated until the spread of every sum is small.
 
-    The runs take turns, so that whatever else slows the machine down meets all of them alike.
+    The runs take turns, so that whatever else slows the machine down meets all of them alike. Each
+    runs once untimed before it is timed, as a training step follows another of its own kind: after
+    a larger one that gave its memory back, it would have to ask for memory that it otherwise holds.
     """
-    for run in runs.values():
-        run()
     samples: dict[str, list[Times]] = {name: [] for name in runs}
     start = time.perf_counter()
     for done in range(1, limits.most + 1):
         for name, run in runs.items():
+            run()
             samples[name].append(run())
         sums = [spread(np.sum(rows, axis=1)) for rows in samples.values()]
         steady = all(s.upper_s - s.lower_s <= SPREAD * s.median_s for s in sums)
