@@ -138,7 +138,7 @@ def build_book(
             write(place.results / "study_claims.json", to_json(own))
         contents = read_yaml(ROOT / "_toc.yml")
         found = pictures(place.source, pages_of(contents))
-        listed = downloads_page(place.source / "notebooks", place.results, found)
+        listed = downloads_page(place.offered, place.results, found)
         write(generated / "downloads.md", listed)
         if not default:
             pages.note_on_every_page(place.source, pages.study_note(asked))
@@ -223,7 +223,7 @@ def make(
     with _plain_folder() as folder, _alone(place):
         _clear(place)
         shutil.copytree(place.root / "book", place.source)
-        for made in (place.source / "notebooks", place.results, place.logs):
+        for made in (place.source / "notebooks", place.offered, place.results, place.logs):
             made.mkdir(parents=True)
         prepare()
         failures = execute(place, chapters, jobs=jobs, echo=echo, limit_s=limit_s)
@@ -268,7 +268,7 @@ def _alone(place: Place) -> Iterator[None]:
 
 def _clear(place: Place) -> None:
     """Remove what a build before has left, but for its chapters and, until new ones are, pages."""
-    for path in (place.source, place.results, place.logs, place.build / "scratch"):
+    for path in (place.source, place.offered, place.results, place.logs, place.build / "scratch"):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -305,6 +305,7 @@ def render(place: Place, folder: Path, *, strict: bool = True) -> None:
     trim(output / "_build/html")
     shutil.copytree(place.results, output / "_build/html/results")
     link_figures(output / "_build/html")
+    shutil.copytree(place.offered, output / "_build/html/_sources/notebooks", dirs_exist_ok=True)
     fresh = place.build / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.move(output / "_build/html", fresh)

@@ -23,10 +23,11 @@ from rich.progress import Progress
 from card.base.data_files import DATA
 from card.base.processes import StandstillError, end_descendants, python_child, run
 from card.base.terminals import beside
-from card.book.downloads import lift_figures
+from card.book.downloads import for_pages, for_readers, lift_figures
 from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
 from card.book.provenance import versions
+from card.book.references import page
 
 Echo = Callable[[str], object]
 
@@ -257,7 +258,9 @@ def stage(place: Place, chapters: Sequence[Chapter], failures: Mapping[str, Fail
         if failure:
             write(target, _failed(chapter.notebook, failure))
             continue
-        shutil.copyfile(chapter.folder / chapter.notebook.name, target)
+        executed = json.loads((chapter.folder / chapter.notebook.name).read_text("utf-8"))
+        write(target, to_json(page(for_pages(executed))))
+        write(place.offered / chapter.notebook.name, to_json(for_readers(executed)))
         shutil.copytree(chapter.folder / "results", place.results, dirs_exist_ok=True)
 
 
@@ -270,4 +273,4 @@ def _failed(notebook: Path, failure: Failure) -> str:
         f"{failure.where}.\n\n{fence}text\n{failure.report}\n{fence}\n::::"
     )
     said = {"cell_type": "markdown", "id": "failed", "metadata": {}, "source": text}
-    return to_json({**content, "cells": [*content["cells"][:1], said]})
+    return to_json(page({**content, "cells": [*content["cells"][:1], said]}))

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,43 @@ import pandas as pd
 import xarray as xr
 
 from card.book.indexes import Picture
-from card.book.markdown import table, to_json, write
+from card.book.markdown import table, write
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
 _FIGURE = re.compile(
     r'<figure\b[^>]*\bid="([\w-]+)">\s*<img\b[^>]*\bsrc="([^"]+)".*?(?=</p>\s*</figcaption>)',
     re.DOTALL,
 )
+_IMAGE = re.compile(r'_images/[^"]+"')
 _MANY = 6
+_SVG, _PNG = "image/svg+xml", "image/png"
 
 
 def lift_figures(notebook: Path, folder: Path) -> None:
-    """Save the figures of an executed notebook as SVG and PNG, named as its cells name them.
-
-    The notebook keeps the SVG alone, so that it stays small.
-    """
+    """Save the figures of an executed notebook as SVG and PNG, named as its cells name them."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
     for name, data in _figures(content):
-        picture = data.pop("image/png", None)
-        write(folder / f"{name}.svg", _joined(data["image/svg+xml"]))
-        if picture:
-            (folder / f"{name}.png").write_bytes(base64.b64decode(_joined(picture)))
-    write(notebook, to_json(content))
+        write(folder / f"{name}.svg", _joined(data[_SVG]))
+        if _PNG in data:
+            (folder / f"{name}.png").write_bytes(base64.b64decode(_joined(data[_PNG])))
+
+
+def for_pages(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An executed notebook whose figures are SVG alone, which follow the theme of a page."""
+    return _without(_PNG, content)
+
+
+def for_readers(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An executed notebook whose figures are PNG alone: Jupyter shows no SVG from elsewhere."""
+    return _without(_SVG, content)
+
+
+def _without(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    copied: dict[str, Any] = deepcopy(dict(content))
+    for _, data in _figures(copied):
+        if {_SVG, _PNG} <= data.keys():
+            del data[kind]
+    return copied
 
 
 def downloads_page(notebooks: Path, results: Path, pictures: Sequence[Picture]) -> str:
@@ -94,7 +110,10 @@ def downloads_page(notebooks: Path, results: Path, pictures: Sequence[Picture]) 
 
 
 def link_figures(html_folder: Path) -> None:
-    """Put links to a figure's files behind its caption, on every page of a rendered book."""
+    """Show each figure of a rendered book from its file among the results, and link to its files.
+
+    So the book holds no picture twice.
+    """
 
     def linked(found: re.Match[str]) -> str:
         name, source = found.groups()
@@ -104,13 +123,19 @@ def link_figures(html_folder: Path) -> None:
                     f'<a href="{root}results/{stem}.{kind}" download>{kind.upper()}</a>'
                     for kind in ("svg", "png")
                 )
-                return f'{found[0]} <span class="figure-files">{" ".join(links)}</span>'
+                shown = found[0].replace(f'"{source}"', f'"{root}results/{stem}.svg"')
+                return f'{shown} <span class="figure-files">{" ".join(links)}</span>'
         return found[0]
 
+    shown = ""
     for page in html_folder.rglob("*.html"):
         root = "../" * (len(page.relative_to(html_folder).parts) - 1)
-        text = page.read_text(encoding="utf-8")
-        page.write_text(_FIGURE.sub(linked, text), encoding="utf-8")
+        text = _FIGURE.sub(linked, page.read_text(encoding="utf-8"))
+        page.write_text(text, encoding="utf-8")
+        shown += "".join(_IMAGE.findall(text))
+    for picture in html_folder.glob("_images/*"):
+        if picture.name not in shown:
+            picture.unlink()
 
 
 def holds(path: Path) -> str:
@@ -139,7 +164,7 @@ def _figures(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     for cell in content["cells"]:
         figure = cell["metadata"].get("mystnb", {}).get("figure", {})
         for output in cell.get("outputs", ()):
-            if "image/svg+xml" in output.get("data", {}) and "name" in figure:
+            if _SVG in output.get("data", {}) and "name" in figure:
                 yield figure["name"], output["data"]
 
 

@@ -8,7 +8,6 @@ come from few places.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from card.book.markdown import (
     write,
 )
 from card.book.pages import claims_page
+from card.book.prose import prose, quote
 from card.book.tables import (
     digits,
     duration,
@@ -55,23 +55,6 @@ from card.studies.timeline import busy, mini_batch_frames, round_steps
 
 with extra("book", "card.book.notebook"):
     from matplotlib.figure import Figure
-
-
-def quote(values: Mapping[str, Any], written: Callable[[Any], object] | None = None) -> None:
-    """Give the prose of a notebook values by name, which it pastes where its text says so.
-
-    Parameters
-    ----------
-    values
-        Text or numbers by the name that the text uses; numbers are shown as Python writes them.
-    written
-        How else each value is written, such as `percent` or `"{:.1f}".format`.
-    """
-    with extra("book", "quote"):
-        from myst_nb import glue  # type: ignore[import-untyped]
-
-    for name, value in values.items():
-        glue(name, written(value) if written else value, display=False)
 
 
 def save_result(name: str, obj: Any) -> None:

@@ -31,6 +31,8 @@ class Place(NamedTuple):
     """Rendered pages."""
     chapters: Path
     """Executed notebooks with their results, kept from build to build."""
+    offered: Path
+    """Executed notebooks as Jupyter shows them, for readers to take home."""
 
     @property
     def made_of(self) -> Path:
@@ -46,7 +48,7 @@ class Place(NamedTuple):
     def of(cls, root: Path, name: str) -> Place:
         """Place of a book in `_build/<name>` below the root that has its pages and notebooks."""
         build = root / "_build" / name
-        parts = ("source", "results", "logs", "html", "chapters")
+        parts = ("source", "results", "logs", "html", "chapters", "offered")
         return cls(root, build, *(build / part for part in parts))
 
     @classmethod

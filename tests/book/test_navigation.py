@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from built import BOOK, anchors, links, missing_book, read, resolves
+from chapter_texts import texts
 from sphinx.util.inventory import InventoryFile
 
 from card.book.indexes import pages_of
 from card.book.notation import notation
+from card.book.references import referring
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
@@ -37,11 +39,10 @@ pytestmark = missing_book
 
 
 def text_of(path: Path) -> str:
-    """Markdown of a page or notebook, without its code."""
+    """Markdown of a page, or of a notebook as the book renders it, without its code."""
     if path.suffix == ".md":
         return path.read_text("utf-8")
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return "\n\n".join(map(referring, texts(path)))
 
 
 class TestSymbols:

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from chapter_texts import is_prose, texts
+from pybtex.database import parse_file
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = sorted((ROOT / "book").glob("*.md"))
+ENTRIES = parse_file(str(ROOT / "book/references.bib")).entries
 LONGEST_CELL = 15
 """Lines of code that a reader takes in at a glance; what needs more belongs in the package."""
 
@@ -26,9 +29,11 @@ NOT_PROSE = (
     re.compile(r"^[`:]{3,}.*$|^:(?!alt)[\w-]+:.*$|^\([\w-]+\)=$|^\s*\d+\. ", re.M),
     re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S),
     re.compile(r"\{[\w:]+\}`[^`]*`|(`+).+?\1", re.S),
+    re.compile(r"\[Chapter \d+\]\([^)]*\)|\[[^\]]*\]\([^)]*\.bib#\w+\)"),
     re.compile(r"\]\([^)]*\)|<https?:[^>]*>|\{\{.*?\}\}"),
 )
-"""In this order: blocks; heads, options and labels; mathematics; roles and code; links."""
+"""In this order: blocks; heads, options and labels; mathematics; roles and code; links that name
+a chapter or a year; other links."""
 DRESSED_UP = re.compile(r"\$[^$\n]*\d[^$\n]*%[^$\n]*\$|\$\d[\d.,]*\d\$")
 """Results that pose as mathematics: percentages, and numbers that stand alone."""
 ALLOWED = {
@@ -44,16 +49,11 @@ ALLOWED = {
 """Numbers that no run can change, and why."""
 
 
-def sources(path, kind):
-    """Text of a notebook's cells of one kind."""
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
-
-
 def code_cells(path):
-    """Source and metadata of each code cell."""
+    """Source and metadata of each code cell that computes; those of sentences are text."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
-    return [("".join(c["source"]), c["metadata"]) for c in cells if c["cell_type"] == "code"]
+    code = [("".join(c["source"]), c["metadata"]) for c in cells if c["cell_type"] == "code"]
+    return [(text, metadata) for text, metadata in code if not is_prose(metadata)]
 
 
 def places(path):
@@ -127,8 +127,8 @@ class TestScan:
     @pytest.mark.parametrize(
         "text",
         [
-            "takes {glue:text}`delay_2` s",
-            "with $w = 0.5$ and\n$$\nf = 2x\n$$",
+            "takes {{delay_2}} s",
+            "with $w = 0.5$ and\n$$\nf = 2x \\tag{one}\n$$",
             "```{math}\n:label: eq-one\nf = 2x\n```",
             "```bash\ncard solve nominal --set link.bandwidth_hz=2e6\n```",
             "Llama-3.2-1B in float32 on GPT-2, claims C1 and C2.",
@@ -144,11 +144,11 @@ class TestScan:
 class TestProse:
     def test_holds_no_typed_number(self, path):
         if path.suffix == ".md":
-            texts = [path.read_text("utf-8")]
+            read = [path.read_text("utf-8")]
         else:
             shown = [figure_metadata(metadata)[1:] for _, metadata in code_cells(path)]
-            texts = [*sources(path, "markdown"), *(text for pair in shown for text in pair if text)]
-        assert [hit for text in texts for hit in typed_numbers(text)] == []
+            read = [*texts(path), *(text for pair in shown for text in pair if text)]
+        assert [hit for text in read for hit in typed_numbers(text)] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -201,14 +201,45 @@ class TestNotebooks:
                 assert all(figure_metadata(metadata)), text
 
     def test_figures_are_referred_to_by_the_text(self, path):
-        text = "\n".join(sources(path, "markdown"))
+        text = "\n".join(texts(path))
         names = [name for _, data in code_cells(path) if (name := figure_metadata(data)[0])]
         assert len(set(names)) == len(names)
-        assert [name for name in names if f"{{numref}}`{name}`" not in text] == []
+        assert [name for name in names if f"](#{name})" not in text] == []
+
+    def test_jupyter_shows_all_of_it(self, path):
+        """Marks that only the book's renderer knows would stand there as they are."""
+        for text in texts(path):
+            assert not re.search(r"\{[\w:-]+\}`|^(`{3,}|:{3,})\{|^\([\w-]+\)=$", text, re.M)
+
+    def test_only_sentences_with_numbers_are_made_by_code(self, path):
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            if is_prose(cell["metadata"]):
+                assert cell["metadata"]["jupyter"] == {"source_hidden": True}
+                assert cell["metadata"]["transient"] == {"remove_source": True}, "for nbconvert"
+                assert re.search(r"\{\{[\w-]+\}\}", "".join(cell["source"]))
+
+    def test_links_say_where_they_lead(self, path):
+        text = re.sub(r"\s+", " ", "\n".join(texts(path)))
+        for words, target in re.findall(r"\[([^\]]+)\]\(([^)#]*#?[\w-]*)\)", text):
+            file, _, place = target.partition("#")
+            if file and not file.startswith(("http", "../results/")):
+                assert (path.parent / file).is_file(), target
+            if words.startswith("Chapter "):
+                assert words == f"Chapter {int(file[:2])}"
+            if place.startswith("eq-"):
+                home = "\n".join(texts(path.parent / file)) if file else text
+                assert words == f"({place[3:]})"
+                assert f"\\tag{{{place[3:]}}}" in home
+            if file.endswith(".bib"):
+                entry = ENTRIES[place]
+                names = [person.last_names[-1] for person in entry.persons["author"]]
+                assert names[0] in words
+                assert entry.fields["year"] in words
+                assert ("et al." in words) == (len(names) > 2)
 
     def test_text_and_code_agree_on_what_is_quoted(self, path):
-        text = "\n".join(sources(path, "markdown"))
-        pasted = re.findall(r"\{glue:(?:text|md)\}`([^`]+)`|^```\{glue:math\} (\S+)$", text, re.M)
+        text = "\n".join(texts(path))
+        names = set(re.findall(r"\{\{([\w-]+)\}\}", text))
         calls = [
             node
             for code, _ in code_cells(path)
@@ -216,6 +247,5 @@ class TestNotebooks:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "quote"
         ]
         quoted = [pattern for call in calls for pattern in quoted_names(call)]
-        names = {one or other for one, other in pasted}
         assert [n for n in names if not any(q.fullmatch(n) for q in quoted)] == []
         assert [q.pattern for q in quoted if not any(q.fullmatch(n) for n in names)] == []

@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import re
 import shutil
 import tempfile
 from html import unescape
@@ -49,7 +50,9 @@ save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
 def notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> None:
     cells = [new_markdown_cell(f"# {path.stem}")]
     cells += [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    cells += [new_code_cell(source.strip()) for source in sources]
+    for source in map(str.strip, sources):
+        tags = ["prose"] if source.startswith("prose(") else []
+        cells.append(new_code_cell(source, metadata={"tags": tags}))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
@@ -324,10 +327,11 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
     (tmp_path / "panel.html").write_text(element(document("x", asked.scenario)))
     drawn = "from card.figures.style import use_style\nimport matplotlib.pyplot as p\n"
     drawn += f"use_style()\nfigure, axes = p.subplots()\naxes.set(title={NAMED!r}, xscale='log')"
-    drawn += "\nfigure"
-    glued = f"from myst_nb import glue\nglue('title', {TITLED!r}, display=False)"
+    drawn += "\nfrom card.book.notebook import prose, quote\nfigure"
+    said = "prose('Of *{{title}}*, and {{nobody}}.')"
+    quoted = f"quote({{'title': {TITLED!r}}})"
     shown = f"from IPython.display import HTML\nHTML(open({str(tmp_path / 'panel.html')!r}).read())"
-    notebook(tmp_path / "notebooks/first.ipynb", drawn, glued)
+    notebook(tmp_path / "notebooks/first.ipynb", drawn, said, quoted)
     notebook(tmp_path / "notebooks/second.ipynb", shown)
     claim = {"id": "C1", "published": 0.7, "nominal": 0.6, "realistic": 0.1}
     claim |= {"intervals": {"nominal": (0.59, 0.61), "realistic": (0.09, 0.11)}}
@@ -350,6 +354,9 @@ def test_a_hostile_study_is_shown_as_it_stands_and_runs_nothing(tmp_path: Path) 
             after = _run(chromium(), "--virtual-time-budget=3000", "--dump-dom", page.as_uri())
             assert "data-owned" not in after.partition("<body")[0], page
     assert NAMED in unescape((place.html / "index.html").read_text())
+    read = (place.html / "notebooks/first.html").read_text()
+    shown = unescape(re.sub("</?em>", "", read)).translate(str.maketrans("‘’“”", "''\"\""))
+    assert f"Of {' '.join(TITLED.split())}, and …." in shown
 
 
 def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:

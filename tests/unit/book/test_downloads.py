@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from card.book.downloads import downloads_page, holds, lift_figures, link_figures, size
+from card.book.downloads import (
+    downloads_page,
+    for_pages,
+    for_readers,
+    holds,
+    lift_figures,
+    link_figures,
+    size,
+)
 from card.book.indexes import Picture
 
 
@@ -29,15 +37,19 @@ def notebooks(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_figure_is_lifted_by_its_name_and_the_notebook_keeps_one_picture(
-    notebooks: Path, tmp_path: Path
-) -> None:
-    for _ in range(2):  # lifting again finds no PNG and keeps what is there
-        lift_figures(notebooks / "01_model.ipynb", tmp_path)
-        assert (tmp_path / "fig-rates.svg").read_text() == "<svg/>\n"
-        assert (tmp_path / "fig-rates.png").read_bytes() == b"png"
-    kept = json.loads((notebooks / "01_model.ipynb").read_text())
-    assert list(kept["cells"][0]["outputs"][0]["data"]) == ["image/svg+xml"]
+def test_a_figure_is_lifted_by_its_name(notebooks: Path, tmp_path: Path) -> None:
+    lift_figures(notebooks / "01_model.ipynb", tmp_path)
+    assert (tmp_path / "fig-rates.svg").read_text() == "<svg/>\n"
+    assert (tmp_path / "fig-rates.png").read_bytes() == b"png"
+
+
+def test_pages_and_readers_get_one_picture_each(notebooks: Path) -> None:
+    content = json.loads((notebooks / "01_model.ipynb").read_text())
+    for copied, kind in ((for_pages, "image/svg+xml"), (for_readers, "image/png")):
+        assert list(copied(content)["cells"][0]["outputs"][0]["data"]) == [kind]
+    data = content["cells"][0]["outputs"][0]["data"]
+    del data["image/png"]
+    assert for_readers(content) == content, "the only picture stays"
 
 
 def test_the_page_lists_every_file_once_and_says_who_computes_it(
@@ -90,8 +102,15 @@ def test_a_figure_links_to_its_files_from_wherever_it_stands(tmp_path: Path) -> 
     drawn_by_hand = figure.format(name="fig-split", source="_images/split.svg")
     first.write_text(figure.format(name="fig-top", source="_images/headline.svg") + drawn_by_hand)
 
+    (tmp_path / "_images").mkdir()
+    for name in ("0af3", "split", "headline"):
+        (tmp_path / f"_images/{name}.svg").touch()
+
     link_figures(tmp_path)
 
+    assert 'src="../results/figures/fig-rates.svg"' in chapter.read_text()
+    assert 'src="results/headline.svg"' in first.read_text()
+    assert [path.name for path in (tmp_path / "_images").iterdir()] == ["split.svg"], "held once"
     for kind in ("svg", "png"):
         assert f'href="../results/figures/fig-rates.{kind}"' in chapter.read_text()
         assert f'href="results/headline.{kind}"' in first.read_text()
