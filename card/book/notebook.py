@@ -49,6 +49,7 @@ from card.studies import calibration, privacy, schedules, sensitivity, speed
 from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
 from card.studies.claims import applied, recorded_claims
 from card.studies.explorer import explore
+from card.studies.export import with_digest
 from card.studies.extensions import extensions, reached
 from card.studies.scenario_values import taken
 from card.studies.timeline import busy, mini_batch_frames, round_steps
@@ -66,8 +67,8 @@ def save_result(name: str, obj: Any) -> None:
         File name without suffix. The file lies in the folder that the environment variable
         CARD_RESULTS names, or else in `_build/results`.
     obj
-        A Dataset (saved as `.nc`, small whole numbers in two bytes), a DataFrame or Series
-        (`.csv`), or nested mappings, sequences, dataclasses and numbers (`.json`).
+        A Dataset (saved as `.nc` with its digest, small whole numbers in two bytes), a DataFrame
+        or Series (`.csv`), or nested mappings, sequences, dataclasses and numbers (`.json`).
 
     Raises
     ------
@@ -80,7 +81,7 @@ def save_result(name: str, obj: Any) -> None:
             for key, item in obj.data_vars.items()
             if item.dtype.kind == "i" and abs(item).max() < 2**15
         }
-        obj.to_netcdf(_result(f"{name}.nc"), engine="scipy", encoding=whole)
+        with_digest(obj).to_netcdf(_result(f"{name}.nc"), engine="scipy", encoding=whole)
     elif isinstance(obj, (pd.DataFrame, pd.Series)):
         named = any(level is not None for level in obj.index.names)
         obj.to_csv(_result(f"{name}.csv"), index=named, lineterminator="\n")

@@ -24,7 +24,7 @@ from card.base.yaml_files import parse_value
 from card.costs import checked, notes
 from card.llm.families import check_runs
 from card.scenario import Scenario, read_scenario
-from card.studies.export import content_hash
+from card.studies.export import with_digest
 from card.studies.scenario_values import show, with_unit
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def check_place(option: str, file: str | None, suffixes: Sequence[str] = ()) -> 
 def netcdf(results: xr.Dataset) -> bytes:
     """Results as netCDF, whose third version holds no long whole numbers."""
     plain = results.assign_attrs(seed=str(results.attrs["seed"]))
-    return bytes(plain.assign_attrs(content_hash=content_hash(plain)).to_netcdf(engine="scipy"))
+    return bytes(with_digest(plain).to_netcdf(engine="scipy"))
 
 
 @contextmanager

@@ -55,24 +55,31 @@ def read_results(file: str | Path) -> xr.Dataset:
         results = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
         of_card = {"delay_s", "energy_j"} <= set(results.data_vars) and "policy" in results.dims
         damaged = of_card and not _is_whole(results)
+        known = "digest" in results.attrs or "content_hash" in results.attrs
     except Exception as error:  # the libraries that read results raise errors of many kinds
         reason = " ".join(str(error).split())
         raise ScenarioError(f"{file} cannot be read ({reason:.100}); {remedy}") from error
     if not of_card:
         raise ScenarioError(f"{file} holds no results; {remedy}")
     if damaged:
-        raise ScenarioError(f"{file} is damaged: it is not what was written; {remedy}")
+        why = "it is not what was written" if known else "it has no digest that would tell a change"
+        raise ScenarioError(f"{file} is damaged: {why}; {remedy}")
     return results
 
 
 def _is_whole(results: xr.Dataset) -> bool:
-    """Whether results are what was written, as far as their digest says, if they have one."""
+    """Whether results are what was written, as their digest says; those without one are not."""
     if not set(_WRITTEN) <= set(results.attrs):
         return False
     if {"fingerprint", "digest"} & set(results.attrs):  # a sweep that was written
         return "fingerprint" in results.attrs and is_whole(results)
     complete = all(bool(results[name].notnull().all()) for name in ("delay_s", "energy_j"))
-    return complete and results.attrs.get("content_hash", "") in ("", content_hash(results))
+    return complete and results.attrs.get("content_hash") == content_hash(results)
+
+
+def with_digest(results: xr.Dataset) -> xr.Dataset:
+    """Results with the digest by which a file of them is known to be whole."""
+    return results.assign_attrs(content_hash=content_hash(results))
 
 
 def content_hash(results: xr.Dataset) -> str:

@@ -325,11 +325,16 @@ def _fingerprint(grid: Grid) -> str:
 
 
 def _digest(arrays: Mapping[str, Any]) -> str:
-    """Digest of a block's means; every NaN counts the same, as a store keeps no kinds of it."""
+    """Digest of a block's means; every NaN counts the same, as a store keeps no kinds of it.
+
+    Words that spell the same numbers are none.
+    """
     digest = hashlib.sha256()
     for name in _QUANTITIES:
-        values = np.asarray(arrays[name], dtype="<f8")
-        digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
+        values = np.asarray(arrays[name])
+        if values.dtype != np.float64:
+            raise ValueError(f"{name} is of type {values.dtype}, not float64")
+        digest.update(np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes())
     return digest.hexdigest()
 
 

@@ -129,14 +129,37 @@ def test_a_result_that_was_changed_is_refused(folder, tmp_path, result, change):
     assert f"{result} is damaged" in said
 
 
-@pytest.mark.parametrize("lost", ["fingerprint", "digest"])
+@pytest.mark.parametrize("lost", [["fingerprint"], ["digest"], ["fingerprint", "digest"]])
 def test_a_sweep_that_lost_what_it_is_checked_by_is_refused(folder, tmp_path, lost):
     with xr.open_dataset(folder / "sweep.nc") as found:
         changed = found.load().assign(delay_s=found.delay_s * 2)
-        del changed.attrs[lost]
+        for name in lost:
+            del changed.attrs[name]
         changed.to_netcdf(tmp_path / "less.nc")
     said = refusal("export", tmp_path / "less.nc", "--to", tmp_path / "a.csv")
     assert "less.nc is damaged" in said
+
+
+@pytest.mark.parametrize("result", ["simulation.nc", "scores.nc"])
+def test_a_result_without_its_digest_is_refused(folder, tmp_path, result):
+    with xr.open_dataset(folder / result) as found:
+        less = found.load()
+    del less.attrs["content_hash"]
+    less.to_netcdf(tmp_path / result)
+    said = refusal("export", tmp_path / result, "--to", tmp_path / "a.csv")
+    assert f"{result} is damaged: it has no digest that would tell a change; give " in said
+
+
+@pytest.mark.parametrize("result", ["simulation.nc", "sweep.nc", "sweep.zarr", "scores.nc"])
+def test_numbers_that_became_words_are_refused(folder, tmp_path, result):
+    with xr.open_dataset(folder / result, engine="zarr" if "zarr" in result else None) as found:
+        spelt = found.load().assign(delay_s=found.delay_s.astype(str))
+    if result.endswith(".zarr"):
+        spelt.drop_encoding().to_zarr(tmp_path / result, zarr_format=2)
+    else:
+        spelt.to_netcdf(tmp_path / result)
+    said = refusal("export", tmp_path / result, "--to", tmp_path / "a.csv")
+    assert f"{result} is damaged" in said or "delay_s is of type" in said
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
