@@ -16,7 +16,7 @@ from card.base.errors import ScenarioError, argument, no_scenario
 from card.base.units import FloatArray, IntArray
 from card.channel.rates import drawn_rates
 from card.costs import Costs, System, evaluate
-from card.policies import POLICIES, Draws, Policy, check_decision, named
+from card.policies import POLICIES, SHIPPED, Draws, Policy, apart, check_decision, named
 from card.scenario import Scenario
 from card.solver import objective
 
@@ -97,7 +97,8 @@ def choice_of(
         If what the policy returns has another shape, or is no pair of arrays.
     """
     try:
-        choice = policy(system, draws.guarded(), np.random.default_rng([seed, 1]))
+        own = system if name in SHIPPED and policy is SHIPPED[name] else apart(system)
+        choice = policy(own, draws.guarded(), np.random.default_rng([seed, 1]))
     except Exception as error:
         error.add_note(f"raised by the policy {name}")
         raise

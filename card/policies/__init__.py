@@ -14,7 +14,7 @@ from card.policies.benchmarks import (
 )
 from card.policies.budgets import budget, budget_online, devices_priced
 from card.policies.checks import allowed, check_decision
-from card.policies.draws import Choice, Draws, Policy
+from card.policies.draws import Choice, Draws, Policy, apart
 from card.policies.rivals import (
     alternate,
     alternating_clock_first,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from card.base.arrays import copied, sealed
+from card.base.arrays import Record, copied, is_foreign, sealed
 from card.base.units import FloatArray, IntArray
 from card.costs import System
 from card.solver import Decision, Extremes, extremes
@@ -41,16 +41,29 @@ class Draws:
 
         NumPy's arrays refuse changes; of torch's it has copies.
         """
-
-        def kept(value: Any) -> Any:
-            return value if isinstance(value, np.ndarray) else copied(value)
-
         return Draws(
-            kept(self.device),
-            kept(self.uplink_bps),
-            kept(self.downlink_bps),
-            Extremes(*map(kept, self.extremes)),
+            _kept(self.device),
+            _kept(self.uplink_bps),
+            _kept(self.downlink_bps),
+            Extremes(*map(_kept, self.extremes)),
         )
+
+
+def apart(system: System) -> System:
+    """The same system for one policy, which can change neither that of the others nor its caches.
+
+    The solver remembers results by system, so that a policy that need not be kept apart is faster.
+    """
+    return replace(_copy(system), profile=_copy(system.profile))
+
+
+def _copy(record: Record) -> Record:
+    return replace(record, **{name: _kept(value) for name, value in vars(record).items()})
+
+
+def _kept(value: Any) -> Any:
+    """A copy of what can be changed in place: arrays of other libraries than NumPy."""
+    return copied(value) if is_foreign(value) else value
 
 
 Choice = tuple[IntArray, FloatArray]

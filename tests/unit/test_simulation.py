@@ -11,6 +11,7 @@ import card
 from card.base.errors import ScenarioError
 from card.policies import POLICIES
 from card.simulation import PARTS, UNITS, draw, means, reduction
+from card.solver.pruning import pruned_options
 
 NOMINAL = card.load_scenario("nominal")
 ROUNDS = 12
@@ -237,6 +238,34 @@ def test_a_policy_cannot_change_it_by_flags_or_by_what_lies_below(of, way):
 
     with pytest.raises(ValueError, match=r"read-only|cannot set WRITEABLE"):
         card.simulate(NOMINAL, {"mine": mine, "card": POLICIES["card"]}, rounds=2)
+
+
+FORCED = {
+    "a number": lambda system: object.__setattr__(system, "delay_weight", 0.01),
+    "the server": lambda system: object.__setattr__(system, "flops_per_hz", 1e5),
+    "a profile's array": lambda system: object.__setattr__(
+        system.profile, "uplink_bit", 9 * system.profile.uplink_bit
+    ),
+    "what the solver remembers": lambda system: pruned_options(system).fill(3),
+}
+
+
+@pytest.mark.parametrize("change", FORCED.values(), ids=FORCED)
+@pytest.mark.parametrize("score", [card.simulate, card.benchmark])
+def test_what_a_policy_forces_upon_its_system_stays_there(change, score):
+    def mine(system, draws, rng):
+        change(system)
+        return 3, 2e9
+
+    def calm(system, draws, rng):
+        return 3, 2e9
+
+    of = {"scenarios": [NOMINAL]} if score is card.benchmark else {"scenario": NOMINAL}
+    forced, whole = (
+        score(policies={"mine": one, "mine_too": calm, "card": POLICIES["card"]}, rounds=2, **of)
+        for one in (mine, calm)
+    )
+    xr.testing.assert_identical(forced, whole)
 
 
 def test_a_policy_on_torch_changes_its_own_copy_of_the_draws():
