@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, validated
+from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, shortened, validated
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -21,6 +22,22 @@ Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WHOLE)]
 Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
+
+
+def _day(text: str) -> str:
+    try:
+        known = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"date = {shortened(text)} is not allowed; give a day of the calendar as YYYY-MM-DD."
+        )
+    return text
+
+
+Day = Annotated[Name, AfterValidator(_day)]
+"""The value of a key that is called `date`."""
 
 
 POLICY_NAMES = (

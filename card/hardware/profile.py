@@ -8,12 +8,12 @@ quantity that the machine does not offer is absent with the reason, never filled
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from card.base.errors import ScenarioError, shortened
-from card.base.schema import Count, Flag, Natural, NotNegative, Number, Positive, Record
+from card.base.schema import Count, Day, Flag, Natural, NotNegative, Number, Positive, Record
 from card.base.text_files import read_json_object
 from card.base.units import BITS_PER_BYTE
 
@@ -196,7 +196,7 @@ class Recorded(Record):
     """Version of the file."""
     title: str
     """Name that a figure shows."""
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    date: Day
     """Day of the measurement."""
     hardware: str | None
     """Entry of the hardware catalogue that the machine is, if it is listed."""

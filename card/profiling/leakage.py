@@ -22,7 +22,15 @@ from card.base.llm_configs import llm_name
 from card.base.provenance import Source
 from card.profiling import machine
 from card.scenario import Scenario
-from card.scenario.leakage import FORMAT, Attack, Attacked, LeakageTable, Recovery, Width
+from card.scenario.leakage import (
+    FORMAT,
+    Attack,
+    Attacked,
+    LeakageTable,
+    Recovery,
+    Width,
+    check_llm,
+)
 from card.training.agreement import Job
 from card.training.attacks import as_sent, final_gradient, infer_labels, inverter, search, smashed
 from card.training.llm.models import shipped_checkpoint
@@ -105,14 +113,16 @@ def measure(
             f"text: two of {', '.join(map(str, texts))} say the same, so that the attacker would "
             "know the private one; give each text once."
         )
+    llm = check_llm(llm_name(scenario.llm, scenario.llm_config))
     sizes = sizes or Sizes()
     scenario = scenario.updated({"training.topology": "u-shaped", "wire": {}})
     found: dict[Row, list[float]] = defaultdict(list)
     chances: list[float] = []
     for private in texts:
         for seed in range(seeds):
-            echo(f"{private.stem}, seed {seed + 1} of {seeds}")
+            # first, for it refuses what cannot be used
             trial = _Trial(Job.open(scenario, weights), private, texts, seed, sizes)
+            echo(f"{private.stem}, seed {seed + 1} of {seeds}")
             for row, rate in trial.rates():
                 found[row].append(rate)
             chances.append(trial.chance)
@@ -121,7 +131,7 @@ def measure(
     from_where = f"weights of {folder.name}" if folder else "random weights"
     return LeakageTable(
         format=FORMAT,
-        llm=llm_name(scenario.llm, scenario.llm_config),
+        llm=llm,
         origin=Source(kind="measured", source=f"card leakage on {date}, {from_where}."),
         rates=tuple(
             Attacked(attack=attack, cut=cut, uplink_bits=bits, **_spread(rates))

@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, repeated, shortened, unknown, validated
 from card.base.provenance import Source
-from card.base.schema import Name, Natural, Number, Record
+from card.base.schema import Day, Name, Natural, Number, Record
 from card.base.text_files import read_json_object
 from card.hardware.profile import Machine
 
@@ -23,6 +23,17 @@ Format = Literal["card-leakage/1"]
 FORMAT: Format = "card-leakage/1"
 """Version of the file that is written and read."""
 Fraction = Annotated[Number, Field(ge=0, le=1)]
+_LONGEST = 200
+
+
+def check_llm(name: str) -> str:
+    """The name of an LLM that a table can have; a `ScenarioError` where it would fill a screen."""
+    if len(name) > _LONGEST or not name.isprintable():
+        raise ScenarioError(
+            f"llm = {shortened(name)} is not allowed; give a name of at most {_LONGEST} letters "
+            "that can be printed on one line."
+        )
+    return name
 
 
 class Recovery(Record):
@@ -39,9 +50,14 @@ class Recovery(Record):
     def _check(self) -> Self:
         if not self.low <= self.rate <= self.high:
             raise ValueError(
-                f"rate = {self.rate:g} is not between low = {self.low:g} and high = {self.high:g}"
+                f"{self._of}rate = {self.rate:g} is not between low = {self.low:g} and high = "
+                f"{self.high:g}; give the least, the mean and the most of what was measured."
             )
         return self
+
+    @property
+    def _of(self) -> str:
+        return "chance: "
 
 
 class Attacked(Recovery):
@@ -54,13 +70,17 @@ class Attacked(Recovery):
     uplink_bits: Width
     """Bits per number that goes up."""
 
+    @property
+    def _of(self) -> str:
+        return f"{self.attack} at cut {self.cut} and {self.uplink_bits} bits: "
+
 
 class LeakageTable(Record):
     """What attacks recover of a device's text, by cut and bits, for one LLM."""
 
     format: Format
     """Version of the file."""
-    llm: Name
+    llm: Annotated[Name, AfterValidator(check_llm)]
     """The LLM, as `llm` of a scenario names it, or by its title if it is not a shipped one."""
     origin: Source
     """Whether it was measured or assumed, and how."""
@@ -68,7 +88,7 @@ class LeakageTable(Record):
     """Recovery by attack, cut and bits, each once."""
     chance: Recovery | None = None
     """What guessing the text's most frequent token recovers."""
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    date: Day | None = None
     """Day of the measurement."""
     machine: Machine | None = None
     """What was measured on."""
@@ -81,7 +101,9 @@ class LeakageTable(Record):
     def _check(self) -> Self:
         twice = repeated((one.attack, one.cut, one.uplink_bits) for one in self.rates)
         if twice is not None:
-            raise ValueError("rates has {} at cut {} and {} bits twice".format(*twice))
+            raise ValueError(
+                "rates has {} at cut {} and {} bits twice; give each once.".format(*twice)
+            )
         return self
 
     @property
@@ -91,8 +113,9 @@ class LeakageTable(Record):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What options are judged by, without when and on what it was measured."""
-        return {"llm": self.llm, "rates": [one.model_dump(mode="json") for one in self.rates]}
+        """What options are judged by, without when and on what it was measured, in one order."""
+        order = sorted(self.rates, key=lambda one: (one.attack, one.cut, one.uplink_bits))
+        return {"llm": self.llm, "rates": [one.model_dump(mode="json") for one in order]}
 
     def recovery(self, attack: str, cut: int, uplink_bits: int) -> Recovery:
         """What an attack recovers.

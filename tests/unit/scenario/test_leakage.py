@@ -64,6 +64,15 @@ def test_a_scenario_is_known_by_its_rates_wherever_they_lie(mine, tmp_path):
     assert [item.path for item in differences(scenario, other)] == ["privacy.leakage"]
 
 
+def test_the_order_of_its_rows_says_nothing(mine, tmp_path):
+    scenario, turned = card.load_scenario(mine), leaking(half)
+    turned["rates"].reverse()
+    (tmp_path / "turned.json").write_text(json.dumps(turned), "utf-8")
+    same = scenario.updated({"privacy.leakage": str(tmp_path / "turned.json")})
+    assert scenario.digest == same.digest
+    assert scenario.content == same.content
+
+
 def test_a_book_of_a_study_carries_it(mine, tmp_path):
     scenario = card.load_scenario(mine)
     values, files = portable(scenario)
@@ -125,12 +134,29 @@ class TestRefusals:
 
     def test_a_rate_outside_its_spread(self, mine):
         row = {**leaking(half)["rates"][0], "low": 0.6}
-        assert "rate = 0.5 is not between low = 0.6 and high = 1" in self.said(mine, rates=[row])
+        assert (
+            ": inversion at cut 0 and 32 bits: rate = 0.5 is not between low = 0.6 and high = 1; "
+            "give the least, the mean and the most of what was measured."
+        ) in self.said(mine, rates=[row])
+        chance = {"rate": 0.5, "low": 0.6, "high": 1}
+        assert ": chance: rate = 0.5 is not" in self.said(mine, chance=chance)
 
     def test_a_row_that_is_there_twice(self, mine):
         row = leaking(half)["rates"][0]
         said = self.said(mine, rates=[row, row])
-        assert "rates has inversion at cut 0 and 32 bits twice" in said
+        assert "rates has inversion at cut 0 and 32 bits twice; give each once." in said
+
+    @pytest.mark.parametrize("day", ["2026-99-99", "2026-02-30", "20260101", "2026-W01-1", "soon"])
+    def test_a_day_that_no_calendar_has(self, mine, day):
+        said = self.said(mine, date=day)
+        assert f": date = '{day}' is not allowed; give a day of the calendar as YYYY-MM-DD." in said
+
+    @pytest.mark.parametrize("llm", ["a\nb", 10_000 * "a", "\x1b[2J"])
+    def test_a_name_that_would_fill_a_screen(self, mine, llm):
+        said = self.said(mine, llm=llm)
+        assert ": llm = '" in said
+        assert " is not allowed; give a name of at most 200 letters" in said
+        assert len(said) < 200
 
     def test_another_version(self, mine):
         assert "format = 'card-leakage/9' is not allowed" in self.said(

@@ -143,6 +143,15 @@ class TestMeasure:
         with pytest.raises(ScenarioError, match=r"text: two of .*copy.txt say the same, so that"):
             leakage.measure(card.load_scenario("test-bed"), [*leakage.TEXTS[:2], copy])
 
+    @pytest.mark.parametrize("bad", ["none.txt", "short.txt"])
+    def test_what_cannot_be_attacked_is_refused_before_anything_is_told(self, tmp_path, bad):
+        (tmp_path / "short.txt").write_text("too short", "utf-8")
+        told = []
+        texts = [*leakage.TEXTS[:2], tmp_path / bad]
+        with pytest.raises(ScenarioError, match=bad):
+            leakage.measure(card.load_scenario("test-bed"), texts, echo=told.append)
+        assert not told
+
 
 def test_the_command_writes_what_a_scenario_reads(tmp_path, monkeypatch):
     shipped = read_leakage("privacy.leakage", "leakage")
