@@ -40,7 +40,7 @@ from card.scenario import Scenario
 from card.scenario.leakage import is_leakage_file
 from card.scenario.traces import is_trace_file
 from card.studies.claims import applied
-from card.studies.study_file import load_study
+from card.studies.study_file import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = (
@@ -52,6 +52,20 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 QUOTED = ("nominal", "calibrated", "realistic", "realistic-8b", "measured-server")
 """Scenarios that the default book's chapters compute with; chapter 7 has one of its own."""
+
+
+def asked_for(study: str | Path) -> Study:
+    """A study that can be a book, or what `build_book` raises of one that cannot."""
+    needs("book", "card book", *_LIBRARIES)
+    asked = load_study(study)
+    check_one_in_flight(System.of(asked.scenario), "a book")
+    if not (ROOT / "_toc.yml").is_file():
+        raise BookError(
+            "The book's pages are not installed; run this in a clone of the repository."
+        )
+    if asked.shipped and asked.scenario != load_scenario(asked.name):
+        raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
+    return asked
 
 
 def build_book(
@@ -90,16 +104,8 @@ def build_book(
         If a notebook or the rendering fails. After a failed notebook the book is there, and says
         on that chapter's page what went wrong.
     """
-    needs("book", "card book", *_LIBRARIES)
-    asked = load_study(study)
-    check_one_in_flight(System.of(asked.scenario), "a book")
+    asked = asked_for(study)
     name, scenario = asked.name, asked.scenario
-    if not (ROOT / "_toc.yml").is_file():
-        raise BookError(
-            "The book's pages are not installed; run this in a clone of the repository."
-        )
-    if asked.shipped and scenario != load_scenario(name):
-        raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
     place = Place.of_study(ROOT, asked)
     values, files = portable(scenario)
     parameters = {

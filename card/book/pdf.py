@@ -12,13 +12,12 @@ from typing import Any
 
 from card.base.errors import extra
 from card.base.processes import StandstillError, python_child, run
-from card.book.build import ROOT, build_book, contents_of, portable
+from card.book.build import ROOT, asked_for, build_book, contents_of, portable
 from card.book.chapters import Echo
 from card.book.markdown import write
 from card.book.one_document import one_document
 from card.book.place import BookError, Place
 from card.scenario import Scenario
-from card.studies.study_file import load_study
 
 with extra("book", "card.book.pdf"):
     from pypdf import PdfReader
@@ -66,7 +65,7 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     BookError
         If there is no Chromium, or if building, typesetting or printing fails.
     """
-    asked = load_study(study)
+    asked = asked_for(study)
     place = Place.of_study(ROOT, asked)
     browser = chromium()
     if not built(place, asked.scenario):

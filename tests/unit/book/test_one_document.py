@@ -159,6 +159,16 @@ def test_an_unknown_study_is_refused() -> None:
         build_pdf("nominel", commands=None)
 
 
+def test_what_cannot_be_a_book_is_refused_before_anything_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("card.book.pdf.chromium", lambda: "chromium")
+    told: list[str] = []
+    with pytest.raises(ScenarioError, match="'pipelined' is not allowed for a book"):
+        build_pdf("pipelined-turns", commands=None, echo=told.append)
+    assert not told
+
+
 @pytest.fixture
 def browser() -> str:
     try:
