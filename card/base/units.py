@@ -52,6 +52,12 @@ def engineering(values: Iterable[float], unit: str) -> tuple[float, str]:
     return 10.0**power, _PREFIXES[power] + unit
 
 
+def counted(number: int, thing: str) -> str:
+    """How many of what, such as `1 round` and `2 mini-batches`; `thing` is one of them."""
+    several = "es" if thing.endswith("ch") else "s"
+    return f"{number:,} {thing}{'' if number == 1 else several}"
+
+
 def db_to_linear(value_db: ArrayLike) -> FloatArray:
     """Power ratio [1] of a level in decibel [dB], :math:`10^{x/10}`."""
     ratio: FloatArray = 10.0 ** (backend_of(value_db).floats(value_db) / 10.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from card.base.units import counted
 from card.book.markdown import interval, percent
 from card.studies.comparison import Comparison
 from card.studies.scenario_values import with_unit
@@ -50,7 +51,7 @@ def comparison_page(found: Comparison, names: tuple[str, str]) -> str:
         "<h2>What differs</h2>",
         _table(("Parameter", first, second), parameters, 0) if parameters else "<p>Nothing.</p>",
         "<h2>What comes out</h2>",
-        f"<p>Means of one round over states, devices and {found.rounds:,} rounds, seed "
+        f"<p>Means of one round over states, devices and {counted(found.rounds, 'round')}, seed "
         f"{found.seed}. Both studies share their random numbers; the interval of a change is "
         "bootstrapped over rounds.</p>",
         _table(("Policy", "mean", first, second, "change", "95 % interval"), _changes(found), 4),

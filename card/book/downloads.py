@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from card.base.units import counted
 from card.book.indexes import Picture
 from card.book.markdown import table, write
 
@@ -142,7 +143,7 @@ def holds(path: Path) -> str:
     """What a data file holds, in a line of Markdown: its columns, variables or keys."""
     if path.suffix == ".csv":
         frame = pd.read_csv(path)
-        return f"{len(frame):,} rows of {_names(frame.columns)}"
+        return f"{counted(len(frame), 'row')} of {_names(frame.columns)}"
     if path.suffix == ".nc":
         with xr.open_dataset(path, engine="scipy") as dataset:
             sizes = ", ".join(f"`{dim}` ({size:,})" for dim, size in dataset.sizes.items())
@@ -150,7 +151,7 @@ def holds(path: Path) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, list):
         kind = f" of {_names(content[0])}" if content and isinstance(content[0], dict) else ""
-        return f"{len(content):,} records{kind}"
+        return counted(len(content), "record") + kind
     return _names(content) if isinstance(content, dict) else "one value"
 
 

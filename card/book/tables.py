@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from card.base.llm_configs import llm_title
 from card.base.provenance import Source
+from card.base.units import counted
 from card.book.markdown import interval, percent, plain, scientific, settled, table
 from card.book.notation import notation
 from card.book.pages import brief
@@ -159,7 +160,7 @@ def machines_table(profiles: Mapping[str, Profile]) -> str:
             "Date": item.date,
             "LLM": architecture(how.llm).title,
             "Adapters": f"LoRA of rank {how.rank} on {', '.join(how.targets)}",
-            "Mini-batch": f"{how.batch_size} x {how.sequence_length} tokens",
+            "Mini-batch": f"{how.batch_size} x {counted(how.sequence_length, 'token')}",
             "Number format": "bfloat16" if how.activation_bits == 16 else "float32",
         }
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from card.base.units import counted
 from card.cli.one_device import rates_of
 from card.cli.options import AsJson, Name, Settings, Text, option
 from card.cli.terminal import column, load, percent, print_json, print_table, refusals
@@ -77,7 +78,7 @@ def schedule(
     ]
     head, *body = zip(*columns, strict=True)
     title = f"{chosen.title}: all devices in state {links[0][2]}"
-    print_table(f"{title}, {chosen.training.accumulation} micro-batches", head, body)
+    print_table(f"{title}, {counted(chosen.training.accumulation, 'micro-batch')}", head, body)
     columns = [
         ["device", *arrays["alternate"].device_names],
         *([f"cut, {name}", *map(str, found["cut"])] for name, found in decisions.items()),

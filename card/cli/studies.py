@@ -14,6 +14,7 @@ from card.base.arrays import LIBRARIES
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Sweep
+from card.base.units import counted
 from card.cli.clusters import cluster
 from card.cli.options import (
     AsJson,
@@ -348,8 +349,8 @@ def _print_points(
     head, *body = map(list, zip(*words, *numbers, strict=True))
     print_table(title, head, body)
     if more := len(rows) - len(shown):
-        keeps = output or "--json or --output"
-        progress(f"{more:,} more rows are not shown; {keeps} keeps them all.")
+        keeps, are = output or "--json or --output", "is" if more == 1 else "are"
+        progress(f"{counted(more, 'more row')} {are} not shown; {keeps} keeps them all.")
 
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
@@ -383,4 +384,5 @@ def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
             if item.quantity == quantity and item.policy != "exhaustive"
         ]  # fmt: skip
         head = ("policy", *names, "change", "95 % interval")
-        print_table(f"Mean {word} of a round [{unit}], {found.rounds:,} rounds", head, means)
+        rounds = counted(found.rounds, "round")
+        print_table(f"Mean {word} of a round [{unit}], {rounds}", head, means)

@@ -13,6 +13,7 @@ from pydantic import Field
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Natural, NotNegative
 from card.base.terminals import beside
+from card.base.units import counted
 from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
 from card.cli.terminal import load, progress, refusals
 from card.llm.families import MOST_BLOCKS
@@ -234,7 +235,7 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "lost":
             return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
         case "finished":
-            return f"finished after {of['rounds']} rounds"
+            return f"finished after {counted(of['rounds'], 'round')}"
     return None
 
 
@@ -243,7 +244,8 @@ def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "joined":
             return f"joined as {of['device']}"
         case "assigned":
-            return f"round {of['round']}: cut {of['cut']}, {of['iterations']} mini-batches"
+            batches = counted(of["iterations"], "mini-batch")
+            return f"round {of['round']}: cut {of['cut']}, {batches}"
         case "iteration":
             return f"round {of['round']}: mini-batch {of['iteration']}, loss {of['loss']:.3f}"
         case "round":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.llm_configs import llm_name
+from card.base.units import counted
 from card.channel.rates import check_state_rates
 from card.costs.arrays import System
 from card.hardware.catalogue import Measured
@@ -64,7 +65,7 @@ def notes(scenario: Scenario) -> list[str]:
 
 
 def _shown(llm: str, batch_size: int, sequence_length: int) -> str:
-    return f"{llm} and mini-batches of {batch_size} x {sequence_length} tokens"
+    return f"{llm} and mini-batches of {batch_size} x {counted(sequence_length, 'token')}"
 
 
 def checked(scenario: Scenario) -> Scenario:

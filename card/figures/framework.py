@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from card.base.units import counted
 from card.figures.labels import apart
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
 from card.studies.timeline import LANES, Step
@@ -60,7 +61,7 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("time since the turn began [s]")
     _label_steps(close, zoom)
-    batches = f"{iterations} mini-batches" if iterations > 1 else "1 mini-batch"
+    batches = counted(iterations, "mini-batch")
     whole.set_title(f"The whole round: {batches} (grey: adapters)")
     close.set_title("Its beginning: adapters and the first mini-batch")
     return figure

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from card.base.units import FloatArray
+from card.base.units import FloatArray, counted
 from card.figures.style import (
     PART_COLOURS,
     PART_HATCHES,
@@ -96,11 +96,11 @@ def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:
             1, 0.85 / parts, left=part / parts, height=0.3, align="edge",
             color=PART_COLOURS[side], hatch=PART_HATCHES[side], edgecolor="white", linewidth=0,
         )  # fmt: skip
-    mine = f"embedding + {_several(cut)}" if cut else "embedding"
+    mine = f"embedding + {counted(cut, 'block')}" if cut else "embedding"
     axes.text(0, 1.4, f"device: {'the whole LLM' if alone else mine}", fontsize=9, color=_INK)
     if not alone:
         axes.plot([(cut + 0.925) / parts] * 2, [0.93, 1.37], color=_INK, linewidth=2.5)
-        theirs = _several(blocks - cut) + ("" if head_here else " + head")
+        theirs = counted(blocks - cut, "block") + ("" if head_here else " + head")
         axes.text(1, 0.78, f"server: {theirs}", fontsize=9, color=_INK, ha="right")
     top = limits["frequency_max_hz"]
     low, here = float(chosen.frequency_min_hz) / top, float(chosen.frequency_hz) / top
@@ -116,10 +116,6 @@ def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:
     axes.text(0, -0.02, "0", fontsize=8.5, color=_QUIET, va="top")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.2, 1.75), title="Where to cut, how fast to clock")
     axes.axis("off")
-
-
-def _several(count: int) -> str:
-    return f"{count} block{'' if count == 1 else 's'}"
 
 
 def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:

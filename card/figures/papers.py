@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from card.base import DISTRIBUTION
 from card.base.errors import ScenarioError, shortened
+from card.base.units import counted
 from card.costs import System
 from card.figures.decisions import decision_shares
 from card.figures.image_files import legible
@@ -105,7 +106,7 @@ def picture(
     """
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
     made = f"card {metadata.version(DISTRIBUTION)}"
-    about = f"scenario {scenario.digest}, {rounds} rounds, seed {seed}"
+    about = f"scenario {scenario.digest}, {counted(rounds, 'round')}, seed {seed}"
     said = {
         "pdf": {"Creator": made, "Title": scenario.title, "Subject": about, "CreationDate": None},
         "svg": {"Creator": made, "Title": scenario.title, "Description": about, "Date": None},

@@ -180,7 +180,7 @@ def _shape(name: str, raw: LlmConfig, config: _Config, place: str) -> dict[str, 
         )
     if types is not None and len(types) != config.num_hidden_layers:
         raise ScenarioError(
-            f"{place}: layer_types has {len(types)} entries, num_hidden_layers = "
+            f"{place}: layer_types is a list of {len(types)}, num_hidden_layers = "
             f"{config.num_hidden_layers}; give as many."
         )
     head_dim = grouped.head_dim or hidden // heads

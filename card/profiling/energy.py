@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import nnls
 
 from card.base.errors import ScenarioError, installing
+from card.base.units import counted
 from card.hardware.profile import PowerLaw, Reading
 
 TOLERANCE = 0.1
@@ -42,8 +43,9 @@ def fit_power_law(
     """
     if len({len(clocks_hz), len(powers_w), len(times_s)}) > 1 or len(set(clocks_hz)) < 3:
         raise ScenarioError(
-            f"a power law needs power and time at three clocks or more; given are "
-            f"{len(set(clocks_hz))} clocks, {len(powers_w)} powers, {len(times_s)} times."
+            "a power law needs power and time at three clocks or more; given are "
+            f"{counted(len(set(clocks_hz)), 'clock')}, {counted(len(powers_w), 'power')}, "
+            f"{counted(len(times_s), 'time')}."
         )
     order = np.argsort(clocks_hz)
     clocks, powers, times = (np.asarray(v, float)[order] for v in (clocks_hz, powers_w, times_s))

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_name
-from card.base.units import BITS_PER_BYTE
+from card.base.units import BITS_PER_BYTE, counted
 from card.hardware import Profile
 from card.hardware.profile import (
     FORMATS,
@@ -122,7 +122,8 @@ def measure(
     for shape in shapes:
         _check(llm, raw, shape, lora, accelerator)
     place = machine.machine(accelerator)
-    echo(f"{place.processor}: load {os.getloadavg()[0]:.1f} before, {place.cores} cores used")
+    cores = counted(place.cores, "core")
+    echo(f"{place.processor}: load {os.getloadavg()[0]:.1f} before, {cores} used")
     idle_power_w = energy.idle_power_w(accelerator)
     limits = ceilings(accelerator, DTYPES[training.activation_bits], quick=quick)
     memory = limits.memory_byte_per_s / 1e9
@@ -130,7 +131,7 @@ def measure(
     llm_alone = partial(_part_of_llm, llm, raw, lora=lora, accelerator=accelerator)
     found = []
     for shape in shapes:
-        echo(f"mini-batch of {shape.batch_size} x {shape.sequence_length} tokens")
+        echo(f"mini-batch of {shape.batch_size} x {counted(shape.sequence_length, 'token')}")
         model = llm_alone(shape)
         entire = partial(_whole, llm, raw, shape, lora, accelerator, echo) if whole else None
         found.append(_timed(model, entire, accelerator, QUICK if quick else FULL, echo))

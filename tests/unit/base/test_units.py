@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from card.base.units import db_to_linear, dbm_to_w, gb_to_bit
+from card.base.units import counted, db_to_linear, dbm_to_w, gb_to_bit
 
 
 @pytest.mark.parametrize(("level", "ratio"), [(0, 1), (10, 10), (-30, 1e-3), (3, 10**0.3)])
@@ -25,3 +25,17 @@ def test_conversions_broadcast():
 def test_gigabyte_is_a_billion_bytes_of_eight_bits():
     assert gb_to_bit(1) == 8e9
     assert gb_to_bit(0.5) == 4e9
+
+
+@pytest.mark.parametrize(
+    ("number", "thing", "said"),
+    [
+        (0, "round", "0 rounds"),
+        (1, "round", "1 round"),
+        (2000, "round", "2,000 rounds"),
+        (1, "micro-batch", "1 micro-batch"),
+        (8, "micro-batch", "8 micro-batches"),
+    ],
+)
+def test_one_thing_is_not_several(number, thing, said):
+    assert counted(number, thing) == said

@@ -48,6 +48,7 @@ def test_prints_two_tables():
     for words in ("state normal, 8 micro-batches", "alternate", "pipelined", "parallel",
                   "band share", "server share", "device-5"):  # fmt: skip
         assert words in text
+    assert "state normal, 1 micro-batch\n" in run("nominal").stdout
 
 
 def test_refuses_in_one_line():

@@ -71,6 +71,14 @@ def test_compare_heads_studies_of_one_file_name_by_their_paths(folder):
     assert "b/s.yml" in text
 
 
+def test_compare_says_one_round(folder):
+    text = done("compare", "nominal", "bigger-llm", "--rounds", 1, "--html", "one.html")
+    page = (folder / "one.html").read_text("utf-8")
+    for said in (text, page):
+        assert " 1 round" in said
+        assert " 1 rounds" not in said
+
+
 def test_compare_prints_tables_with_units_and_writes_a_page(folder):
     text = done("compare", "nominal", "bigger-llm", "--rounds", 5, "--html", "page.html")
     for words in ("llama-3.1-8b", "Mean delay of a round [s], 5 rounds", "[J]", "95 % interval"):
@@ -146,6 +154,12 @@ def test_a_long_sweep_prints_its_first_rows_and_where_all_are(folder, options, k
     assert result.stdout.count(" card ") == 40
     assert f"9 more rows are not shown; {keeps} them all." in result.stderr
     assert result.stdout.splitlines()[-max(len(said), 1) :][: len(said)] == said
+
+
+def test_a_sweep_of_one_row_more_says_so(folder):
+    weights = f"objective.delay_weight={[step / 50 for step in range(1, 42)]}"
+    result = run("sweep", "nominal", "--over", weights, "--policies", "card", "--rounds", 1)
+    assert "1 more row is not shown; " in result.stderr
 
 
 class TestStudyByName:

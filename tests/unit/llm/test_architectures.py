@@ -112,7 +112,7 @@ SOUND = public_config("llama-3.2-1b")
         ({"_card": {"title": 3}}, "x: _card.title = 3 is not allowed"),
         (
             {"model_type": "qwen3", "layer_types": ["full_attention"]},
-            "x: layer_types has 1 entries, num_hidden_layers = 16; give as many.",
+            "x: layer_types is a list of 1, num_hidden_layers = 16; give as many.",
         ),
         (
             {"model_type": "mixtral", "num_experts_per_tok": 9},
