@@ -28,6 +28,10 @@ class ScenarioError(ValueError):
     """A scenario, study or command-line value that the model refuses, with the remedy."""
 
 
+class ScenarioWarning(UserWarning):
+    """A value that the model takes, but that may not say what its author means."""
+
+
 class MissingExtraError(ScenarioError, ImportError):
     """An optional part of the package that is not installed, with the command that installs it."""
 

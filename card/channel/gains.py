@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.arrays import backend_of, stacked
+from card.base.errors import ScenarioWarning
 from card.base.units import FloatArray, db_to_linear
 from card.scenario import Link, Scenario
 
@@ -80,6 +81,7 @@ def draw_gains(rng: np.random.Generator, gain: ArrayLike, link: Link, rounds: in
         warnings.warn(
             "one Rayleigh draw per round has no finite mean delay: averages grow with the number "
             "of rounds; raise link.fading_draws or use link.fading = ergodic",
+            ScenarioWarning,
             stacklevel=2,
         )
     rayleigh = backend.floats(rng.standard_exponential((*shadowed.shape[:-1], link.fading_draws)))

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from card.base.errors import ScenarioError, repeated
+from card.base.errors import ScenarioError, ScenarioWarning, repeated
+from card.base.one_file import is_installed
 from card.base.overrides import canonical, overlap
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 def refusals() -> Iterator[None]:
     """Bad input ends with one readable message and exit code 2; a warning is one line.
 
-    What a user's own function prints goes to stderr, for results have stdout to themselves.
+    What a user's own function prints goes to stderr, for results have stdout to themselves. Of
+    warnings, those of the model and of a user's own files are told, not those among libraries.
     """
     with warnings.catch_warnings(record=True) as caught, redirect_stdout(sys.stderr):
         warnings.simplefilter("always", UserWarning)
@@ -46,8 +48,13 @@ def refusals() -> Iterator[None]:
         except (ScenarioError, OSError, MemoryError) as error:
             typer.echo(f"Error: {printable(_said(error))}", err=True)
             raise typer.Exit(2) from None
-    for text in dict.fromkeys(str(item.message) for item in caught):
+    told = (one for one in caught if _is_told(one))
+    for text in dict.fromkeys(str(one.message) for one in told):
         typer.echo(f"Warning: {printable(' '.join(text.split()))}", err=True)
+
+
+def _is_told(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, ScenarioWarning) or not is_installed(warning.filename)
 
 
 def load(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from card.base.errors import ScenarioError, needs
 from card.studies.bootstrap import mean_intervals
-from card.studies.sweep_store import is_whole, plain
+from card.studies.sweep_store import as_store, is_whole, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def read_results(file: str | Path) -> xr.Dataset:
     if not path.exists():
         raise ScenarioError(f"{file} does not exist; {remedy}")
     try:
-        results = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
+        results = xr.open_dataset(path, **as_store(path))
         of_card = {"delay_s", "energy_j"} <= set(results.data_vars) and "policy" in results.dims
         damaged = of_card and not _is_whole(results)
         known = "digest" in results.attrs or "content_hash" in results.attrs

@@ -208,7 +208,7 @@ class Store:
 
         with self._told("read"):
             marks = self._marks()
-            with xr.open_dataset(self.data, engine="zarr") as found:
+            with xr.open_dataset(self.data, **as_store(self.data)) as found:
                 for number, block in enumerate(self.grid.blocks()):
                     if number in marks and marks[number] != _digest_of(found, block):
                         raise ValueError(f"block {number} is not what was written")
@@ -246,7 +246,7 @@ class Store:
         import zarr
 
         marks = self._marks()
-        with xr.open_dataset(self.data, engine="zarr") as found:
+        with xr.open_dataset(self.data, **as_store(self.data)) as found:
             digest = _digest_of_all(found, [marks[number] for number in sorted(marks)])
         digest = f"{'x'.join(map(str, self.grid.block_shape))}:{digest}"
         zarr.open_group(self.data, mode="r+").attrs["digest"] = digest
@@ -276,9 +276,9 @@ class Store:
         """The output as it is on disk, opened once: netCDF may crash when it opens a file again."""
         import xarray as xr
 
-        engine = "zarr" if self.output.suffix == ".zarr" else "netcdf4"
+        how = as_store(self.output) or {"engine": "netcdf4"}
         with self._told("read"):
-            return xr.open_dataset(self.output.absolute(), engine=engine)
+            return xr.open_dataset(self.output.absolute(), **how)
 
     def _check(self, fingerprint: str | None, place: Path) -> None:
         if fingerprint != self.fingerprint:
@@ -364,6 +364,13 @@ def _digest_of_all(found: xr.Dataset, blocks: list[str]) -> str:
     said[""] = {key: value for key, value in plain(found.attrs).items() if key != "digest"}
     whole = json.dumps([axes, said, blocks], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def as_store(path: Path) -> dict[str, Any]:
+    """How xarray opens a Zarr store, also one that lost its index; nothing for other files."""
+    if path.suffix != ".zarr":
+        return {}
+    return {"engine": "zarr", "consolidated": (path / ".zmetadata").exists()}
 
 
 def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:

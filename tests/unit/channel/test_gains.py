@@ -8,6 +8,7 @@ from links import link
 from scipy import stats
 
 import card
+from card.base.errors import ScenarioWarning
 from card.channel import draw_gains, mean_gain, scenario_gain
 
 
@@ -73,7 +74,7 @@ class TestDraws:
         assert (one == two).all()
 
     def test_single_rayleigh_draw_is_warned_of(self):
-        with pytest.warns(UserWarning, match="no finite mean delay"):
+        with pytest.warns(ScenarioWarning, match="no finite mean delay"):
             draw_gains(np.random.default_rng(0), 1.0, link(fading="block", fading_draws=1), 2)
 
     def test_two_draws_are_not(self):

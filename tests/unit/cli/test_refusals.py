@@ -1,7 +1,9 @@
 """A value that one command refuses, every command refuses, in the same words."""
 
 import json
+import warnings
 
+import numpy as np
 import pytest
 from commands import run
 from typer.testing import CliRunner
@@ -235,6 +237,16 @@ def test_a_study_whose_name_would_command_a_terminal_is_refused(tmp_path):
     (tmp_path / "a\x1b[31m\n.yml").write_text("base: nominal\nlora: {rank: 0}\n", "utf-8")
     result = CliRunner().invoke(app, ["show", str(tmp_path / "a\x1b[31m\n.yml")], color=True)
     assert "cannot be printed; rename the file." in result.output
+
+
+def test_what_libraries_warn_of_is_not_told(monkeypatch):
+    def warned(*given):
+        warnings.warn_explicit("this is typically slower", UserWarning, np.__file__, 1)
+        return card.simulate(*given)
+
+    monkeypatch.setattr("card.cli.model.run_simulation", warned)
+    result = run("simulate", "nominal", "--rounds", 1)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_what_a_policy_prints_and_warns_of_leaves_the_document_alone(tmp_path):

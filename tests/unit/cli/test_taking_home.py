@@ -112,6 +112,19 @@ def test_a_store_that_lost_a_part_is_refused(folder, tmp_path, loss):
     assert not (tmp_path / "a.csv").exists()
 
 
+def test_a_store_without_its_index_is_read_without_a_word_of_it(folder, tmp_path):
+    store = tmp_path / "sweep.zarr"
+    shutil.copytree(folder / "sweep.zarr", store)
+    (store / ".zmetadata").unlink()
+    weights = ["--over", "objective.delay_weight=[0.2, 0.8]"]
+    for command in (
+        ["export", store, "--to", tmp_path / "a.csv"],
+        ["sweep", "nominal", *OPTIONS, *weights, "--output", store],
+    ):
+        result = run(*command)
+        assert (result.exit_code, result.stderr) == (0, "")
+
+
 CHANGES = {
     "a value": lambda found: found.assign(delay_s=found.delay_s * 2),
     "a coordinate": lambda found: found.drop_vars("policy"),
