@@ -15,7 +15,7 @@ import numpy as np
 from card.base.errors import ScenarioError, shortened, validated
 from card.base.overrides import named_items
 from card.base.schema import Record
-from card.scenario.ends import Device
+from card.scenario.ends import Device, Known
 
 MOST_DEVICES = 1000
 """Devices that one entry stands for at most."""
@@ -41,8 +41,8 @@ def opened(raw: Raw, changes: Mapping[str, Any]) -> Raw:
     return _spread(raw, lambda names: not named.isdisjoint(names))
 
 
-def expanded(raw: Raw) -> Raw:
-    """A raw scenario with single devices and single values.
+def expanded(raw: Raw, known: Known | None = None) -> Raw:
+    """A raw scenario with single devices and single values; files that are `known` are not read.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def expanded(raw: Raw) -> Raw:
         return raw
     for entry in listed:
         _check_count(entry)
-        _check_ranges(entry)
+        _check_ranges(entry, known)
     raw = _spread(raw, lambda names: True)
     seed = _mapping(raw.get("simulation")).get("seed")
     seed = seed if isinstance(seed, int) and seed >= 0 else 0  # another one is refused later
@@ -71,6 +71,17 @@ def expanded(raw: Raw) -> Raw:
             sources.setdefault(f"devices.{name}.utilisation", _DEFAULT)
     told = {"sources": sources} if isinstance(raw.get("sources"), Mapping) else {}
     return {**raw, "devices": devices, **told}
+
+
+def alternatives(value: Any) -> Iterator[Any]:
+    """What each item makes of a value in which choices may stand, in place of its choice."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            for other in alternatives(item):
+                yield [*value[:number], other, *value[number + 1 :]]
+    for place, choice in _ranges({"value": value}):
+        for item in choice.get("choice", ()):
+            yield _with({"value": value}, place, item)["value"]
 
 
 def allow_fleets(device: Raw) -> None:
@@ -163,7 +174,7 @@ def _ranges(node: Any, place: _Place = ()) -> Iterator[tuple[_Place, Mapping[str
         yield from _ranges(value, (*place, str(key)))
 
 
-def _check_ranges(entry: Mapping[str, Any]) -> None:
+def _check_ranges(entry: Mapping[str, Any], known: Known | None) -> None:
     """Refuse what is no range, and what a range or a fleet holds that is not allowed."""
     found = [(place, _candidates(entry, place, choice)) for place, choice in _ranges(entry)]
     single = {key: value for key, value in entry.items() if key != "count"}
@@ -174,7 +185,7 @@ def _check_ranges(entry: Mapping[str, Any]) -> None:
             device = _with(device, place, values[min(number, len(values) - 1)])
         tried.append(device)
     if tried:
-        validated(_Devices, {"devices": tried})
+        validated(_Devices, {"devices": tried}, context=known)
 
 
 def _candidates(entry: Mapping[str, Any], place: _Place, choice: Mapping[str, Any]) -> list[Any]:

@@ -187,8 +187,8 @@ class Scenario(Record):
         but for what is `known` already.
         """
         before = self.model_dump(mode="json")
-        raw = fleets.expanded(merge_recorded(before, overrides, reason))
         kept = self.known.without(set(words(overrides))).joined(known or ends.Known())
+        raw = fleets.expanded(merge_recorded(before, overrides, reason), kept)
         changed = validated(Scenario, raw, context=kept, removed=removed(overrides, before))
         if given := origins(overrides):
             check_origins(given, before, changed.model_dump())

@@ -26,6 +26,7 @@ from card.costs import System, checked
 from card.hardware.catalogue import is_file
 from card.policies import Policy, named
 from card.scenario import Known, Scenario
+from card.scenario.fleets import alternatives
 from card.scenario.traces import is_trace_file
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
 from card.studies.bootstrap import interval_of_means, run_of
@@ -179,8 +180,8 @@ class Grid:
         first = self._first
         if len(first) > 1:
             self._check_point(f"over, at {_where(first)}", first)
-        for path, values in self.over.items():
-            for value in values[len(first) > 1 :]:
+        for path in self.over:
+            for value in self._tried(path)[len(first) > 1 :]:
                 what = f"over.{path}, value {label(value)}"
                 self._check_point(what, {**first, path: value})
 
@@ -300,9 +301,13 @@ class Grid:
         """Every path at its first value."""
         return {path: values[0] for path, values in self.over.items()}
 
+    def _tried(self, path: str) -> list[Any]:
+        """Values of a path, and what else may be drawn of one at another seed."""
+        return [one for value in self.over[path] for one in (value, *alternatives(value))]
+
     def _digests(self, path: str) -> Iterator[str]:
         """Digests of what a path's values make of the scenario, the other paths at their first."""
-        for value in self.over[path]:
+        for value in self._tried(path):
             yield self.scenario.updated({**self._first, path: value}, known=self.known).digest
 
     def provenance(self) -> dict[str, str | int]:

@@ -444,6 +444,33 @@ class TestFilesOfHardware:
         with pytest.raises(ScenarioError, match="is of another sweep"):
             kept(tmp_path / "a", output, {path: files})
 
+    def test_files_that_only_another_seed_draws_are_known_by_content(self, tmp_path):
+        output = tmp_path / "means.nc"
+        study(tmp_path / "a")
+        files = [str(machine(tmp_path / f"a/{n}.json", n)) for n in range(1, 5)]
+        choices = [{"choice": ["jetson-nano"]}, {"choice": files}]
+        over = {"simulation.seed": list(range(9)), "devices.device-1.hardware": choices}
+        scenario = load_study(tmp_path / "a/study.yml").scenario
+        drawn = {
+            point.devices[0].hardware
+            for seed in over["simulation.seed"]
+            for point in [scenario.updated({"simulation.seed": seed, list(over)[1]: choices[1]})]
+        }
+        assert drawn == set(files), "or else the seeds say nothing"
+        grid = Grid.checked(scenario, over, ["card"], rounds=2)
+        before = [grid.compute(block)["delay_s"] for block in grid.blocks()]
+        kept(tmp_path / "a", output, over)
+        for file in files:
+            content = Path(file).read_text("utf-8")
+            machine(Path(file), 9.0)
+            with pytest.raises(ScenarioError, match="is of another sweep"):
+                kept(tmp_path / "a", output, over)
+            Path(file).write_text(content, "utf-8")
+        for file in files:
+            Path(file).unlink()
+        after = [grid.compute(block)["delay_s"] for block in grid.blocks()]
+        assert all(map(np.array_equal, before, after))
+
     def test_files_of_a_sweep_lie_beside_the_study(self, tmp_path, monkeypatch):
         path = study(tmp_path / "a")
         path.write_text(
