@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,10 +180,21 @@ def _xlsx(frame: pd.DataFrame) -> bytes:
 
     file = io.BytesIO()
     with pd.ExcelWriter(file, engine="openpyxl") as book:
-        frame.reset_index().to_excel(book, sheet_name="results", index=False)
-        about = pd.DataFrame({key: [str(value)] for key, value in frame.attrs.items()})
+        results = frame.reset_index().map(_in_xml)
+        results.to_excel(book, sheet_name="results", index=False)
+        about = pd.DataFrame({key: [_in_xml(str(value))] for key, value in frame.attrs.items()})
         about.T.to_excel(book, sheet_name="about", header=False)
+        for cell in (cell for sheet in book.sheets.values() for row in sheet for cell in row):
+            cell.data_type = "s" if cell.data_type == "f" else cell.data_type  # words, no formula
     return file.getvalue()
+
+
+def _in_xml(cell: Any) -> Any:
+    """A cell in whose words each character that XML, and so .xlsx, cannot hold is escaped."""
+    if not isinstance(cell, str):
+        return cell
+    odd = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    return re.sub(odd, lambda one: ascii(one[0])[1:-1], cell)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -14,7 +14,7 @@ from commands import refusal, run
 import card
 from card.cli.taking_home import _ARTIFACT, _LETTER
 
-pytest.importorskip("openpyxl")
+openpyxl = pytest.importorskip("openpyxl")
 pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
 pypdf = pytest.importorskip("pypdf")
@@ -22,6 +22,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("netCDF4")
 
 from card.figures.papers import FIGURES, inches, picture
+from card.studies.export import as_frame, write_table
 
 ROOT = Path(card.__file__).parents[1]
 NOMINAL = card.load_scenario("nominal")
@@ -80,6 +81,22 @@ def test_a_file_says_of_what_it_is(folder, result):
     assert table.startswith("% ")
     assert version in table
     assert digest in table
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        ("a\x1b[31m\x00\x0b b", r"a\x1b[31m\x00\x0b b"),
+        ("\ufffe, \ud800", r"\ufffe, \ud800"),
+        ("=1+1", "=1+1"),
+        ("äβ\U0001f600", "äβ\U0001f600"),
+    ],
+)
+def test_a_sheet_takes_any_title_and_takes_it_for_words(title, kept):
+    results = card.simulate(NOMINAL, ["card"], rounds=2).assign_attrs(title=title)
+    file = io.BytesIO(write_table(as_frame(results), ".xlsx"))
+    (cell,) = (row[1] for row in openpyxl.load_workbook(file)["about"] if row[0].value == "title")
+    assert (cell.value, cell.data_type) == (kept, "s")
 
 
 @pytest.mark.parametrize("result", ["simulation.nc", "scores.nc"])
