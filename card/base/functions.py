@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from card.base.errors import ScenarioError, nearest, shortened, unknown
+from card.base.errors import ScenarioError, nearest, repeated, shortened, unknown
 from card.base.one_file import HELD, is_installed, only
 from card.base.text_files import read_text
 
@@ -106,10 +106,15 @@ def functions(
     Raises
     ------
     ScenarioError
-        If a name is unknown, a function cannot be read, or its name is that of another.
+        If a name is unknown or given twice, a function cannot be read, or its name is that of
+        another.
     """
     found: dict[str, Value | OwnFunction] = {}
-    for name in names:
+    listed = list(names)
+    twice = repeated(name for name in listed if isinstance(name, str))
+    if twice is not None:
+        raise ScenarioError(f"{what}: {twice} is given twice; give it once.")
+    for name in listed:
         if isinstance(name, str) and is_function(name):
             own = OwnFunction.read(what, name)
             if own.name in known or own.name in found:

@@ -136,7 +136,6 @@ class Grid:
                 f"policies = {policies!r:.40} is not allowed; give a list of names, e.g. [card]."
             )
         chosen = named(policies)
-        _once("policies", list(policies))
         rounds_and_seed(scenario, rounds, seed)
         check_library(library)
         grid = cls(

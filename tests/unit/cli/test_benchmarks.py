@@ -5,6 +5,8 @@ import json
 import pytest
 from commands import refusal, run
 
+import card
+from card.base.errors import ScenarioError
 from card.policies import SCORED
 
 OWN = """
@@ -67,3 +69,11 @@ def test_what_others_save_against_a_baseline(own):
 )
 def test_bad_ones_are_one_line(own, arguments, message):
     assert message in refusal("simulate", "nominal", "--rounds", "2", "--policies", *arguments)
+
+
+def test_one_that_is_named_twice_is_refused(own):
+    for name in ("evolution", f"{own}:mine"):
+        said = refusal("benchmark", name, name, "--rounds", "1", "--scenarios", "nominal")
+        assert said == f"Error: policies: {name} is given twice; give it once."
+    with pytest.raises(ScenarioError, match="policies: card is given twice"):
+        card.simulate(card.load_scenario("nominal"), ["card", "card"], rounds=1)
