@@ -29,6 +29,10 @@ _OF_LIBRARIES = (".cache", ".config", ".local", ".matplotlib", ".triton")
 """Folders of the home that libraries keep settings and caches in."""
 _TIDYING = {"importlib", "pkgutil", "shutil", "tempfile"}
 """Modules that list folders for another reason than to know what is in them."""
+_COMPILED = (".nbi", ".nbc")
+"""What numba keeps of functions that it compiled, beside their files."""
+_MADE: set[str] = set()
+"""Files that were not there before a function that is held made them."""
 
 
 @contextmanager
@@ -38,9 +42,10 @@ def only(file: str) -> Iterator[None]:
     It holds for the file's code in other threads, too. What is installed, the system's files and
     those in which libraries keep caches and settings are read as ever, and so are the lines that a
     traceback quotes. A user's folders are not listed, nor other programs started, but by a library.
-    What Python tells nobody is not noticed: that the function looks at the environment, the clock,
-    the network, its standard input or the size of a file, or reads by code in C. Nor is a
-    thread that runs none of the file's code.
+    What the function itself made is its own. What Python tells nobody is not noticed: that it looks
+    at the environment, the clock, the network, its standard input or the size of a file, or reads
+    by code in C, as SQL does that attaches a database. Nor is a thread that runs none of the file's
+    code.
     """
     _watch()
     before = _RUNNING.set(file)
@@ -73,8 +78,20 @@ def _held() -> str | None:
 
 def _check_open(file: str, opened: Any, _: Any, flags: int) -> None:
     reads = flags & (os.O_WRONLY | os.O_RDWR) != os.O_WRONLY and not flags & os.O_TRUNC
-    if reads and not _quoted(file):
+    if isinstance(opened, int):
+        return
+    if flags & os.O_CREAT and not os.path.lexists(opened):
+        _MADE.add(os.path.realpath(os.fsdecode(opened)))
+    elif os.path.isdir(opened):  # noqa: PTH112 - which takes bytes, too
+        asking, own = _asking(file)
+        if own and not _TIDYING & set(asking):  # or else files would be named from there
+            raise _refusal(file, "opens", os.fsdecode(opened))
+    elif reads and not _quoted(file):
         _check_file(file, opened)
+
+
+def _forget_made(_: str, __: Any, replaced: Any, *___: Any) -> None:
+    _MADE.discard(os.path.realpath(os.fsdecode(replaced)))
 
 
 def _check_file(file: str, opened: Any) -> None:
@@ -83,7 +100,8 @@ def _check_file(file: str, opened: Any) -> None:
     name = os.fsdecode(opened)
     if name.startswith("file:"):  # as sqlite takes it
         name = urlsplit(name).path
-    own = os.path.realpath(name) == os.path.realpath(file)
+    place = os.path.realpath(name)
+    own = place in _MADE or place == os.path.realpath(file)
     if Path(name).is_file() and not own and not is_installed(name):
         raise _refusal(file, "reads", name)
 
@@ -98,13 +116,15 @@ def _check_folder(file: str, listed: Any) -> None:
 
 
 def _check_program(file: str, started: Any, *_: Any) -> None:
-    if _asking(file)[1]:
+    asking, own = _asking(file)
+    if own and "platform" not in asking:  # which asks what machine it is
         raise _refusal(file, "starts", f"{started!r:.60}")
 
 
 _CHECKS: dict[str, Callable[..., None]] = {
     "open": _check_open,
     "sqlite3.connect": _check_file,
+    **dict.fromkeys(("os.rename", "os.link"), _forget_made),
     **dict.fromkeys(("os.listdir", "os.scandir"), _check_folder),
     **dict.fromkeys(
         ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"),
@@ -145,14 +165,16 @@ def _quoted(file: str) -> bool:
 def is_installed(name: str) -> bool:
     """Whether a file, or a folder, is installed, the system's, or a library's cache or settings.
 
-    By its own path, or by that which it leads to: some installers make links.
+    By its own path, or by that which it leads to: some installers make links. So does the system
+    in `/proc`, to whatever a process has at hand.
     """
-    return any(_is_known(Path(way(name))) for way in (os.path.abspath, os.path.realpath))
+    named, led = (Path(way(name)) for way in (os.path.abspath, os.path.realpath))
+    return _is_known(led) or (named.parts[1:2] != ("proc",) and _is_known(named))
 
 
 def _is_known(path: Path) -> bool:
-    if path.parent.name == "__pycache__":  # a library's own, or else what was compiled of a module
-        return path.suffix != ".pyc" or _is_known(path.parent.parent)
+    if path.parent.name == "__pycache__":
+        return path.suffix in _COMPILED or _is_known(path.parent.parent)
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - which refuses a user without a home
     in_home = path.parts[len(home.parts) :] if path.is_relative_to(home) else ()
     return in_home[:1] in {(name,) for name in _OF_LIBRARIES} or any(

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pickle
+import platform
 import py_compile
 import subprocess
 import sys
@@ -99,6 +100,8 @@ READS = {
     "        return pool.submit(lambda: Path({0!r}).read_text()).result()",
     "a table": "import sqlite3\ndef f():\n    return sqlite3.connect({0!r})",
     "lines of it": "import linecache\ndef f():\n    return linecache.getline({0!r}, 1)",
+    "past a link of the system": "import os\ndef f():\n    os.chdir({1!r})\n"
+    "    return open('/proc/self/cwd/beside.py').read()",
     "a module by a name": "import sys\nsys.path.insert(0, {1!r})\ndef f():\n"
     "    return __import__('importlib').import_module('beside')",
 }
@@ -108,6 +111,7 @@ READS = {
 @pytest.mark.parametrize("again", [False, True])
 def test_no_other_file_is_read(tmp_path, monkeypatch, how, again):
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     beside, own = folder / "beside.py", tmp_path / "own.py"
@@ -141,6 +145,10 @@ def test_no_folder_of_the_home_but_those_of_libraries_is_read(tmp_path, monkeypa
 DOES = {
     "lists": "import os\ndef f(): return len(os.listdir())",
     "walks": "from pathlib import Path\ndef f(): return [*Path().rglob('*')]",
+    "opens a folder": "import os\ndef f(): return os.open('.', os.O_RDONLY)",
+    "walks it opened": "import os\ndef f(): return [*os.fwalk('.')]",
+    "opens one that is installed": "import os, json\n"
+    "def f(): return os.open(os.path.dirname(json.__file__), os.O_RDONLY)",
     "starts": "import subprocess\ndef f(): return subprocess.check_output(['true'])",
     "asks the shell": "import os\ndef f(): return os.system('true')",
 }
@@ -150,8 +158,47 @@ DOES = {
 def test_no_folder_is_listed_and_no_program_started(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(DOES[how], "utf-8")
-    with pytest.raises(ScenarioError, match=r"own.py (lists|starts) .* known by one file"):
+    with pytest.raises(ScenarioError, match=r"own.py (lists|starts|opens) .* known by one file"):
         OwnFunction.read("policies", "own.py:f")()
+
+
+def test_data_is_none_of_what_python_keeps(tmp_path):
+    kept, own = tmp_path / "__pycache__", tmp_path / "own.py"
+    kept.mkdir()
+    (kept / "data.txt").write_text("1", "utf-8")
+    own.write_text("def f(path): return open(path).read()", "utf-8")
+    with pytest.raises(ScenarioError, match=r"own.py reads .*__pycache__/data\.txt"):
+        OwnFunction.read("policies", f"{own}:f")(str(kept / "data.txt"))
+
+
+MAKES = """
+import os, tempfile
+def f(data):
+    made = tempfile.NamedTemporaryFile('w', suffix='.txt', dir=HERE, delete=False)
+    made.write('mine')
+    made.close()
+    if data:
+        os.replace(data, made.name)
+    with open(made.name) as again:
+        return again.read()
+"""
+
+
+def test_what_it_made_itself_is_read(tmp_path):
+    own, data = tmp_path / "own.py", tmp_path / "data.txt"
+    own.write_text(MAKES.replace("HERE", repr(str(tmp_path))), "utf-8")
+    function = OwnFunction.read("policies", f"{own}:f")
+    assert function("") == "mine"
+    data.write_text("1", "utf-8")
+    with pytest.raises(ScenarioError, match=r"own.py reads .*\.txt, of which no result"):
+        function(str(data))
+
+
+def test_it_may_ask_what_machine_it_is_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "_uname_cache", None)  # or else no program is asked
+    own = tmp_path / "own.py"
+    own.write_text("import platform\ndef f(): return platform.uname().processor\n", "utf-8")
+    assert OwnFunction.read("policies", f"{own}:f")() == platform.uname().processor
 
 
 def test_a_module_of_the_user_s_that_is_loaded_already_is_not_imported(tmp_path, monkeypatch):
