@@ -70,7 +70,8 @@ def read_results(file: str | Path) -> xr.Dataset:
 
 def _is_whole(results: xr.Dataset) -> bool:
     """Whether results are what was written, as their digest says; those without one are not."""
-    if not set(_WRITTEN) <= set(results.attrs):
+    numbers = all(values.dtype.kind in "biuf" for values in results.data_vars.values())
+    if not (numbers and set(_WRITTEN) <= set(results.attrs)):
         return False
     if {"fingerprint", "digest"} & set(results.attrs):  # a sweep that was written
         return "fingerprint" in results.attrs and is_whole(results)
