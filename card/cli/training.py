@@ -235,7 +235,14 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "lost":
             return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
         case "finished":
-            return f"finished after {counted(of['rounds'], 'round')}"
+            said = f"finished after {counted(of['rounds'], 'round')}"
+            for key, what in {
+                "without_turn": "had no turn",
+                "turned_away": "found no place",
+            }.items():
+                more = f" and {len(of[key]) - 10} more" if len(of[key]) > 10 else ""
+                said += f"; {', '.join(of[key][:10])}{more} {what}" if of[key] else ""
+            return said
     return None
 
 

@@ -100,7 +100,7 @@ class Job:
         """The arrays that decisions are made on."""
         return system(self.scenario)
 
-    @property
+    @cached_property
     def scenario_hash(self) -> str:
         """SHA-256 of all that results follow from."""
         return self.scenario.digest

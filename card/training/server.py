@@ -23,13 +23,16 @@ from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import SplitError, optimiser, step
 from card.training.roster import Roster
-from card.training.wire.limits import Limits
+from card.training.wire.limits import FRAME_SLACK_BYTES, Limits
 from card.training.wire.link_probe import measure_link
 from card.training.wire.round_messages import Exchange
-from card.training.wire.stream import PeerGone, PeerStalled, Stream
+from card.training.wire.stream import PeerGone, PeerStalled, Stream, one_line
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import listen
-from card.training.wire.wire_pb2 import Assignment, Tensors, Welcome
+from card.training.wire.wire_pb2 import Assignment, Hello, Tensors, Welcome
+
+_STRANGERS = 64
+"""Places beside those of the scenario's devices, for calls that have not said who they are."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,12 @@ class Server:
             "list of cuts": list(terms.cuts),
         }
         self._done = 0
-        self._last: str | None = None
+        devices = len(job.scenario.devices)
+        if terms.wait_for > devices:
+            raise ScenarioError(
+                f"wait-for = {terms.wait_for} is not allowed, for the scenario has"
+                f" {devices} devices; give 1 to {devices}."
+            )
         allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
         for cut in terms.cuts:
             if cut not in allowed:
@@ -129,7 +137,8 @@ class Server:
                     f"{self._folder} holds a run of another {what}; choose another folder."
                 )
         self._job.llm.load_adapters(found.adapters)
-        self._done, self._last = found.round, found.state["last"]
+        self._done = found.round
+        self._roster.resume(found.state["served"])
 
     def run(self, address: str, credentials: grpc.ServerCredentials | None) -> None:
         """Serve devices until all rounds are completed.
@@ -142,40 +151,63 @@ class Server:
             If no device connects for longer than the terms allow.
         """
         limits = Limits(self._job.largest_frame_bytes)
-        with listen(address, credentials, limits, self._welcome) as listener:
+        places = len(self._job.scenario.devices) + _STRANGERS
+        with listen(address, credentials, limits, self._welcome, places) as listener:
             self._report("listening", {"address": listener.address, "round": self._done})
-            at_least = self._terms.wait_for
+            at_least, patience_s = self._terms.wait_for, self._terms.patience_s
             while self._done < self._terms.rounds:
-                turn = self._roster.next(
-                    self._last, patience_s=self._terms.patience_s, at_least=at_least
-                )
+                turn = self._roster.next(patience_s=patience_s, at_least=at_least)
                 if turn is None:
-                    raise DevicesMissingError(
-                        f"no device connected for {self._terms.patience_s:g} s; start one with "
-                        f"card join, and card serve again: it goes on after round {self._done}."
-                    )
+                    raise DevicesMissingError(self._missing(at_least))
                 at_least = 1
                 self._turn(*turn)
-            self._report("finished", {"rounds": self._done})
+            self._report(
+                "finished",
+                {
+                    "rounds": self._done,
+                    "without_turn": self._roster.without_turn,
+                    "turned_away": sorted(listener.door.turned_away),
+                },
+            )
             self._roster.dismiss("all rounds are completed")
 
-    def _welcome(self, stream: Stream, peer_name: str | None) -> None:
-        """Runs on a thread of its own for each connection, as long as it lasts."""
-        hello = stream.receive("hello", timeout_s=self._terms.timeout_s)
-        reason = self._job.objection(hello)
-        if peer_name not in (None, hello.device):
-            reason = f"the certificate is that of {peer_name}, not of {hello.device}"
+    def _missing(self, wanted: int) -> str:
+        connected, patience_s = self._roster.connected, self._terms.patience_s
+        found = f"no device connected for {patience_s:g} s"
+        if wanted > 1:
+            found = f"{connected} of the {wanted} devices to wait for connected in {patience_s:g} s"
+        return (
+            f"{found}; start {'one' if wanted == 1 else 'more'} with card join, and card serve"
+            f" again: it goes on after round {self._done}."
+        )
+
+    async def _welcome(self, stream: Stream, peer_name: str | None) -> None:
+        """Runs on the event loop for each connection, as long as it lasts."""
+        hello = await stream.hear("hello", timeout_s=self._terms.timeout_s)
+        name = hello.device
+        reason = self._objection(hello, peer_name)
+        if not reason and not await self._roster.vacant(name):
+            reason = f"another device that says it is {name} is connected, and alive"
         if reason:
             with suppress(OSError):
-                self._report("refused", {"device": hello.device, "reason": reason})
-            stream.refuse(reason)
-            return
-        stream.send(Welcome(timeout_s=self._terms.timeout_s))
+                self._report("refused", {"device": one_line(name), "reason": one_line(reason)})
+            raise WireError(reason)
+        await stream.say(Welcome(timeout_s=self._terms.timeout_s))
         with suppress(OSError):  # the main thread meets a full disk at its next word, and ends
-            self._report("joined", {"device": hello.device})
-        self._roster.enter(hello.device, stream)
-        stream.wait_closed()
-        self._roster.leave(hello.device, stream)
+            self._report("joined", {"device": name})
+        self._roster.enter(name, stream)
+        try:
+            await stream.ended()
+        finally:
+            self._roster.leave(name, stream)
+
+    def _objection(self, hello: Hello, peer_name: str | None) -> str | None:
+        """Why a device cannot take part, in words that are as short as a line."""
+        if hello.ByteSize() > FRAME_SLACK_BYTES:
+            return f"a hello of {hello.ByteSize()} bytes is more than {FRAME_SLACK_BYTES}"
+        if peer_name not in (None, hello.device):
+            return f"the certificate is that of {peer_name}, not of {hello.device}"
+        return self._job.objection(hello)
 
     def _turn(self, device: str, stream: Stream) -> None:
         """One round of one device, or nothing at all."""
@@ -194,11 +226,10 @@ class Server:
                 stream.refuse(str(error))
             lost = {"round": self._done + 1, "device": device, "reason": str(error)}
             self._report("lost", lost)
-            self._last = device
             return
         self._report("round", {**asdict(plan), **outcome})
-        self._done, self._last = plan.round, device
-        state = {"last": device, **self._identity}
+        self._done = plan.round
+        state = {"served": self._roster.served, **self._identity}
         adapters = self._job.llm.adapters(0, self._job.llm.num_blocks)
         path = checkpoint.save(self._folder, plan.round, adapters, state)
         self._report("saved", {"round": plan.round, "path": str(path)})

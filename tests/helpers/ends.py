@@ -39,7 +39,7 @@ def play(end, tell, *, changes=None, die_at=None, inside=None, **options):
         if inside:
             _enter(inside)
         job = Job.open(load_scenario("test-bed", **(changes or {})))
-        {"server": _serve, "device": _join}[end](job, report, **options)
+        {"server": _serve, "device": _join, "fleet": _fleet}[end](job, report, **options)
     except Exception:
         report("failed", {"traceback": traceback.format_exc()})
         raise SystemExit(1) from None
@@ -65,3 +65,22 @@ def _join(job, report, *, address, name, data, certs=None):
     credentials = device_credentials(certs, name) if certs else None
     device = Device(job, name, read_tokens(data, job.tokenizer), report)
     device.run(address, credentials, patience_s=60)
+
+
+def _fleet(job, report, *, address, names, data, certs=None):
+    """Many devices on threads of this process, which share one LLM: only one has its turn."""
+    tokens = read_tokens(data, job.tokenizer)
+
+    def run(name):
+        def told(event, fields):
+            if event in ("joined", "lost", "finished"):
+                report(event, {**fields, "device": name})
+
+        credentials = device_credentials(certs, name) if certs else None
+        Device(job, name, tokens, told).run(address, credentials, patience_s=600)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,5 +1,6 @@
 """Both ends of a stream in one process, and what the tests of the wire send over it."""
 
+import asyncio
 import socket
 import threading
 from contextlib import contextmanager
@@ -7,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from card.training.wire import transport
 from card.training.wire.limits import Limits
 from card.training.wire.stream import PeerGone
-from card.training.wire.transport import connect, listen
+from card.training.wire.transport import connect
 
 LOOPBACK = "127.0.0.1:0"
 LIMITS = Limits(frame_bytes=2**20, silence_s=20)
@@ -19,6 +21,15 @@ ADAPTERS = {
     "block.0.q_proj.lora_B": torch.full((6, 4), -0.1, dtype=torch.bfloat16),
     "labels": torch.tensor([[1, -100]], dtype=torch.int32),
 }
+
+
+def listen(address, credentials, limits, on_join, **options):
+    """A listener whose conversations block, each on a thread of its own."""
+
+    async def on_a_thread(stream, name):
+        await asyncio.to_thread(on_join, stream, name)
+
+    return transport.listen(address, credentials, limits, on_a_thread, **options)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,20 +36,25 @@ def measure_link(stream: Stream, timeout_s: float) -> LinkRates:
     stream
         The server's end, while the device waits for a frame.
     timeout_s
-        Longest wait for one answer [s].
+        Longest wait for all answers [s].
 
     Raises
     ------
     WireError
         If the device is gone or does not answer in time.
     """
-    short_s = min(stream.probe(1, 1, timeout_s) for _ in range(3))
+    until_s = time.monotonic() + timeout_s
+
+    def left_s() -> float:
+        return max(0.0, until_s - time.monotonic())
+
+    short_s = min(stream.probe(1, 1, left_s()) for _ in range(3))
 
     def up_s(size: int) -> float:
-        return stream.probe(1, size, timeout_s) - short_s
+        return stream.probe(1, size, left_s()) - short_s
 
     def down_s(size: int) -> float:
-        return stream.probe(size, 1, timeout_s) - short_s
+        return stream.probe(size, 1, left_s()) - short_s
 
     return LinkRates(_rate_bps(up_s), _rate_bps(down_s), short_s)
 

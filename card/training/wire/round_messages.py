@@ -13,6 +13,9 @@ from card.training.wire.stream import Stream
 from card.training.wire.tensors import TensorSpec, WireError
 from card.training.wire.wire_pb2 import Report, Tensors
 
+_BEATS = 4
+"""Signs of life within the longest silence that the other end bears."""
+
 
 class Exchange:
     """One round's part of a conversation.
@@ -39,9 +42,10 @@ class Exchange:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Count the time spent inside as computing."""
+        """Count the time spent inside as computing; the other end sees that it is no silence."""
         start = time.perf_counter()
-        yield
+        with self._stream.working(self._timeout_s / _BEATS):
+            yield
         self.compute_s += time.perf_counter() - start
 
     def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:

@@ -6,17 +6,21 @@ TLS with certificates on both sides); `wire.proto` says what the frames are.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Self
 
 import grpc
+from grpc import aio
 
 from card.base.errors import ScenarioError
+from card.training.wire import event_loop
+from card.training.wire.event_loop import EventLoop
 from card.training.wire.limits import Limits
 from card.training.wire.stream import (
     PeerGone,
@@ -24,14 +28,22 @@ from card.training.wire.stream import (
     one_line,
 )
 from card.training.wire.tensors import WireError
+from card.training.wire.wire_pb2 import Refusal
 
-VERSION = 1
+VERSION = 2
 """Of the conversation; both ends must have the same."""
+CALLS_PER_CERTIFICATE = 4
+"""Streams that one certificate may have open: one that lives, and some that come or go."""
+UNHEARD_PER_ADDRESS = 64
+"""Streams from one address that have not been answered yet."""
 
 _SERVICE = "card.v1.SplitFineTuning"
 _METHOD = "Join"
 _TAKEN_IN = ("card", "joined")
-_STOP_S = 5.0
+_FAILED = (grpc.RpcError, aio.BaseError, asyncio.InvalidStateError)
+_CLOSE_S = 5.0
+_HANDSHAKE_MS = 20_000
+_REMEMBERED = 64
 
 
 class Listener:
@@ -41,21 +53,16 @@ class Listener:
     ----------
     address
         Where it listens, with the port that it has.
-    server, pool, conversations
-        gRPC's server, the threads that send, and those that hold a conversation.
+    server, door, events
+        gRPC's server, who is let in, and the loop on which both run.
     """
 
-    def __init__(
-        self,
-        address: str,
-        server: grpc.Server,
-        pool: ThreadPoolExecutor,
-        conversations: set[threading.Thread],
-    ) -> None:
+    def __init__(self, address: str, server: aio.Server, door: Door, events: EventLoop) -> None:
         self.address = address
-        self._server = server
-        self._pool = pool
-        self._conversations = conversations
+        self.door = door
+        """Who is in, and who found no place."""
+        self._server: aio.Server | None = server
+        self._events = events
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -66,19 +73,159 @@ class Listener:
         self.stop()
 
     def stop(self, grace_s: float = 1.0) -> None:
-        """Take nobody in, let open streams end for so long [s], end the rest and all threads."""
-        self._server.stop(grace_s).wait()
-        self._pool.shutdown()
-        for thread in self._conversations - {threading.current_thread()}:
-            thread.join(_STOP_S)
+        """Take nobody in, let open streams end for so long [s], and end the rest."""
+        server, self._server = self._server, None
+        if server:
+            self._events.call(server.stop(grace_s))
+            self._events.call(self.door.empty())
+            self._events.give_back()
+
+
+class Door:
+    """Which calls become streams, so that nobody locks the others out.
+
+    Parameters
+    ----------
+    places
+        Streams in all.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._inside: dict[Stream, str] = {}
+        self._left = asyncio.Condition()
+        self.turned_away: Counter[str] = Counter()
+        """How often there was no place, by certificate or address; of so many as is sensible."""
+
+    def objection(self, name: str | None, address: str) -> str | None:
+        """Why a call from an address, with the name in its certificate, is not let in."""
+        unheard = sum(
+            there == address and not stream.bytes_sent for stream, there in self._inside.items()
+        )
+        own = sum(stream.peer_name == name for stream in self._inside)
+        reason = None
+        if len(self._inside) >= self._places:
+            reason = f"all {self._places} are taken"
+        elif name is not None and own >= CALLS_PER_CERTIFICATE:
+            reason = f"{name} has {own} already"
+        elif unheard >= UNHEARD_PER_ADDRESS:
+            reason = f"{unheard} from there are not answered yet"
+        who = name or address
+        if reason and (who in self.turned_away or len(self.turned_away) < _REMEMBERED):
+            self.turned_away[who] += 1
+        return reason
+
+    def enter(self, stream: Stream, address: str) -> None:
+        """Let a stream from an address in."""
+        self._inside[stream] = address
+
+    async def leave(self, stream: Stream) -> None:
+        """Give its place to another."""
+        async with self._left:
+            del self._inside[stream]
+            self._left.notify_all()
+
+    async def empty(self) -> None:
+        """Return when all have left."""
+        async with self._left:
+            await self._left.wait_for(lambda: not self._inside)
+
+
+class _Accepted:
+    """The server's end of a call."""
+
+    def __init__(self, context: Any, gone: PeerGone) -> None:
+        self.context, self._gone = context, gone
+        self.over = asyncio.Event()
+
+    async def read(self) -> bytes:
+        with suppress(grpc.RpcError, aio.BaseError):
+            data: bytes = await self.context.read()
+            if data is not aio.EOF:
+                return data
+        raise self._gone
+
+    async def write(self, data: bytes) -> None:
+        with suppress(grpc.RpcError, aio.BaseError):  # the reader finds out why
+            await self.context.write(data)
+
+    async def end(self) -> None:
+        self.over.set()
+
+    async def hang_up(self) -> None:
+        self.over.set()
+
+
+class _Called:
+    """The device's end of a call."""
+
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None, limits: Limits
+    ) -> None:
+        options = [
+            *_options(limits),
+            ("grpc.enable_retries", 0),
+            ("grpc.enable_http_proxy", 0),
+            # else a channel that failed before makes this one wait
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if credentials is None:
+            self._channel = aio.insecure_channel(address, options)
+        else:
+            self._channel = aio.secure_channel(address, credentials, options)
+        self._call = self._channel.stream_stream(f"/{_SERVICE}/{_METHOD}")()
+        self._taken_in = False
+        self.server = f"the server at {address}"
+
+    async def join(self, timeout_s: float) -> None:
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._call.cancel)
+        begun = time.monotonic()
+        try:
+            self._taken_in = _TAKEN_IN in map(tuple, await self._call.initial_metadata() or ())
+            if not self._taken_in:
+                await self.read()
+        except PeerGone:
+            if time.monotonic() - begun < timeout_s:
+                raise
+        finally:
+            timer.cancel()
+        if not self._taken_in:
+            raise PeerGone(f"{self.server} did not answer within {timeout_s:g} s")
+
+    async def read(self) -> bytes:
+        reason: WireError = PeerGone(f"{self.server} closed the stream")
+        # raised outside, for a reason that is kept is not to keep the call by what it came from
+        try:
+            data: bytes = await self._call.read()
+            if data is not aio.EOF:
+                return data
+        except grpc.RpcError as error:
+            reason = _explained(error, self.server, self._taken_in)
+        except asyncio.CancelledError:
+            pass  # this end has hung up
+        raise reason
+
+    async def write(self, data: bytes) -> None:
+        with suppress(*_FAILED):  # the reader finds out why
+            await self._call.write(data)
+
+    async def end(self) -> None:
+        with suppress(*_FAILED, TimeoutError):
+            await self._call.done_writing()
+            await asyncio.wait_for(self._call.code(), _CLOSE_S)
+
+    async def hang_up(self) -> None:
+        self._call.cancel()
+        await self._channel.close()
+        del self._call, self._channel  # gRPC keeps a thread of its own as long as one is held
 
 
 def listen(
     address: str,
     credentials: grpc.ServerCredentials | None,
     limits: Limits,
-    on_join: Callable[[Stream, str | None], None],
-    workers: int = 16,
+    on_join: Callable[[Stream, str | None], Awaitable[None]],
+    places: int = 1024,
 ) -> Listener:
     """Take devices in at an address, until the server is stopped.
 
@@ -91,10 +238,10 @@ def listen(
     limits
         What this end bears from a device.
     on_join
-        Called with the stream of a device and the name in its certificate, in a thread of its own.
-        When it returns, or raises, the stream is closed; the words of a `WireError` reach the
-        device as a `Refusal`.
-    workers
+        Called with the stream of a device and the name in its certificate, on the event loop. When
+        it returns, or raises, the stream is closed; the words of a `WireError` reach the device as
+        a `Refusal`. It is cancelled when the device leaves.
+    places
         How many devices may be joined at the same time.
 
     Raises
@@ -103,59 +250,69 @@ def listen(
         If the address is malformed, taken, or needs certificates.
     """
     host = _checked(address, credentials)
-    conversations: set[threading.Thread] = set()
+    events = event_loop.borrow()
 
-    def read(stream: Stream, incoming: Iterator[bytes], gone: PeerGone) -> None:
-        with suppress(grpc.RpcError):
-            stream.take_in(incoming)
-        stream.lose(gone)
-
-    def converse(stream: Stream, incoming: Iterator[bytes], gone: PeerGone) -> None:
-        reader = threading.Thread(target=read, args=(stream, incoming, gone), daemon=True)
-        reader.start()
-        try:
-            on_join(stream, stream.peer_name)
-        except WireError as error:
-            stream.refuse(str(error))
-        finally:
-            stream.close()
-            reader.join()
-            conversations.discard(threading.current_thread())
-
-    def join(incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:
+    async def join(_: object, context: Any) -> None:
         names = context.auth_context().get("x509_common_name", [])
         name = names[0].decode() if names else None
-        stream = Stream(limits, name or "the device", name)
-        stream.hang_up = context.cancel
-        gone = PeerGone(
-            f"{stream.peer} left, its connection broke off, or a frame was over"
-            f" {limits.frame_bytes} bytes"
-        )
-        if not context.add_callback(lambda: stream.lose(gone)):
+        peer_address = context.peer().rpartition(":")[0]
+        if reason := door.objection(name, peer_address):
+            context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+            context.set_details(reason)
             return
-        context.send_initial_metadata((_TAKEN_IN,))
-        thread = threading.Thread(target=converse, args=(stream, incoming, gone), daemon=True)
-        conversations.add(thread)
-        thread.start()
-        yield from stream.outgoing()
+        peer = name or "the device"
+        gone = PeerGone(
+            f"{peer} left, its connection broke off, or a frame was over {limits.frame_bytes} bytes"
+        )
+        carrier = _Accepted(context, gone)
+        stream = Stream(carrier, events, limits, peer, name)
+        door.enter(stream, peer_address)
+        conversation = None
+        try:
+            await context.send_initial_metadata((_TAKEN_IN,))
+            conversation = events.loop.create_task(_conversation(on_join, stream))
+            await carrier.over.wait()
+        finally:
+            stream.lose(gone)
+            if conversation:
+                conversation.cancel()
+            del carrier.context  # as in `_Called.hang_up`
+            await door.leave(stream)
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="card-stream")
-    options = [*_options(limits), ("grpc.so_reuseport", 0), ("grpc.http2.max_ping_strikes", 0)]
-    server = grpc.server(pool, options=options, maximum_concurrent_rpcs=workers)
-    handlers = {_METHOD: grpc.stream_stream_rpc_method_handler(join)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
-    try:
-        if credentials is None:
-            port = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, credentials)
-    except RuntimeError:
+    async def start() -> tuple[aio.Server, int] | None:
+        server = aio.server(options=_server_options(limits))
+        handlers = {_METHOD: grpc.stream_stream_rpc_method_handler(join)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        with suppress(RuntimeError):
+            if credentials is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, credentials)
+            await server.start()
+            return server, port
+        await server.stop(None)
+        return None
+
+    door = Door(places)
+    started = events.call(start())
+    if not started:
+        events.give_back()
         raise ScenarioError(
             f"cannot listen on {address}: another program has that port, or the address is not"
             " this machine's; give another."
-        ) from None
-    server.start()
-    return Listener(f"{host}:{port}", server, pool, conversations)
+        )
+    return Listener(f"{host}:{started[1]}", started[0], door, events)
+
+
+async def _conversation(
+    on_join: Callable[[Stream, str | None], Awaitable[None]], stream: Stream
+) -> None:
+    try:
+        await on_join(stream, stream.peer_name)
+    except WireError as error:
+        await stream.leave(Refusal(reason=one_line(str(error))))
+    finally:
+        await stream.shut()
 
 
 def connect(
@@ -185,52 +342,35 @@ def connect(
         If nobody answers there, or one of the certificates is not accepted.
     """
     _checked(address, credentials)
-    options = [
-        *_options(limits),
-        ("grpc.enable_retries", 0),
-        ("grpc.enable_http_proxy", 0),
-        # else a channel that failed before makes this one wait
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
-    if credentials is None:
-        channel = grpc.insecure_channel(address, options)
-    else:
-        channel = grpc.secure_channel(address, credentials, options)
-    stream = Stream(limits, f"the server at {address}")
-    call = channel.stream_stream(f"/{_SERVICE}/{_METHOD}")(stream.outgoing())
-    joined: Future[None] = Future()
+    events = event_loop.borrow()
 
-    def read() -> None:
-        taken_in = _TAKEN_IN in map(tuple, call.initial_metadata() or ())
-        if taken_in:
-            joined.set_result(None)
+    async def join() -> Stream:
+        carrier = _Called(address, credentials, limits)
         try:
-            stream.take_in(call)
-            reason: WireError = PeerGone(f"{stream.peer} closed the stream")
-        except grpc.RpcError as error:
-            reason = _explained(error, stream, taken_in)
-        stream.lose(reason)
-        if not taken_in:
-            joined.set_exception(reason)
+            await carrier.join(timeout_s)
+        except BaseException:
+            await carrier.hang_up()
+            raise
+        return Stream(carrier, events, limits, carrier.server)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-
-    def hang_up() -> None:
-        call.cancel()
-        reader.join()
-        channel.close()
-
-    stream.hang_up = hang_up
     try:
-        joined.result(timeout_s)
-    except TimeoutError:
-        hang_up()
-        raise PeerGone(f"{stream.peer} did not answer within {timeout_s:g} s") from None
-    except WireError:
-        hang_up()
+        stream = events.call(join())
+    except BaseException:
+        events.give_back()
         raise
+    stream.on_closed = events.give_back
     return stream
+
+
+def _server_options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        *_options(limits),
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.max_connection_idle_ms", _HANDSHAKE_MS),
+        ("grpc.max_concurrent_streams", CALLS_PER_CERTIFICATE),
+    ]
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
@@ -270,17 +410,17 @@ def _checked(address: str, credentials: object) -> str:
     return host
 
 
-def _explained(error: grpc.RpcError, stream: Stream, taken_in: bool) -> WireError:
+def _explained(error: grpc.RpcError, server: str, taken_in: bool) -> WireError:
     """What a failed call means."""
     code, details = error.code(), one_line(error.details() or "")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
-        return WireError(f"a frame is larger than {stream.peer} or this end allows ({details})")
+        return WireError(f"a frame is larger than {server} or this end allows ({details})")
     if taken_in:
-        return PeerGone(f"{stream.peer} is gone ({details or code.name})")
+        return PeerGone(f"{server} is gone ({details or code.name})")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return PeerGone(f"{stream.peer} has no place left; try again later")
+        return PeerGone(f"{server} has no place left; try again later ({details})")
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return PeerGone(f"{stream.peer} is not one of card")
+        return PeerGone(f"{server} is not one of card")
     return PeerGone(
-        f"cannot reach {stream.peer}, or its certificate or this end's was not accepted ({details})"
+        f"cannot reach {server}, or its certificate or this end's was not accepted ({details})"
     )

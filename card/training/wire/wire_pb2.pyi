@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "welcome", "refusal", "assignment", "tensors", "report", "probe", "finished")
+    __slots__ = ("hello", "welcome", "refusal", "assignment", "tensors", "report", "probe", "finished", "beat")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Frame(_message.Message):
     REPORT_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refusal: Refusal
@@ -25,7 +26,8 @@ class Frame(_message.Message):
     report: Report
     probe: Probe
     finished: Finished
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., tensors: _Optional[_Union[Tensors, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+    beat: Beat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., tensors: _Optional[_Union[Tensors, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "device", "scenario_hash", "llm_fingerprint", "lora_rank", "lora_targets", "activation_dtype", "tokenizer_hash")
@@ -66,22 +68,20 @@ class Finished(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("round", "turn", "cut", "frequency_hz", "iterations", "learning_rate", "seed")
+    __slots__ = ("round", "cut", "frequency_hz", "iterations", "learning_rate", "seed")
     ROUND_FIELD_NUMBER: _ClassVar[int]
-    TURN_FIELD_NUMBER: _ClassVar[int]
     CUT_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     round: int
-    turn: int
     cut: int
     frequency_hz: float
     iterations: int
     learning_rate: float
     seed: int
-    def __init__(self, round: _Optional[int] = ..., turn: _Optional[int] = ..., cut: _Optional[int] = ..., frequency_hz: _Optional[float] = ..., iterations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., cut: _Optional[int] = ..., frequency_hz: _Optional[float] = ..., iterations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Tensors(_message.Message):
     __slots__ = ("kind", "round", "iteration", "safetensors", "compute_s")
@@ -132,3 +132,19 @@ class Probe(_message.Message):
     padding: bytes
     answer_bytes: int
     def __init__(self, sequence: _Optional[int] = ..., padding: _Optional[bytes] = ..., answer_bytes: _Optional[int] = ...) -> None: ...
+
+class Beat(_message.Message):
+    __slots__ = ("sign",)
+    class Sign(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[Beat.Sign]
+        WORKING: _ClassVar[Beat.Sign]
+        ASKED: _ClassVar[Beat.Sign]
+        ANSWERED: _ClassVar[Beat.Sign]
+    UNKNOWN: Beat.Sign
+    WORKING: Beat.Sign
+    ASKED: Beat.Sign
+    ANSWERED: Beat.Sign
+    SIGN_FIELD_NUMBER: _ClassVar[int]
+    sign: Beat.Sign
+    def __init__(self, sign: _Optional[_Union[Beat.Sign, str]] = ...) -> None: ...

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from streams import listen
 
 from card.base.errors import ScenarioError
 from card.training.wire import certificates
@@ -26,7 +27,7 @@ from card.training.wire.certificates import (
 )
 from card.training.wire.limits import Limits
 from card.training.wire.stream import PeerGone
-from card.training.wire.transport import connect, listen
+from card.training.wire.transport import connect
 from card.training.wire.wire_pb2 import Hello
 
 LIMITS = Limits(frame_bytes=2**16)

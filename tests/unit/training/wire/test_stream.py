@@ -10,7 +10,7 @@ import pytest
 grpc = pytest.importorskip("grpc")
 torch = pytest.importorskip("torch")
 
-from streams import ADAPTERS, LIMITS, LOOPBACK, SOON_S, pair, silent
+from streams import ADAPTERS, LIMITS, LOOPBACK, SOON_S, listen, pair, silent
 
 from card.training.wire.limits import frame_bytes
 from card.training.wire.stream import PeerFinished, PeerGone, PeerRefused, PeerStalled
@@ -18,7 +18,6 @@ from card.training.wire.tensors import WireError, encode, specs
 from card.training.wire.transport import (
     VERSION,
     connect,
-    listen,
 )
 from card.training.wire.wire_pb2 import (
     Assignment,

@@ -16,13 +16,13 @@ from google.protobuf import descriptor_pb2
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("torch")
 
-from streams import LIMITS, LOOPBACK, SOON_S, Relay, silent
+from streams import LIMITS, LOOPBACK, SOON_S, Relay, listen, silent
 
 from card.base.errors import ScenarioError
 from card.training.wire import transport as wire
 from card.training.wire import wire_pb2
 from card.training.wire.stream import PeerGone
-from card.training.wire.transport import connect, listen
+from card.training.wire.transport import connect
 from card.training.wire.wire_pb2 import Frame, Report
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
@@ -122,7 +122,7 @@ class TestAddresses:
 
 class TestPlaces:
     def test_a_device_too_many_is_told_so_and_may_come_later(self):
-        with listen(LOOPBACK, None, LIMITS, silent, workers=1) as server:
+        with listen(LOOPBACK, None, LIMITS, silent, places=1) as server:
             with (
                 connect(server.address, None, LIMITS),
                 pytest.raises(PeerGone, match="has no place left; try again later"),
@@ -153,8 +153,10 @@ with connect(sys.argv[1], None, Limits(2**20)) as stream:
 
 CUT = """
 import subprocess, sys, threading, time
+sys.path.insert(0, "tests/helpers")
+from streams import listen
 from card.training.wire.limits import Limits
-from card.training.wire.transport import connect, listen
+from card.training.wire.transport import connect
 from card.training.wire.stream import PeerGone, PeerStalled
 from card.training.wire.wire_pb2 import Report
 
