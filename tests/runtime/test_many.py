@@ -22,13 +22,10 @@ from card.training.wire.certificates import (
     make_certificates,
     server_credentials,
 )
+from card.training.wire.door import CALLS_PER_CERTIFICATE, UNHEARD_PER_ADDRESS
 from card.training.wire.limits import Limits
 from card.training.wire.stream import PeerGone, PeerRefused
-from card.training.wire.transport import (
-    CALLS_PER_CERTIFICATE,
-    UNHEARD_PER_ADDRESS,
-    connect,
-)
+from card.training.wire.transport import connect
 
 CUT = 2
 

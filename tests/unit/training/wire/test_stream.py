@@ -21,6 +21,7 @@ from card.training.wire.transport import (
 )
 from card.training.wire.wire_pb2 import (
     Assignment,
+    Beat,
     Finished,
     Frame,
     Hello,
@@ -311,3 +312,69 @@ class TestLimits:
             # sockets of the system hold at both ends, some MB on loopback
             assert stream.bytes_sent < 64 * size
             leave.set()
+
+
+class TestSignsOfLife:
+    def test_an_end_that_works_is_not_silent(self):
+        def on_join(stream, name):
+            with stream.working(0.1):
+                time.sleep(1.0)
+            stream.send(Welcome())
+
+        with pair(on_join) as stream:
+            stream.receive("welcome", timeout_s=0.5)
+            # nine or ten of four bytes, beside the message of four
+            assert 4 + 4 * 3 <= stream.bytes_received <= 4 + 4 * 11
+            assert stream.payload_bytes_received == 0
+
+    def test_an_end_that_does_not_work_is(self):
+        def on_join(stream, name):
+            with stream.working(0.1):
+                time.sleep(0.3)
+            silent(stream, name)
+
+        with pair(on_join) as stream, pytest.raises(PeerStalled, match=r"said nothing for 0\.5 s"):
+            stream.receive("welcome", timeout_s=0.5)
+
+    def test_work_that_never_ends_is_given_up(self):
+        def on_join(stream, name):
+            with stream.working(0.05):
+                silent(stream, name)
+
+        with pair(on_join, replace(LIMITS, work_s=1.0)) as stream:
+            begun = time.monotonic()
+            with pytest.raises(PeerStalled, match="was still working after 1 s"):
+                stream.receive("welcome", timeout_s=0.5)
+            assert 1 <= time.monotonic() - begun < SOON_S
+
+    def test_both_ends_answer_at_once_while_they_wait_or_compute(self):
+        lives = []
+
+        def on_join(stream, name):
+            lives.append(stream._events.call(stream.alive(SOON_S)))
+            silent(stream, name)
+
+        with pair(on_join) as stream:
+            lives.append(stream._events.call(stream.alive(SOON_S)))
+        assert lives == [True, True]
+
+    def test_a_flood_of_them_is_stopped(self):
+        flood = Frame(beat=Beat(sign=Beat.ASKED)).SerializeToString()
+        ends = []
+
+        def on_join(stream, name):
+            ends.append(stream)
+            silent(stream, name)
+
+        with pair(on_join) as stream:
+
+            async def send_all():
+                for _ in range(1000):
+                    await stream.hand_over(flood)
+
+            sending = stream._events.begin(send_all())
+            time.sleep(1.0)
+            sending.cancel()
+            # 50 each second are taken in, and answered
+            assert 0 < ends[0].bytes_received <= 4 * 60
+            assert stream.bytes_received <= 4 * 60
