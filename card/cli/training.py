@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import Field
@@ -26,6 +26,9 @@ Cut = Annotated[Natural, Field(le=MOST_BLOCKS)]
 Step = Annotated[NotNegative, Field(le=100)]
 Silence = Annotated[Seconds, Field(ge=0.1)]
 
+Compute = Literal["cpu", "cuda"]
+Actuate = Literal["none", "pace", "clock"]
+
 Address = Annotated[str, option(Text, metavar="HOST:PORT", help="Where the server listens.")]
 Certificates = Annotated[
     Path | None,
@@ -39,6 +42,9 @@ Patience = Annotated[float, option(Seconds, help="Longest wait for the other end
 Threads = Annotated[
     int | None, option(Workers, help="Processor threads; torch's choice when not given.")
 ]
+
+
+Computes = Annotated[Compute, option(Compute, help="Processor that computes.")]
 
 
 @app.command()
@@ -100,6 +106,11 @@ def serve(
     ] = 60.0,
     patience: Patience = 600.0,
     threads: Threads = None,
+    compute: Computes = "cpu",
+    actuate: Annotated[
+        Actuate,
+        option(Actuate, help="The server's clock: note it, pace computing by it, or lock it."),
+    ] = "none",
     settings: Settings = None,
 ) -> None:
     """Fine-tune a scenario's LLM with the devices that join; CARD, or a policy, decides."""
@@ -107,12 +118,17 @@ def serve(
         chosen = load(scenario, settings, runs=True)
 
         from card.training import checkpoint  # for seconds, which a refusal need not wait
+        from card.training.actuation import Machine, actuator, check_compute
         from card.training.agreement import Job
+        from card.training.energy import Sensor
         from card.training.journal import Journal
         from card.training.server import DevicesMissingError, Server, Terms
         from card.training.wire.certificates import server_credentials
 
-        job = Job.open(chosen, weights)
+        check_compute(compute)
+        job = Job.open(chosen, weights, compute)
+        carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
+        machine = Machine(compute, carry_out, Sensor.of(compute))
         credentials = server_credentials(certificates) if certificates else None
         terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()), policy)
         try:
@@ -125,11 +141,12 @@ def serve(
                 journal.write(event, fields)
                 narrate(event, fields)
 
-            server = Server(job, terms, folder, report)
+            server = Server(job, terms, folder, report, machine)
             if found:
                 server.resume(found)
             with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
                 try:
+                    report("machine", {"actuate": actuate, **machine.told()})
                     server.run(address, credentials)
                 except (DevicesMissingError, checkpoint.CheckpointError) as error:
                     raise _failure(error) from None
@@ -207,6 +224,8 @@ def _narrator(line: Line) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
 
 def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
     match event:
+        case "machine":
+            return f"{_CLOCKS[of['actuate']]}; {_metered(of)}"
         case "listening":
             after = f", going on after round {of['round']}" if of["round"] else ""
             return f"listening on {of['address']}{after}"
@@ -231,6 +250,7 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
                 f"round {of['round']}: loss {of['loss']:.3f}, {of['delay_s']:.2f} s "
                 f"(predicted {of['predicted_delay_s']:.2f} s), "
                 f"{of['up_bit'] / 8e6:.2f} MB up, {of['down_bit'] / 8e6:.2f} MB down"
+                f"{_joules(of)}"
             )
         case "lost":
             return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
@@ -244,6 +264,25 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
                 said += f"; {', '.join(of[key][:10])}{more} {what}" if of[key] else ""
             return said
     return None
+
+
+_CLOCKS = {
+    "none": "clocks are decided and noted, not set",
+    "pace": "computing is paced to the clock of each round",
+    "clock": "the GPU's clock is locked for each round, and released after it",
+}
+
+
+def _metered(machine: Mapping[str, Any]) -> str:
+    counted = "counted by" if machine["metered"] else "not counted:"
+    return f"energy is {counted} {machine['energy']}"
+
+
+def _joules(of: Mapping[str, Any]) -> str:
+    busy_j, waiting_j = of["server_busy_j"], of["server_waiting_j"]
+    if busy_j is None:
+        return ""
+    return f", {busy_j + waiting_j:.1f} J (predicted {of['predicted_energy_j']:.1f} J)"
 
 
 def _device_line(event: str, of: Mapping[str, Any]) -> str | None:

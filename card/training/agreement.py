@@ -42,7 +42,7 @@ class Job:
     """SHA-256 of its file."""
 
     @classmethod
-    def open(cls, scenario: Scenario, weights: Path | None = None) -> Job:
+    def open(cls, scenario: Scenario, weights: Path | None = None, compute: str = "cpu") -> Job:
         """Load a scenario's LLM, and the tokenizer that belongs to it.
 
         Parameters
@@ -52,6 +52,8 @@ class Job:
         weights
             Folder of a checkpoint, with its `tokenizer.json` if it has one. If not given, the
             checkpoint in `data/checkpoints` is taken, or random weights where there is none.
+        compute
+            Processor that computes, `cpu` or `cuda`.
 
         Raises
         ------
@@ -93,6 +95,7 @@ class Job:
                 f"{path} has {tokenizer.get_vocab_size()} entries, {scenario.llm} only "
                 f"{llm.vocabulary}; put the LLM's own tokenizer.json beside its weights."
             )
+        llm.to(compute)
         return cls(scenario, llm, tokenizer, tokenizer_hash)
 
     @cached_property

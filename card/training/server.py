@@ -19,6 +19,7 @@ from card.costs import evaluate
 from card.policies import Draws, check_decision, named
 from card.simulation import decided
 from card.training import checkpoint
+from card.training.actuation import PLAIN, Machine, Work
 from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import SplitError, optimiser, step
@@ -69,6 +70,8 @@ class _Plan:
     frequency_hz: float
     predicted_delay_s: float
     predicted_energy_j: float
+    predicted_device_energy_j: float
+    stretch: float
     uplink_bps: float
     downlink_bps: float
     round_trip_s: float
@@ -88,6 +91,8 @@ class Server:
     report
         Called with `joined`, `refused`, `planned`, `iteration`, `round`, `lost` or `finished`, and
         what there is to say.
+    machine
+        Where the server computes, what carries out its clock, and what counts its energy.
 
     Raises
     ------
@@ -95,8 +100,16 @@ class Server:
         If the cut is not one of the LLM's, the policy is refused, or the folder holds another run.
     """
 
-    def __init__(self, job: Job, terms: Terms, folder: Path, report: Report) -> None:
+    def __init__(
+        self,
+        job: Job,
+        terms: Terms,
+        folder: Path,
+        report: Report,
+        machine: Machine = PLAIN,
+    ) -> None:
         self._job, self._terms, self._folder, self._report = job, terms, folder, report
+        self._machine = machine
         ((self._policy_name, self._policy),) = named([terms.policy]).items()
         self._roster = Roster([device.name for device in job.scenario.devices])
         self._identity = {
@@ -216,7 +229,8 @@ class Server:
         try:
             plan = self._decide(device, stream)
             self._report("planned", asdict(plan))
-            outcome = _Round(self._job, self._terms, plan, stream, self._report).play()
+            with self._machine.round(plan.frequency_hz, plan.stretch) as work:
+                outcome = _Round(self._job, self._terms, plan, stream, self._report, work).play()
         except (WireError, SplitError) as error:
             self._job.llm.load_adapters(before)
             self._roster.leave(device, stream)
@@ -246,6 +260,8 @@ class Server:
         cut = cuts[self._done % len(cuts)] if cuts else int(own)
         check_decision(arrays, index, cut, clock)
         costs = evaluate(arrays, index, cut, clock, up, down)
+        fastest = evaluate(arrays, index, cut, arrays.frequency_max_hz, up, down)
+        shortest_s = float(fastest.server_compute_s)
         return _Plan(
             round=self._done + 1,
             device=device,
@@ -253,6 +269,8 @@ class Server:
             frequency_hz=float(clock),
             predicted_delay_s=float(costs.delay_s),
             predicted_energy_j=float(costs.energy_j),
+            predicted_device_energy_j=float(costs.device_energy_j),
+            stretch=float(costs.server_compute_s) / shortest_s if shortest_s else 1.0,
             uplink_bps=up,
             downlink_bps=down,
             round_trip_s=rates.round_trip_s,
@@ -262,17 +280,19 @@ class Server:
 class _Round:
     """The server's part in one round."""
 
-    def __init__(self, job: Job, terms: Terms, plan: _Plan, stream: Stream, report: Report) -> None:
+    def __init__(
+        self, job: Job, terms: Terms, plan: _Plan, stream: Stream, report: Report, work: Work
+    ) -> None:
         self._job, self._terms, self._plan = job, terms, plan
-        self._stream, self._report = stream, report
-        self._exchange = Exchange(stream, plan.round, terms.timeout_s)
+        self._stream, self._report, self._work = stream, report, work
+        self._exchange = Exchange(stream, plan.round, terms.timeout_s, work.computing)
         self._side = job.server_side(plan.cut)
         trained = job.llm.trained(plan.cut, job.llm.num_blocks)
         self._optimiser = optimiser(trained, terms.learning_rate)
         self._optimiser.zero_grad()  # a lost round may have left some
         self._start_s = time.perf_counter()
 
-    def play(self) -> dict[str, float]:
+    def play(self) -> dict[str, float | None]:
         """Adapters down, mini-batches, adapters up; returns what was measured."""
         job, cut, exchange = self._job, self._plan.cut, self._exchange
         iterations = job.scenario.training.local_iterations
@@ -297,6 +317,7 @@ class _Round:
             "delay_s": time.perf_counter() - self._start_s,
             "device_compute_s": exchange.peer_compute_s,
             "server_compute_s": exchange.compute_s,
+            **self._work.noted(),
             **{name: after - before[name] for name, after in _traffic(self._stream).items()},
         }
 

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
+from card.training.actuation import PLAIN
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.text import read_tokens
@@ -33,12 +34,11 @@ class Log:
         return [item for item in self.events if item["event"] == event]
 
 
-def conversation(scenario, folder, names, *, rounds, cuts=(), **terms):
+def conversation(scenario, folder, names, *, rounds, cuts=(), machine=PLAIN, **terms):
     """Play a run; the server's log, its LLM, and each device's log."""
     job, log = Job.open(scenario), Log()
-    server = Server(
-        job, Terms(rounds, LEARNING_RATE, wait_for=len(names), cuts=cuts, **terms), folder, log
-    )
+    terms = Terms(rounds, LEARNING_RATE, wait_for=len(names), cuts=cuts, **terms)
+    server = Server(job, terms, folder, log, machine)
     failures = []
 
     def guarded(function, *arguments):

@@ -181,6 +181,11 @@ class AdaptedLlm:
         """
         return cls(stored_model(path, dtype), lora, seed)
 
+    def to(self, device: str) -> None:
+        """Move all weights that are held to a processor, by torch's name of it."""
+        self.model.to(device)
+        self.device = self.model.device
+
     def context(self, batch: int, length: int, lengths: Tensor | None = None) -> Context:
         """Masks, positions and rotary tables, from shapes and lengths alone.
 

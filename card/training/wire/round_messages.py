@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor
 
@@ -28,10 +28,19 @@ class Exchange:
         Round; a message of another one breaks the agreement.
     timeout_s
         Longest wait for a message [s].
+    work
+        Context of each span of computing at this end.
     """
 
-    def __init__(self, stream: Stream, number: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        number: int,
+        timeout_s: float,
+        work: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._stream, self._round, self._timeout_s = stream, number, timeout_s
+        self._work = work
         self.iteration = 0
         """Mini-batch that messages belong to, from 1; 0 before the first."""
         self.compute_s = 0.0
@@ -44,7 +53,7 @@ class Exchange:
     def computing(self) -> Iterator[None]:
         """Count the time spent inside as computing; the other end sees that it is no silence."""
         start = time.perf_counter()
-        with self._stream.working(self._timeout_s / _BEATS):
+        with self._stream.working(self._timeout_s / _BEATS), self._work():
             yield
         self.compute_s += time.perf_counter() - start
 

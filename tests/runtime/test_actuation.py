@@ -1,0 +1,100 @@
+"""The clock that is decided for a round is carried out: real rounds on loopback last as it says."""
+
+import pytest
+from conversation import conversation
+
+import card
+from card.training.actuation import Machine, leave, pace
+
+CUT = 2
+SLOWER = {"devices.*.utilisation": 1e-5}
+"""Devices so slow that any of the server's clocks may be decided."""
+
+LATE_S = 0.1
+"""What a busy machine adds to the last pause; the others' late ends are taken off the next."""
+
+OWN = """
+import numpy as np
+
+
+def mine(system, draws, rng):
+    return np.full(draws.device.shape, {cut}), system.frequency_max_hz * {share}
+
+"""
+
+
+def played(folder, share, carry_out, rounds=2, **changes):
+    """Completed rounds of a run at a share of the highest clock."""
+    folder.mkdir()
+    own, scenario = folder / "own.py", card.load_scenario("test-bed", **SLOWER, **changes)
+    own.write_text(OWN.format(cut=changes.pop("cut", CUT), share=share), "utf-8")
+    log, _, _ = conversation(
+        scenario, folder / "run", ["device-1"],
+        rounds=rounds, policy=f"{own}:mine", machine=Machine(carry_out=carry_out),
+    )  # fmt: skip
+    return log.named("round")
+
+
+def late_s(found):
+    """By how much the pauses of a round are longer than its clock asks for [s]."""
+    computing_s = found["server_compute_s"] - found["server_paused_s"]
+    return found["server_paused_s"] - (found["stretch"] - 1) * computing_s
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.25])
+def test_paced_computing_lasts_as_long_as_at_the_clock(share, tmp_path):
+    for found in played(tmp_path / "run", share, pace):
+        assert found["stretch"] == pytest.approx(1 / share)
+        assert abs(late_s(found)) < LATE_S
+        assert found["delay_s"] > found["server_compute_s"] + found["device_compute_s"]
+        assert found["set_clock_hz"] is None
+
+
+def test_what_no_clock_changes_is_not_paced(tmp_path):
+    """With an overhead as long as the cycles at F_max, half the clock takes half as long again."""
+    scenario = card.load_scenario("test-bed", **SLOWER)
+    top_hz = card.system(scenario).frequency_max_hz
+    cycles_s = float(card.evaluate(scenario, 0, CUT, top_hz, 1e6, 1e6).server_compute_s)
+    each_s = cycles_s / scenario.training.local_iterations / (4 - CUT)
+    changes = {"server.block_overhead_s": each_s}
+    for found in played(tmp_path / "run", 0.5, pace, **changes):
+        assert found["stretch"] == pytest.approx(1.5)
+        assert abs(late_s(found)) < LATE_S
+
+
+def test_a_clock_that_is_only_noted_changes_no_time(tmp_path):
+    for found in played(tmp_path / "run", 0.25, leave):
+        assert found["stretch"] == pytest.approx(4)
+        assert found["server_paused_s"] == 0
+
+
+def test_a_round_without_the_server_has_nothing_to_pace(tmp_path):
+    scenario = card.load_scenario("test-bed")
+    log, _, _ = conversation(
+        scenario, tmp_path, ["device-1"], rounds=1, cuts=(4,), machine=Machine(carry_out=pace)
+    )
+    (found,) = log.named("round")
+    assert (found["stretch"], found["server_compute_s"], found["server_paused_s"]) == (1, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_measured_delay_follows_the_clock(tmp_path):
+    """Server time goes as F_max/f, and the round is longer by what the server waits, no more."""
+    drawn = "rng.choice([1.0, 0.5, 0.2])"
+    brief = {"training.local_iterations": 2}
+    rounds = played(tmp_path / "run", drawn, pace, rounds=60, **brief)
+    shares = [1 / round(found["stretch"], 6) for found in rounds]
+    assert set(shares) == {1.0, 0.5, 0.2}
+
+    def least(time_s):
+        """By share: other processes only ever add, and hardly to all of twenty short rounds."""
+        both = list(zip(shares, map(time_s, rounds), strict=True))
+        return {share: min(s for other, s in both if other == share) for share in set(shares)}
+
+    server_s = least(lambda found: found["server_compute_s"])
+    rest_s = least(lambda found: found["delay_s"] - found["server_paused_s"])
+    print({share: (server_s[share] / server_s[1.0], rest_s[share]) for share in server_s})
+    for share, found_s in server_s.items():
+        assert found_s / server_s[1.0] == pytest.approx(1 / share, rel=0.2)
+        assert rest_s[share] == pytest.approx(rest_s[1.0], rel=0.2)
