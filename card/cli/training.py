@@ -44,6 +44,10 @@ Threads = Annotated[
 ]
 
 
+Attention = Literal["eager", "sdpa"]
+Attends = Annotated[
+    Attention, option(Attention, help="Plain attention, or torch's fused; the same at every end.")
+]
 Computes = Annotated[Compute, option(Compute, help="Processor that computes.")]
 
 
@@ -107,6 +111,7 @@ def serve(
     patience: Patience = 600.0,
     threads: Threads = None,
     compute: Computes = "cpu",
+    attention: Attends = "eager",
     actuate: Annotated[
         Actuate,
         option(Actuate, help="The server's clock: note it, pace computing by it, or lock it."),
@@ -126,7 +131,7 @@ def serve(
         from card.training.wire.certificates import server_credentials
 
         check_compute(compute)
-        job = Job.open(chosen, weights, compute)
+        job = Job.open(chosen, weights, compute, attention)
         carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
         machine = Machine(compute, carry_out, Sensor.of(compute))
         credentials = server_credentials(certificates) if certificates else None
@@ -164,6 +169,8 @@ def join(
     weights: Weights = None,
     patience: Patience = 600.0,
     threads: Threads = None,
+    compute: Computes = "cpu",
+    attention: Attends = "eager",
     settings: Settings = None,
 ) -> None:
     """Take part in a server's fine-tuning as one device, with data that stays here."""
@@ -171,17 +178,24 @@ def join(
         chosen = load(scenario, settings, runs=True)
         chosen.device_index(device)
 
-        from card.training.agreement import Job  # for seconds, which a refusal need not wait
+        # for seconds, which a refusal need not wait
+        from card.training.actuation import Machine, check_compute
+        from card.training.agreement import Job
         from card.training.device import Device, ServerMissingError
+        from card.training.energy import Sensor
         from card.training.llm.text import read_tokens
         from card.training.wire.certificates import device_credentials
 
         credentials = device_credentials(certificates, device) if certificates else None
-        job = Job.open(chosen, weights)
+        check_compute(compute)
+        job = Job.open(chosen, weights, compute, attention)
+        machine = Machine(compute, sensor=Sensor.of(compute))
         tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)
         with _narrator(_device_line) as narrate:
+            narrate("machine", machine.told())
+            end = Device(job, device, tokens, narrate, machine)
             try:
-                Device(job, device, tokens, narrate).run(address, credentials, patience_s=patience)
+                end.run(address, credentials, patience_s=patience)
             except ServerMissingError as error:
                 raise _failure(error) from None
 
@@ -287,6 +301,8 @@ def _joules(of: Mapping[str, Any]) -> str:
 
 def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
     match event:
+        case "machine":
+            return _metered(of)
         case "joined":
             return f"joined as {of['device']}"
         case "assigned":

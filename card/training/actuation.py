@@ -145,9 +145,13 @@ class Work:
             time.sleep(owed_s)
             self._paused_s += time.perf_counter() - done_s
 
+    def spent_j(self) -> tuple[float | None, float | None]:
+        """Energy of computing and of the rest so far [J]; None where nothing counts it."""
+        return self._meter.spent_j()
+
     def noted(self) -> dict[str, float | None]:
         """Clock that was set [Hz], pauses [s] and energy [J], as a round's notes have them."""
-        busy_j, waiting_j = self._meter.spent_j()
+        busy_j, waiting_j = self.spent_j()
         return {
             "set_clock_hz": self._setting.clock_hz,
             "server_paused_s": self._paused_s,

@@ -16,7 +16,7 @@ from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
 from card.llm.families import check_runs
 from card.scenario import Scenario
-from card.training.llm.models import DTYPES, check_runnable, shipped_checkpoint
+from card.training.llm.models import DTYPES, Attention, check_runnable, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.wire.limits import frame_bytes
@@ -42,7 +42,13 @@ class Job:
     """SHA-256 of its file."""
 
     @classmethod
-    def open(cls, scenario: Scenario, weights: Path | None = None, compute: str = "cpu") -> Job:
+    def open(
+        cls,
+        scenario: Scenario,
+        weights: Path | None = None,
+        compute: str = "cpu",
+        attention: Attention = "eager",
+    ) -> Job:
         """Load a scenario's LLM, and the tokenizer that belongs to it.
 
         Parameters
@@ -54,11 +60,14 @@ class Job:
             checkpoint in `data/checkpoints` is taken, or random weights where there is none.
         compute
             Processor that computes, `cpu` or `cuda`.
+        attention
+            How attention is computed, the same at every end.
 
         Raises
         ------
         ScenarioError
-            If the runtime has no such number format, or the checkpoint is not the scenario's LLM.
+            If the runtime has no such number format, the checkpoint is not the scenario's LLM, or
+            that LLM has no such attention.
         """
         training, lora = scenario.training, scenario.lora
         check_runnable(training, optimiser="adamw")
@@ -95,6 +104,7 @@ class Job:
                 f"{path} has {tokenizer.get_vocab_size()} entries, {scenario.llm} only "
                 f"{llm.vocabulary}; put the LLM's own tokenizer.json beside its weights."
             )
+        llm.attend(attention)
         llm.to(compute)
         return cls(scenario, llm, tokenizer, tokenizer_hash)
 
@@ -130,6 +140,8 @@ class Job:
             lora_targets=lora.targets,
             activation_dtype=str(self.activation_dtype),
             tokenizer_hash=self.tokenizer_hash,
+            weight_dtype=str(DTYPES[self.scenario.training.weight_bits]),
+            attention=self.llm.attention,
         )
 
     def objection(self, hello: Hello) -> str | None:
@@ -143,6 +155,8 @@ class Job:
             "lora_rank": "rank of the adapters",
             "lora_targets": "projections with adapters",
             "activation_dtype": "number format of activations",
+            "weight_dtype": "number format of weights",
+            "attention": "way in which attention is computed",
             "tokenizer_hash": "tokenizer",
             "llm_fingerprint": "LLM (configuration and frozen weights)",
             "scenario_hash": "scenario",

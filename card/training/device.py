@@ -14,6 +14,7 @@ import numpy as np
 from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
+from card.training.actuation import PLAIN, Machine, Work
 from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import Batch, DeviceSide, optimiser, step
@@ -47,6 +48,8 @@ class Device:
     report
         Called with `joined`, `assigned`, `received`, `iteration`, `round`, `lost` or `finished`,
         and what there is to say.
+    machine
+        Where the device computes, and what counts its energy.
 
     Raises
     ------
@@ -54,9 +57,12 @@ class Device:
         If the scenario has no such device.
     """
 
-    def __init__(self, job: Job, name: str, tokens: Tokens, report: Report) -> None:
+    def __init__(
+        self, job: Job, name: str, tokens: Tokens, report: Report, machine: Machine = PLAIN
+    ) -> None:
         index = job.scenario.device_index(name)
         self._job, self._name, self._tokens, self._report = job, name, tokens, report
+        self._machine = machine
         self._limits = Limits(job.largest_frame_bytes)
         deepest = int(np.flatnonzero(job.system.feasible[index])[-1])
         whole = deepest == job.llm.num_blocks
@@ -100,7 +106,8 @@ class Device:
                     while True:
                         heard_s = time.monotonic()
                         task = stream.receive("assignment", timeout_s=patience_s)
-                        self._round(stream, task, timeout_s)
+                        with self._machine.round(task.frequency_hz, 1.0) as work:
+                            self._round(stream, task, timeout_s, work)
             except PeerFinished as end:
                 self._report("finished", {"reason": str(end)})
                 return
@@ -114,11 +121,11 @@ class Device:
                     ) from None
                 time.sleep(PAUSE_S)
 
-    def _round(self, stream: Stream, task: Assignment, timeout_s: float) -> None:
+    def _round(self, stream: Stream, task: Assignment, timeout_s: float, work: Work) -> None:
         """Adapters down, mini-batches, adapters up."""
         job, cut, training = self._job, task.cut, self._job.scenario.training
         self._report("assigned", {"round": task.round, "cut": cut, "iterations": task.iterations})
-        exchange = Exchange(stream, task.round, timeout_s)
+        exchange = Exchange(stream, task.round, timeout_s, work.computing)
         if cut:
             job.llm.load_adapters(exchange.receive(Tensors.ADAPTERS, job.adapters(cut)))
         side = job.device_side(cut)
@@ -136,6 +143,7 @@ class Device:
             )
         if cut:
             exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
+        exchange.spend(*work.spent_j())
         self._report("round", {"round": task.round, "cut": cut, "loss": fmean(losses)})
 
     def _mini_batch(

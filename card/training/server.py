@@ -318,6 +318,7 @@ class _Round:
             "device_compute_s": exchange.peer_compute_s,
             "server_compute_s": exchange.compute_s,
             **self._work.noted(),
+            **dict(zip(("device_busy_j", "device_waiting_j"), exchange.spent(), strict=True)),
             **{name: after - before[name] for name, after in _traffic(self._stream).items()},
         }
 

@@ -34,7 +34,9 @@ class Log:
         return [item for item in self.events if item["event"] == event]
 
 
-def conversation(scenario, folder, names, *, rounds, cuts=(), machine=PLAIN, **terms):
+def conversation(
+    scenario, folder, names, *, rounds, cuts=(), machine=PLAIN, device_machine=PLAIN, **terms
+):
     """Play a run; the server's log, its LLM, and each device's log."""
     job, log = Job.open(scenario), Log()
     terms = Terms(rounds, LEARNING_RATE, wait_for=len(names), cuts=cuts, **terms)
@@ -56,7 +58,7 @@ def conversation(scenario, folder, names, *, rounds, cuts=(), machine=PLAIN, **t
     address, logs = log.events[0]["address"], {name: Log() for name in names}
     for name in names:
         own = Job.open(scenario)
-        device = Device(own, name, tokens(name, own), logs[name])
+        device = Device(own, name, tokens(name, own), logs[name], device_machine)
         threads.append(guarded(device.run, address, None))
         threads[-1].start()
     for thread in threads:

@@ -70,6 +70,11 @@ def joined(job, address, name="device-1", **changes):
         ({"version": 7}, "the version of the conversation differs: 7 there"),
         ({"lora_rank": 4}, "the rank of the adapters differs: 4 there, 8 at the server"),
         ({"activation_dtype": "torch.float16"}, "the number format of activations differs"),
+        (
+            {"weight_dtype": "torch.bfloat16"},
+            "the number format of weights differs: torch.bfloat16 there, torch.float32 at the",
+        ),
+        ({"attention": "sdpa"}, "the way in which attention is computed differs: sdpa there"),
         ({"llm_fingerprint": "0" * 64}, "the LLM (configuration and frozen weights) differs"),
         ({"scenario_hash": "0" * 64}, "the scenario differs: 000000000000… there"),
         ({"tokenizer_hash": "0" * 64}, "the tokenizer differs"),

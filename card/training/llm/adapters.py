@@ -186,6 +186,26 @@ class AdaptedLlm:
         self.model.to(device)
         self.device = self.model.device
 
+    def attend(self, attention: Attention) -> None:
+        """Compute attention in another way.
+
+        Raises
+        ------
+        ScenarioError
+            If the LLM has no such attention.
+        """
+        try:
+            self.model.set_attn_implementation(attention)
+        except ValueError:
+            raise ScenarioError(
+                f"attention = {attention!r} is not offered by {self.architecture.name}; give eager."
+            ) from None
+
+    @property
+    def attention(self) -> str:
+        """How attention is computed, `eager` or `sdpa`."""
+        return str(self.model.config._attn_implementation)
+
     def context(self, batch: int, length: int, lengths: Tensor | None = None) -> Context:
         """Masks, positions and rotary tables, from shapes and lengths alone.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from card.training.wire.stream import Stream
 from card.training.wire.tensors import TensorSpec, WireError
-from card.training.wire.wire_pb2 import Report, Tensors
+from card.training.wire.wire_pb2 import Report, Spent, Tensors
 
 _BEATS = 4
 """Signs of life within the longest silence that the other end bears."""
@@ -109,6 +109,28 @@ class Exchange:
         self.peer_compute_s += message.compute_s
         loss: float = message.loss
         return loss
+
+    def spend(self, busy_j: float | None, waiting_j: float | None) -> None:
+        """Tell the other end what the round cost in energy [J]; raises what `Stream.send` does."""
+        self._stream.send(Spent(round=self._round, busy_j=busy_j, waiting_j=waiting_j))
+
+    def spent(self) -> tuple[float | None, float | None]:
+        """Energy of computing and of the rest at the other end [J]; None where nothing counts it.
+
+        Raises
+        ------
+        WireError
+            As `receive` does.
+        """
+        message = self._stream.receive("spent", timeout_s=self._timeout_s)
+        if message.round != self._round:
+            raise WireError(f"energy of round {message.round} came in round {self._round}")
+        if not (message.HasField("busy_j") and message.HasField("waiting_j")):
+            return None, None
+        found: tuple[float, float] = (message.busy_j, message.waiting_j)
+        if not all(0 <= one < math.inf for one in found):
+            raise WireError(f"the energy of round {self._round} is {found[0]} and {found[1]} J")
+        return found
 
     def _untold_s(self) -> float:
         untold_s = self.compute_s - self._told_s

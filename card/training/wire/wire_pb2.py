@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x61rd/training/wire/wire.proto\x12\x07\x63\x61rd.v1\"\xd4\x02\n\x05\x46rame\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.card.v1.HelloH\x00\x12#\n\x07welcome\x18\x02 \x01(\x0b\x32\x10.card.v1.WelcomeH\x00\x12#\n\x07refusal\x18\x03 \x01(\x0b\x32\x10.card.v1.RefusalH\x00\x12)\n\nassignment\x18\x04 \x01(\x0b\x32\x13.card.v1.AssignmentH\x00\x12#\n\x07tensors\x18\x05 \x01(\x0b\x32\x10.card.v1.TensorsH\x00\x12!\n\x06report\x18\x06 \x01(\x0b\x32\x0f.card.v1.ReportH\x00\x12\x1f\n\x05probe\x18\x07 \x01(\x0b\x32\x0e.card.v1.ProbeH\x00\x12%\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x11.card.v1.FinishedH\x00\x12\x1d\n\x04\x62\x65\x61t\x18\t \x01(\x0b\x32\r.card.v1.BeatH\x00\x42\x06\n\x04kind\"\xb3\x01\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x15\n\rscenario_hash\x18\x03 \x01(\t\x12\x17\n\x0fllm_fingerprint\x18\x04 \x01(\t\x12\x11\n\tlora_rank\x18\x05 \x01(\r\x12\x14\n\x0clora_targets\x18\x06 \x03(\t\x12\x18\n\x10\x61\x63tivation_dtype\x18\x07 \x01(\t\x12\x16\n\x0etokenizer_hash\x18\x08 \x01(\t\"\x1c\n\x07Welcome\x12\x11\n\ttimeout_s\x18\x01 \x01(\x01\"\x19\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x1a\n\x08\x46inished\x12\x0e\n\x06reason\x18\x01 \x01(\t\"w\n\nAssignment\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\x12\x14\n\x0c\x66requency_hz\x18\x03 \x01(\x01\x12\x12\n\niterations\x18\x04 \x01(\r\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x0c\n\x04seed\x18\x06 \x01(\x04\"\xdb\x01\n\x07Tensors\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.card.v1.Tensors.Kind\x12\r\n\x05round\x18\x02 \x01(\r\x12\x11\n\titeration\x18\x03 \x01(\r\x12\x13\n\x0bsafetensors\x18\x04 \x01(\x0c\x12\x11\n\tcompute_s\x18\x05 \x01(\x01\"a\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07SMASHED\x10\x01\x12\x0c\n\x08GRADIENT\x10\x02\x12\n\n\x06HIDDEN\x10\x03\x12\x13\n\x0fHIDDEN_GRADIENT\x10\x04\x12\x0c\n\x08\x41\x44\x41PTERS\x10\x05\"K\n\x06Report\x12\r\n\x05round\x18\x01 \x01(\r\x12\x11\n\titeration\x18\x02 \x01(\r\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x11\n\tcompute_s\x18\x04 \x01(\x01\"@\n\x05Probe\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61nswer_bytes\x18\x03 \x01(\r\"c\n\x04\x42\x65\x61t\x12 \n\x04sign\x18\x01 \x01(\x0e\x32\x12.card.v1.Beat.Sign\"9\n\x04Sign\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07WORKING\x10\x01\x12\t\n\x05\x41SKED\x10\x02\x12\x0c\n\x08\x41NSWERED\x10\x03\x32=\n\x0fSplitFineTuning\x12*\n\x04Join\x12\x0e.card.v1.Frame\x1a\x0e.card.v1.Frame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x61rd/training/wire/wire.proto\x12\x07\x63\x61rd.v1\"\xf5\x02\n\x05\x46rame\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.card.v1.HelloH\x00\x12#\n\x07welcome\x18\x02 \x01(\x0b\x32\x10.card.v1.WelcomeH\x00\x12#\n\x07refusal\x18\x03 \x01(\x0b\x32\x10.card.v1.RefusalH\x00\x12)\n\nassignment\x18\x04 \x01(\x0b\x32\x13.card.v1.AssignmentH\x00\x12#\n\x07tensors\x18\x05 \x01(\x0b\x32\x10.card.v1.TensorsH\x00\x12!\n\x06report\x18\x06 \x01(\x0b\x32\x0f.card.v1.ReportH\x00\x12\x1f\n\x05probe\x18\x07 \x01(\x0b\x32\x0e.card.v1.ProbeH\x00\x12%\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x11.card.v1.FinishedH\x00\x12\x1d\n\x04\x62\x65\x61t\x18\t \x01(\x0b\x32\r.card.v1.BeatH\x00\x12\x1f\n\x05spent\x18\n \x01(\x0b\x32\x0e.card.v1.SpentH\x00\x42\x06\n\x04kind\"\xdc\x01\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x15\n\rscenario_hash\x18\x03 \x01(\t\x12\x17\n\x0fllm_fingerprint\x18\x04 \x01(\t\x12\x11\n\tlora_rank\x18\x05 \x01(\r\x12\x14\n\x0clora_targets\x18\x06 \x03(\t\x12\x18\n\x10\x61\x63tivation_dtype\x18\x07 \x01(\t\x12\x16\n\x0etokenizer_hash\x18\x08 \x01(\t\x12\x14\n\x0cweight_dtype\x18\t \x01(\t\x12\x11\n\tattention\x18\n \x01(\t\"\x1c\n\x07Welcome\x12\x11\n\ttimeout_s\x18\x01 \x01(\x01\"\x19\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x1a\n\x08\x46inished\x12\x0e\n\x06reason\x18\x01 \x01(\t\"w\n\nAssignment\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\x12\x14\n\x0c\x66requency_hz\x18\x03 \x01(\x01\x12\x12\n\niterations\x18\x04 \x01(\r\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x0c\n\x04seed\x18\x06 \x01(\x04\"\xdb\x01\n\x07Tensors\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.card.v1.Tensors.Kind\x12\r\n\x05round\x18\x02 \x01(\r\x12\x11\n\titeration\x18\x03 \x01(\r\x12\x13\n\x0bsafetensors\x18\x04 \x01(\x0c\x12\x11\n\tcompute_s\x18\x05 \x01(\x01\"a\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07SMASHED\x10\x01\x12\x0c\n\x08GRADIENT\x10\x02\x12\n\n\x06HIDDEN\x10\x03\x12\x13\n\x0fHIDDEN_GRADIENT\x10\x04\x12\x0c\n\x08\x41\x44\x41PTERS\x10\x05\"K\n\x06Report\x12\r\n\x05round\x18\x01 \x01(\r\x12\x11\n\titeration\x18\x02 \x01(\r\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x11\n\tcompute_s\x18\x04 \x01(\x01\"\\\n\x05Spent\x12\r\n\x05round\x18\x01 \x01(\r\x12\x13\n\x06\x62usy_j\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\twaiting_j\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_busy_jB\x0c\n\n_waiting_j\"@\n\x05Probe\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61nswer_bytes\x18\x03 \x01(\r\"c\n\x04\x42\x65\x61t\x12 \n\x04sign\x18\x01 \x01(\x0e\x32\x12.card.v1.Beat.Sign\"9\n\x04Sign\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07WORKING\x10\x01\x12\t\n\x05\x41SKED\x10\x02\x12\x0c\n\x08\x41NSWERED\x10\x03\x32=\n\x0fSplitFineTuning\x12*\n\x04Join\x12\x0e.card.v1.Frame\x1a\x0e.card.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,29 +32,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'card.training.wire.wire_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=43
-  _globals['_FRAME']._serialized_end=383
-  _globals['_HELLO']._serialized_start=386
-  _globals['_HELLO']._serialized_end=565
-  _globals['_WELCOME']._serialized_start=567
-  _globals['_WELCOME']._serialized_end=595
-  _globals['_REFUSAL']._serialized_start=597
-  _globals['_REFUSAL']._serialized_end=622
-  _globals['_FINISHED']._serialized_start=624
-  _globals['_FINISHED']._serialized_end=650
-  _globals['_ASSIGNMENT']._serialized_start=652
-  _globals['_ASSIGNMENT']._serialized_end=771
-  _globals['_TENSORS']._serialized_start=774
-  _globals['_TENSORS']._serialized_end=993
-  _globals['_TENSORS_KIND']._serialized_start=896
-  _globals['_TENSORS_KIND']._serialized_end=993
-  _globals['_REPORT']._serialized_start=995
-  _globals['_REPORT']._serialized_end=1070
-  _globals['_PROBE']._serialized_start=1072
-  _globals['_PROBE']._serialized_end=1136
-  _globals['_BEAT']._serialized_start=1138
-  _globals['_BEAT']._serialized_end=1237
-  _globals['_BEAT_SIGN']._serialized_start=1180
-  _globals['_BEAT_SIGN']._serialized_end=1237
-  _globals['_SPLITFINETUNING']._serialized_start=1239
-  _globals['_SPLITFINETUNING']._serialized_end=1300
+  _globals['_FRAME']._serialized_end=416
+  _globals['_HELLO']._serialized_start=419
+  _globals['_HELLO']._serialized_end=639
+  _globals['_WELCOME']._serialized_start=641
+  _globals['_WELCOME']._serialized_end=669
+  _globals['_REFUSAL']._serialized_start=671
+  _globals['_REFUSAL']._serialized_end=696
+  _globals['_FINISHED']._serialized_start=698
+  _globals['_FINISHED']._serialized_end=724
+  _globals['_ASSIGNMENT']._serialized_start=726
+  _globals['_ASSIGNMENT']._serialized_end=845
+  _globals['_TENSORS']._serialized_start=848
+  _globals['_TENSORS']._serialized_end=1067
+  _globals['_TENSORS_KIND']._serialized_start=970
+  _globals['_TENSORS_KIND']._serialized_end=1067
+  _globals['_REPORT']._serialized_start=1069
+  _globals['_REPORT']._serialized_end=1144
+  _globals['_SPENT']._serialized_start=1146
+  _globals['_SPENT']._serialized_end=1238
+  _globals['_PROBE']._serialized_start=1240
+  _globals['_PROBE']._serialized_end=1304
+  _globals['_BEAT']._serialized_start=1306
+  _globals['_BEAT']._serialized_end=1405
+  _globals['_BEAT_SIGN']._serialized_start=1348
+  _globals['_BEAT_SIGN']._serialized_end=1405
+  _globals['_SPLITFINETUNING']._serialized_start=1407
+  _globals['_SPLITFINETUNING']._serialized_end=1468
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "welcome", "refusal", "assignment", "tensors", "report", "probe", "finished", "beat")
+    __slots__ = ("hello", "welcome", "refusal", "assignment", "tensors", "report", "probe", "finished", "beat", "spent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class Frame(_message.Message):
     PROBE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refusal: Refusal
@@ -27,10 +28,11 @@ class Frame(_message.Message):
     probe: Probe
     finished: Finished
     beat: Beat
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., tensors: _Optional[_Union[Tensors, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ...) -> None: ...
+    spent: Spent
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., tensors: _Optional[_Union[Tensors, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., spent: _Optional[_Union[Spent, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version", "device", "scenario_hash", "llm_fingerprint", "lora_rank", "lora_targets", "activation_dtype", "tokenizer_hash")
+    __slots__ = ("version", "device", "scenario_hash", "llm_fingerprint", "lora_rank", "lora_targets", "activation_dtype", "tokenizer_hash", "weight_dtype", "attention")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     SCENARIO_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +41,8 @@ class Hello(_message.Message):
     LORA_TARGETS_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_DTYPE_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     version: int
     device: str
     scenario_hash: str
@@ -47,7 +51,9 @@ class Hello(_message.Message):
     lora_targets: _containers.RepeatedScalarFieldContainer[str]
     activation_dtype: str
     tokenizer_hash: str
-    def __init__(self, version: _Optional[int] = ..., device: _Optional[str] = ..., scenario_hash: _Optional[str] = ..., llm_fingerprint: _Optional[str] = ..., lora_rank: _Optional[int] = ..., lora_targets: _Optional[_Iterable[str]] = ..., activation_dtype: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ...) -> None: ...
+    weight_dtype: str
+    attention: str
+    def __init__(self, version: _Optional[int] = ..., device: _Optional[str] = ..., scenario_hash: _Optional[str] = ..., llm_fingerprint: _Optional[str] = ..., lora_rank: _Optional[int] = ..., lora_targets: _Optional[_Iterable[str]] = ..., activation_dtype: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_dtype: _Optional[str] = ..., attention: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("timeout_s",)
@@ -122,6 +128,16 @@ class Report(_message.Message):
     loss: float
     compute_s: float
     def __init__(self, round: _Optional[int] = ..., iteration: _Optional[int] = ..., loss: _Optional[float] = ..., compute_s: _Optional[float] = ...) -> None: ...
+
+class Spent(_message.Message):
+    __slots__ = ("round", "busy_j", "waiting_j")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    BUSY_J_FIELD_NUMBER: _ClassVar[int]
+    WAITING_J_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    busy_j: float
+    waiting_j: float
+    def __init__(self, round: _Optional[int] = ..., busy_j: _Optional[float] = ..., waiting_j: _Optional[float] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("sequence", "padding", "answer_bytes")
