@@ -61,7 +61,9 @@ def reader(kind: Any) -> Callable[[Any], Any]:
             return adapter.validate_python(number(text) if digits else text)
         except ValueError:  # pydantic's are such, too
             said = text if digits and len(text) <= _SHOWN else shortened(text)
-            raise typer.BadParameter(f"{said} is not allowed; give {within}.") from None
+            foreign = any("\ud800" <= letter <= "\udfff" for letter in text)  # bytes that are none
+            wanted = "letters that the locale's encoding has" if foreign else within
+            raise typer.BadParameter(f"{said} is not allowed; give {wanted}.") from None
 
     return read
 

@@ -45,6 +45,8 @@ def read_results(file: str | Path) -> xr.Dataset:
     ------
     ScenarioError
         If it is not there, damaged, or of something else.
+    MissingExtraError
+        If the library that reads it is not installed.
     """
     import xarray as xr
 
@@ -52,6 +54,8 @@ def read_results(file: str | Path) -> xr.Dataset:
     remedy = "give a .nc or .zarr that card simulate, sweep or benchmark wrote with --output."
     if not path.exists():
         raise ScenarioError(f"{file} does not exist; {remedy}")
+    if library := _library_for(path):
+        needs("sweep", str(file), library)
     try:
         results = xr.open_dataset(path, **as_store(path))
         of_card = {"delay_s", "energy_j"} <= set(results.data_vars) and "policy" in results.dims
@@ -66,6 +70,14 @@ def read_results(file: str | Path) -> xr.Dataset:
         why = "it is not what was written" if known else "it has no digest that would tell a change"
         raise ScenarioError(f"{file} is damaged: {why}; {remedy}")
     return results
+
+
+def _library_for(path: Path) -> str:
+    """Module that reads what a sweep is kept in; none for the classic format of netCDF."""
+    if path.suffix == ".zarr":
+        return "zarr"
+    with path.open("rb") if path.is_file() else io.BytesIO() as file:
+        return "netCDF4" if file.read(4) == b"\x89HDF" else ""
 
 
 def _is_whole(results: xr.Dataset) -> bool:

@@ -56,6 +56,10 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
         ),
         (("certs", ""), "folder = '' is not allowed; give a text that is not blank."),
         (
+            ("sweep", "nominal", "--output", "\udcff.nc"),
+            r"--output = '\udcff.nc' is not allowed; give letters that the locale's encoding has.",
+        ),
+        (
             ("profile", "--accelerator", "gpu"),
             "--accelerator = 'gpu' is not allowed; give one of cpu, cuda.",
         ),

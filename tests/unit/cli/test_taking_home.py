@@ -1,5 +1,6 @@
 """Results taken home: tables in every format, figures for a column, and how to cite them."""
 
+import importlib.util
 import io
 import json
 import re
@@ -127,6 +128,17 @@ def test_a_store_that_lost_a_part_is_refused(folder, tmp_path, loss):
     said = refusal("export", store, "--to", tmp_path / "a.csv")
     assert "sweep.zarr is damaged" in said or "sweep.zarr cannot be read" in said
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize(("result", "library"), [("sweep.zarr", "zarr"), ("sweep.nc", "netCDF4")])
+def test_a_sweep_whose_library_is_missing_names_it(folder, tmp_path, monkeypatch, result, library):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "card.base.errors.find_spec", lambda name: None if name == library else found(name)
+    )
+    said = refusal("export", folder / result, "--to", tmp_path / "a.csv")
+    assert f"{result} needs {library}, which is not installed; pip install " in said
+    assert run("export", folder / "scores.nc", "--to", tmp_path / "a.csv").exit_code == 0
 
 
 def test_a_store_without_its_index_is_read_without_a_word_of_it(folder, tmp_path):
