@@ -8,7 +8,7 @@ from collections import Counter
 from card.training.wire.stream import Stream
 
 CALLS_PER_CERTIFICATE = 4
-"""Streams that one certificate may have open: one that lives, and some that come or go."""
+"""Streams that one certificate may have open, of which one lives and some come or go."""
 UNHEARD_PER_ADDRESS = 64
 """Streams from one address that have not been answered yet."""
 
