@@ -1,10 +1,14 @@
 """The clock that is decided for a round is carried out: real rounds on loopback last as it says."""
 
 import pytest
+import torch
+from commands import refusal, run
 from conversation import conversation
 
 import card
 from card.training.actuation import Machine, leave, pace
+from card.training.journal import read_journal
+from card.training.rehearsal import TEXTS
 
 CUT = 2
 SLOWER = {"devices.*.utilisation": 1e-5}
@@ -98,3 +102,38 @@ def test_measured_delay_follows_the_clock(tmp_path):
     for share, found_s in server_s.items():
         assert found_s / server_s[1.0] == pytest.approx(1 / share, rel=0.2)
         assert rest_s[share] == pytest.approx(rest_s[1.0], rel=0.2)
+
+
+class TestCommands:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--actuate", "brake"], "--actuate = 'brake' is not allowed; give one of none, pace,"),
+            (["--actuate", "clock"], "sets a GPU's clock; add --compute cuda, or give --actuate"),
+            (["--compute", "cuda"], "torch finds no NVIDIA GPU here; give --compute cpu"),
+        ],
+    )
+    def test_server_refuses_what_is_not_here(self, arguments, message, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert message in refusal("serve", "test-bed", "--folder", tmp_path / "run", *arguments)
+
+    def test_device_refuses_a_gpu_that_is_not_here(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        chosen = ["--device", "device-1", "--data", TEXTS["device-1"], "--compute", "cuda"]
+        assert "torch finds no NVIDIA GPU here" in refusal("join", "test-bed", *chosen)
+
+    @pytest.mark.parametrize(
+        ("how", "said"),
+        [("none", "clocks are decided and noted, not set"), ("pace", "computing is paced to")],
+    )
+    def test_server_says_what_is_done_about_clocks_and_energy(self, how, said, tmp_path):
+        result = run(
+            "serve", "test-bed", "--folder", tmp_path, "--address", "127.0.0.1:0",
+            "--patience", "0.1", "--actuate", how,
+        )  # fmt: skip
+        lines = result.stderr.splitlines()
+        assert lines[0].startswith(said)
+        assert "; energy is " in lines[0]
+        (noted,) = (e for e in read_journal(tmp_path / "metrics.jsonl") if e["event"] == "machine")
+        assert (noted["actuate"], noted["compute"]) == (how, "cpu")
+        assert noted["energy"]
