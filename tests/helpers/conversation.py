@@ -38,7 +38,7 @@ def conversation(
     scenario, folder, names, *, rounds, cuts=(), machine=PLAIN, device_machine=PLAIN, **terms
 ):
     """Play a run; the server's log, its LLM, and each device's log."""
-    job, log = Job.open(scenario), Log()
+    job, log = Job.open(scenario, compute=machine.compute), Log()
     terms = Terms(rounds, LEARNING_RATE, wait_for=len(names), cuts=cuts, **terms)
     server = Server(job, terms, folder, log, machine)
     failures = []
@@ -57,7 +57,7 @@ def conversation(
     assert log.address.wait(30)
     address, logs = log.events[0]["address"], {name: Log() for name in names}
     for name in names:
-        own = Job.open(scenario)
+        own = Job.open(scenario, compute=device_machine.compute)
         device = Device(own, name, tokens(name, own), logs[name], device_machine)
         threads.append(guarded(device.run, address, None))
         threads[-1].start()

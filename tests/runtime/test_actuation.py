@@ -1,12 +1,16 @@
 """The clock that is decided for a round is carried out: real rounds on loopback last as it says."""
 
+import sys
+
 import pytest
 import torch
 from commands import refusal, run
 from conversation import conversation
+from fake_nvml import UUID, fake_nvml, locks
 
 import card
-from card.training.actuation import Machine, leave, pace
+from card.training.actuation import Machine, leave, locking, pace
+from card.training.gpu import Gpu
 from card.training.journal import read_journal
 from card.training.rehearsal import TEXTS
 
@@ -79,6 +83,17 @@ def test_a_round_without_the_server_has_nothing_to_pace(tmp_path):
     )
     (found,) = log.named("round")
     assert (found["stretch"], found["server_compute_s"], found["server_paused_s"]) == (1, 0, 0)
+
+
+def test_every_round_locks_its_clock_and_releases_it(tmp_path, monkeypatch):
+    """Against a stand-in for NVML: what a GPU then does is not seen here."""
+    nvml = fake_nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    for found in played(tmp_path / "run", 0.5, locking(Gpu(UUID)), rounds=2):
+        assert found["frequency_hz"] == pytest.approx(1.2675e9)
+        assert found["set_clock_hz"] == 1500e6  # the nearest that the stand-in offers
+        assert found["server_paused_s"] == 0
+    assert locks(nvml) == [("lock", 1500, 1500), ("release",)] * 2
 
 
 @pytest.mark.slow
