@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,10 +21,9 @@ from card.llm.families import MOST_BLOCKS
 
 app = typer.Typer()
 
-Workers = Annotated[Count, Field(le=1024)]
 Days = Annotated[Count, Field(le=36_500)]
 Cut = Annotated[Natural, Field(le=MOST_BLOCKS)]
-Step = Annotated[NotNegative, Field(le=100)]
+Step = Annotated[NotNegative, Field(le=1)]
 Silence = Annotated[Seconds, Field(ge=0.1)]
 
 Compute = Literal["cpu", "cuda"]
@@ -40,7 +40,7 @@ Weights = Annotated[
 ]
 Patience = Annotated[float, option(Seconds, help="Longest wait for the other end, in s.")]
 Threads = Annotated[
-    int | None, option(Workers, help="Processor threads; torch's choice when not given.")
+    int | None, option(Count, help="Processor threads; torch's choice when not given.")
 ]
 
 
@@ -122,40 +122,54 @@ def serve(
     with refusals(), _lab(threads):
         chosen = load(scenario, settings, runs=True)
 
-        from card.training import checkpoint  # for seconds, which a refusal need not wait
-        from card.training.actuation import Machine, actuator, check_compute
-        from card.training.agreement import Job
-        from card.training.energy import Sensor
-        from card.training.journal import Journal
-        from card.training.server import DevicesMissingError, Server, Terms
+        from card.training.run_folder import claimed
         from card.training.wire.certificates import server_credentials
 
-        check_compute(compute)
-        job = Job.open(chosen, weights, compute, attention)
-        carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
-        machine = Machine(compute, carry_out, Sensor.of(compute))
         credentials = server_credentials(certificates) if certificates else None
-        terms = Terms(rounds, learning_rate, timeout, patience, wait_for, tuple(cut or ()), policy)
-        try:
-            found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
-        except checkpoint.CheckpointError as error:
-            raise ScenarioError(str(error)) from None
-        with _narrator(_server_line) as narrate:
+        with claimed(folder):
+            from card.training import checkpoint  # for seconds, which a refusal need not wait
+            from card.training.actuation import Machine, actuator, check_compute
+            from card.training.agreement import Job
+            from card.training.energy import Sensor
+            from card.training.journal import Journal
+            from card.training.server import DevicesMissingError, Server, Terms
+            from card.training.trust import DivergedError
 
-            def report(event: str, fields: Mapping[str, Any]) -> None:
-                journal.write(event, fields)
-                narrate(event, fields)
+            check_compute(compute)
+            cuts = tuple(cut or ())
+            terms = Terms(rounds, learning_rate, timeout, patience, wait_for, cuts, policy)
+            try:
+                found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
+            except checkpoint.CheckpointError as error:
+                raise ScenarioError(str(error)) from None
+            done = found.round if found else 0
+            job = Job.open(chosen, weights, compute, attention)
+            carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
+            machine = Machine(compute, carry_out, Sensor.of(compute))
+            with _narrator(_server_line) as narrate:
 
-            server = Server(job, terms, folder, report, machine)
-            if found:
-                server.resume(found)
-            with Journal(folder / "metrics.jsonl", found.round if found else 0) as journal:
-                try:
-                    report("machine", {"actuate": actuate, **machine.told()})
-                    server.run(address, credentials)
-                except (DevicesMissingError, checkpoint.CheckpointError) as error:
-                    raise _failure(error) from None
-    job.llm.save(folder / "adapters")
+                def report(event: str, fields: Mapping[str, Any]) -> None:
+                    unwritten = journal.write(event, fields)
+                    narrate(event, fields)
+                    if unwritten:
+                        narrate("unwritten", {"reason": unwritten})
+
+                server = Server(job, terms, folder, report, machine)
+                if found:
+                    server.resume(found)
+                with Journal(folder / "metrics.jsonl", done) as journal:
+                    if journal.damaged:
+                        narrate("damaged", {"lines": journal.damaged})
+                    try:
+                        report("machine", {"actuate": actuate, **machine.told()})
+                        server.run(address, credentials)
+                    except (
+                        DevicesMissingError,
+                        DivergedError,
+                        checkpoint.CheckpointError,
+                    ) as error:
+                        raise _failure(error) from None
+            job.llm.save(folder / "adapters")
     typer.echo(folder / "adapters")
 
 
@@ -184,6 +198,7 @@ def join(
         from card.training.device import Device, ServerMissingError
         from card.training.energy import Sensor
         from card.training.llm.text import read_tokens
+        from card.training.trust import DivergedError
         from card.training.wire.certificates import device_credentials
 
         credentials = device_credentials(certificates, device) if certificates else None
@@ -196,7 +211,7 @@ def join(
             end = Device(job, device, tokens, narrate, machine)
             try:
                 end.run(address, credentials, patience_s=patience)
-            except ServerMissingError as error:
+            except (ServerMissingError, DivergedError) as error:
                 raise _failure(error) from None
 
 
@@ -205,6 +220,12 @@ def _lab(threads: int | None = None) -> Iterator[None]:
     """Where the `lab` extra is needed."""
     with extra("lab", "this command"):
         if threads:
+            cores = os.cpu_count() or 1
+            if threads > cores:
+                raise ScenarioError(
+                    f"--threads = {threads} is not allowed; give 1 to {cores}, the processor's "
+                    f"cores."
+                )
             import torch
 
             torch.set_num_threads(threads)
@@ -268,6 +289,14 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
             )
         case "lost":
             return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
+        case "unsaved":
+            return f"round {of['round']} waits in memory: {of['reason']}"
+        case "unwritten":
+            return f"what happens waits in memory: metrics.jsonl cannot be written ({of['reason']})"
+        case "damaged":
+            return f"damaged lines of metrics.jsonl were moved beside it: {of['lines']}"
+        case "set_aside":
+            return f"{of['device']} is {of['reason']}"
         case "finished":
             said = f"finished after {counted(of['rounds'], 'round')}"
             for key, what in {

@@ -19,6 +19,7 @@ from card.scenario import Scenario
 from card.training.llm.models import DTYPES, Attention, check_runnable, shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
+from card.training.trust import spoken
 from card.training.wire.limits import frame_bytes
 from card.training.wire.link_probe import LARGEST_PROBE_BYTES
 from card.training.wire.tensors import TensorSpec, specs
@@ -148,7 +149,9 @@ class Job:
         """Why a device cannot take part, in words that name what differs; None if it can."""
         names = [device.name for device in self.scenario.devices]
         if hello.device not in names:
-            return f"{hello.device!r} is no device of the scenario; it has {', '.join(names)}"
+            return (
+                f"{spoken(hello.device)!r} is no device of the scenario; it has {', '.join(names)}"
+            )
         own = self.hello(hello.device)
         for field, what in {
             "version": "version of the conversation",
@@ -219,4 +222,4 @@ def _check_same(found: Architecture, expected: Architecture, folder: Path) -> No
 
 def _short(value: object) -> str:
     text = str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text
+    return f"{text[:12]}…" if len(text) == 64 else spoken(text)

@@ -17,11 +17,18 @@ from card.base.errors import ScenarioError
 from card.training.actuation import PLAIN, Machine, Work
 from card.training.agreement import Job
 from card.training.journal import Report
-from card.training.llm.split import Batch, DeviceSide, optimiser, step
+from card.training.llm.split import Batch, DeviceSide, SplitError, optimiser, step
 from card.training.llm.text import Tokens, mini_batch
+from card.training.trust import (
+    BreachError,
+    DivergedError,
+    PeerDivergedError,
+    check_assignment,
+    check_silence,
+)
 from card.training.wire.limits import Limits
 from card.training.wire.round_messages import Exchange
-from card.training.wire.stream import PeerFinished, PeerRefused, Stream
+from card.training.wire.stream import PeerFinished, PeerGone, PeerRefused, PeerStalled, Stream
 from card.training.wire.tensors import WireError
 from card.training.wire.transport import connect
 from card.training.wire.wire_pb2 import Assignment, Tensors
@@ -64,7 +71,7 @@ class Device:
         self._job, self._name, self._tokens, self._report = job, name, tokens, report
         self._machine = machine
         self._limits = Limits(job.largest_frame_bytes)
-        deepest = int(np.flatnonzero(job.system.feasible[index])[-1])
+        deepest = self._deepest = int(np.flatnonzero(job.system.feasible[index])[-1])
         whole = deepest == job.llm.num_blocks
         head = whole or job.scenario.training.topology == "u-shaped"
         job.llm.keep(0, deepest, embedding=True, head=head)
@@ -90,7 +97,9 @@ class Device:
         Raises
         ------
         ScenarioError
-            If the server turns the device away, with its reason.
+            If the server turns the device away, with its reason, or breaks the agreement itself.
+        DivergedError
+            If training diverged, as this device or the server sees it.
         ServerMissingError
             If the server is out of reach for too long.
         """
@@ -102,24 +111,41 @@ class Device:
                     timeout_s = stream.receive(
                         "welcome", timeout_s=self._limits.silence_s
                     ).timeout_s
+                    check_silence(timeout_s)
                     self._report("joined", {"device": self._name})
                     while True:
                         heard_s = time.monotonic()
                         task = stream.receive("assignment", timeout_s=patience_s)
-                        with self._machine.round(task.frequency_hz, 1.0) as work:
-                            self._round(stream, task, timeout_s, work)
+                        try:
+                            check_assignment(task, self._job.scenario, self._deepest)
+                            with self._machine.round(task.frequency_hz, 1.0) as work:
+                                self._round(stream, task, timeout_s, work)
+                        except (BreachError, SplitError) as error:
+                            stream.refuse(str(error))
+                            raise
+                        except DivergedError as error:
+                            stream.refuse(str(error))
+                            raise DivergedError(
+                                f"training diverged in round {task.round}: {error}."
+                            ) from None
             except PeerFinished as end:
                 self._report("finished", {"reason": str(end)})
                 return
             except PeerRefused as refusal:
                 raise ScenarioError(f"the server turned {self._name} away: {refusal}.") from None
-            except WireError as error:
+            except PeerDivergedError as error:
+                raise DivergedError(f"training diverged: {error}.") from None
+            except (PeerGone, PeerStalled) as error:
                 self._report("lost", {"reason": str(error)})
                 if time.monotonic() - heard_s > patience_s:
                     raise ServerMissingError(
                         f"{address} was out of reach for {patience_s:g} s: {error}."
                     ) from None
                 time.sleep(PAUSE_S)
+            except (WireError, SplitError) as error:
+                raise ScenarioError(
+                    f"the server at {address} breaks the agreement, so this device leaves: {error}."
+                ) from None
 
     def _round(self, stream: Stream, task: Assignment, timeout_s: float, work: Work) -> None:
         """Adapters down, mini-batches, adapters up."""

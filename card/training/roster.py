@@ -108,6 +108,13 @@ class Roster:
             self._turns[name] = max(self._turns.values(), default=0) + 1
             return name, self._streams[name]
 
+    def turn_away(self, reason: str) -> None:
+        """Tell all devices that the run cannot go on."""
+        with self._changed:
+            streams = list(self._streams.values())
+        for stream in streams:
+            stream.refuse(reason)
+
     def dismiss(self, reason: str) -> None:
         """Tell all devices that the run is over, and those without a turn that they had none."""
         with self._changed:

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from card.base.errors import ScenarioError
+from card.base.errors import LARGEST_COUNT, ScenarioError
 from card.costs import evaluate
 from card.policies import Draws, check_decision, named
 from card.simulation import decided
@@ -24,6 +24,15 @@ from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import SplitError, optimiser, step
 from card.training.roster import Roster
+from card.training.trust import (
+    LARGEST_STEP,
+    Conduct,
+    DivergedError,
+    PeerDivergedError,
+    check_own,
+    check_trained,
+    spoken,
+)
 from card.training.wire.limits import FRAME_SLACK_BYTES, Limits
 from card.training.wire.link_probe import measure_link
 from card.training.wire.round_messages import Exchange
@@ -34,6 +43,8 @@ from card.training.wire.wire_pb2 import Assignment, Hello, Tensors, Welcome
 
 _STRANGERS = 64
 """Places beside those of the scenario's devices, for calls that have not said who they are."""
+
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,24 @@ class Terms:
     """Cuts to go through, round by round, in place of the policy's; none lets it decide."""
     policy: str = "card"
     """Policy that decides, by its name or that of a function in a file of one's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be trained or waited by.
+
+        Raises
+        ------
+        ScenarioError
+            If a value is out of its range.
+        """
+        for name, low, high in (
+            ("rounds", 1, LARGEST_COUNT),
+            ("learning_rate", 0, LARGEST_STEP),
+            ("timeout_s", 0.1, LARGEST_COUNT),
+            ("patience_s", 0, LARGEST_COUNT),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:  # nor is a NaN
+                raise ScenarioError(f"{name} = {value} is not allowed; give {low} to {high}.")
 
 
 class DevicesMissingError(Exception):
@@ -127,6 +156,9 @@ class Server:
                 f"wait-for = {terms.wait_for} is not allowed, for the scenario has"
                 f" {devices} devices; give 1 to {devices}."
             )
+        self._conduct = Conduct()
+        self._saved: Path | None = None
+        self._unsaved: checkpoint.CheckpointError | None = None
         allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
         for cut in terms.cuts:
             if cut not in allowed:
@@ -152,6 +184,7 @@ class Server:
         self._job.llm.load_adapters(found.adapters)
         self._done = found.round
         self._roster.resume(found.state["served"])
+        self._saved = found.path
 
     def run(self, address: str, credentials: grpc.ServerCredentials | None) -> None:
         """Serve devices until all rounds are completed.
@@ -162,6 +195,10 @@ class Server:
             If the address cannot be listened on.
         DevicesMissingError
             If no device connects for longer than the terms allow.
+        DivergedError
+            If training diverged; all devices are told so.
+        CheckpointError
+            If the last rounds could not be written for as long, and are lost with this process.
         """
         limits = Limits(self._job.largest_frame_bytes)
         places = len(self._job.scenario.devices) + _STRANGERS
@@ -173,7 +210,13 @@ class Server:
                 if turn is None:
                     raise DevicesMissingError(self._missing(at_least))
                 at_least = 1
-                self._turn(*turn)
+                try:
+                    self._turn(*turn)
+                except DivergedError as error:
+                    self._report("diverged", {"round": self._done + 1, "reason": str(error)})
+                    self._roster.turn_away(f"training diverged: {str(error).partition(';')[0]}")
+                    raise
+            self._save_at_last()
             self._report(
                 "finished",
                 {
@@ -203,7 +246,7 @@ class Server:
             reason = f"another device that says it is {name} is connected, and alive"
         if reason:
             with suppress(OSError):
-                self._report("refused", {"device": one_line(name), "reason": one_line(reason)})
+                self._report("refused", {"device": spoken(name), "reason": one_line(reason)})
             raise WireError(reason)
         await stream.say(Welcome(timeout_s=self._terms.timeout_s))
         with suppress(OSError):  # the main thread meets a full disk at its next word, and ends
@@ -219,8 +262,8 @@ class Server:
         if hello.ByteSize() > FRAME_SLACK_BYTES:
             return f"a hello of {hello.ByteSize()} bytes is more than {FRAME_SLACK_BYTES}"
         if peer_name not in (None, hello.device):
-            return f"the certificate is that of {peer_name}, not of {hello.device}"
-        return self._job.objection(hello)
+            return f"the certificate is that of {peer_name}, not of {spoken(hello.device)}"
+        return self._job.objection(hello) or self._conduct.aside(hello.device)
 
     def _turn(self, device: str, stream: Stream) -> None:
         """One round of one device, or nothing at all."""
@@ -231,22 +274,60 @@ class Server:
             self._report("planned", asdict(plan))
             with self._machine.round(plan.frequency_hz, plan.stretch) as work:
                 outcome = _Round(self._job, self._terms, plan, stream, self._report, work).play()
+            check_own(self._job.llm.adapters(0, self._job.llm.num_blocks))
         except (WireError, SplitError) as error:
             self._job.llm.load_adapters(before)
-            self._roster.leave(device, stream)
-            if isinstance(error, PeerGone | PeerStalled):
-                stream.close()
-            else:
-                stream.refuse(str(error))
-            lost = {"round": self._done + 1, "device": device, "reason": str(error)}
-            self._report("lost", lost)
+            self._lose(device, stream, error)
             return
+        except DivergedError as error:
+            self._job.llm.load_adapters(before)
+            where = f"in round {plan.round} with {device}, cut {plan.cut}"
+            raise self._diverged(f"{error} {where}") from None
         self._report("round", {**asdict(plan), **outcome})
         self._done = plan.round
+        if unsaved := self._save():
+            self._report("unsaved", {"round": self._done, "reason": str(unsaved)})
+        self._unsaved = unsaved
+
+    def _save(self) -> checkpoint.CheckpointError | None:
+        """Keep the last completed round; why that cannot be, then it waits in memory."""
         state = {"served": self._roster.served, **self._identity}
         adapters = self._job.llm.adapters(0, self._job.llm.num_blocks)
-        path = checkpoint.save(self._folder, plan.round, adapters, state)
-        self._report("saved", {"round": plan.round, "path": str(path)})
+        try:
+            self._saved = checkpoint.save(self._folder, self._done, adapters, state)
+        except checkpoint.CheckpointError as error:
+            return error
+        self._report("saved", {"round": self._done, "path": str(self._saved)})
+        return None
+
+    def _save_at_last(self) -> None:
+        """Wait until the last round is kept, as long as for a device."""
+        deadline = time.monotonic() + self._terms.patience_s
+        while self._unsaved:
+            if time.monotonic() > deadline:
+                raise self._unsaved
+            time.sleep(_PAUSE_S)
+            self._unsaved = self._save()
+
+    def _lose(self, device: str, stream: Stream, error: Exception) -> None:
+        """What a round that failed means for its device."""
+        self._roster.leave(device, stream)
+        if isinstance(error, PeerGone | PeerStalled):
+            stream.close()
+        else:
+            stream.refuse(str(error))
+        self._report("lost", {"round": self._done + 1, "device": device, "reason": str(error)})
+        if aside := self._conduct.note(device, error):
+            self._report("set_aside", {"device": device, "reason": aside})
+        if isinstance(error, PeerDivergedError) and not self._roster.connected:
+            raise self._diverged(f"{error} in round {self._done + 1}, and no other device is there")
+
+    def _diverged(self, what: str) -> DivergedError:
+        kept = f"{self._saved or 'none was reached'}"
+        return DivergedError(
+            f"{what}; nothing of that round is kept. The last good checkpoint: {kept}. Start anew "
+            f"with a --learning-rate below {self._terms.learning_rate:g}."
+        )
 
     def _decide(self, device: str, stream: Stream) -> _Plan:
         rates = measure_link(stream, self._terms.timeout_s)
@@ -311,7 +392,10 @@ class _Round:
             exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
         losses = [self._mini_batch(iteration) for iteration in range(1, iterations + 1)]
         if cut:
-            job.llm.load_adapters(exchange.receive(Tensors.ADAPTERS, job.adapters(cut)))
+            trained = exchange.receive(Tensors.ADAPTERS, job.adapters(cut))
+            rate = self._terms.learning_rate
+            check_trained(job.llm.adapters(0, cut), trained, rate, iterations)
+            job.llm.load_adapters(trained)
         return {
             "loss": sum(losses) / iterations,
             "delay_s": time.perf_counter() - self._start_s,

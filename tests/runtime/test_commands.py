@@ -1,6 +1,8 @@
 """What `card serve`, `card join` and `card certs` refuse, and say, before anything is trained."""
 
+import os
 import shutil
+import sys
 
 import pytest
 from commands import refusal, run
@@ -8,7 +10,9 @@ from conversation import LEARNING_RATE, conversation
 
 import card
 from card.training import checkpoint
+from card.training.journal import read_journal
 from card.training.rehearsal import TEXTS
+from card.training.run_folder import LOCK, claimed
 
 TEXT = TEXTS["device-1"]
 
@@ -20,13 +24,50 @@ TEXT = TEXTS["device-1"]
         (["--address", "edge"], "address = 'edge' is not allowed; give host:port"),
         (["--address", "192.0.2.7:7070"], "needs certificates, since others can reach it"),
         (["--certs", "nowhere"], "nowhere"),
+        (["--folder", TEXT], "cannot be used (it is a file); give a folder that this user may"),
+        (["--threads", 100_000], "--threads = 100000 is not allowed; give 1 to "),
+        (["--learning-rate", "1e9"], "--learning-rate = 1e9 is not allowed; give a finite number"),
+        (["--learning-rate", "inf"], "--learning-rate = 'inf' is not allowed; give a finite num"),
+        (["--timeout", "inf"], "--timeout = 'inf' is not allowed; give a finite number from 0.1"),
+        (["--timeout", "nan"], "--timeout = 'nan' is not allowed"),
+        (["--timeout", "0"], "--timeout = 0 is not allowed"),
+        (["--patience", "-1"], "--patience = -1 is not allowed"),
         (["--weights", "nowhere"], "nowhere holds no checkpoint"),
         (["--set", "training.activation_bits=8"], "training.activation_bits = 8 cannot be trained"),
         (["--resume", "round-000007"], "round-000007 is not a checkpoint"),
     ],
 )
 def test_server_refuses(arguments, message, tmp_path):
-    assert message in refusal("serve", "test-bed", "--folder", tmp_path / "run", *arguments)
+    folder = [] if "--folder" in arguments else ["--folder", tmp_path / "run"]
+    assert message in refusal("serve", "test-bed", *folder, *arguments)
+
+
+def test_missing_certificates_are_refused_before_the_llm_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "card.training.agreement", None)  # cannot be imported
+    found = refusal("serve", "test-bed", "--folder", tmp_path, "--certs", tmp_path / "nowhere")
+    assert "make certificates with card certs" in found
+
+
+def test_second_server_on_a_folder_is_refused_before_it_touches_anything(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with claimed(finished):
+        found = refusal("serve", "test-bed", "--folder", finished, "--address", "127.0.0.1:0")
+    assert f"is in use by process {os.getpid()}" in found
+    lock = finished / LOCK
+    after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert {path: data for path, data in after.items() if path != lock} == before
+
+
+def test_damaged_journal_does_not_stop_a_run(finished):
+    journal = finished / "metrics.jsonl"
+    journal.write_bytes(b'{"event": "rou\n\xff\n{"event": "noted", "round": 1}\n')
+    again = run(
+        "serve", "test-bed", "--folder", finished, "--rounds", "2", "--address", "127.0.0.1:0",
+        "--learning-rate", LEARNING_RATE,
+    )  # fmt: skip
+    assert again.exit_code == 0, again.output
+    assert "damaged lines of metrics.jsonl were moved beside it: 2" in again.stderr
+    assert read_journal(journal)[0] == {"event": "noted", "round": 1}
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,8 @@ class Line:
         self._left_first = self._left_first or self._lost is None
         self._closed = True
         self._end_beats()
-        self._inbox.clear()
+        if self._left_first:  # else what the other end said at last is still to be received
+            self._inbox.clear()
         self._notify()
         self._shutting = self._shutting or self._events.loop.create_task(self._shut())
         await asyncio.shield(self._shutting)

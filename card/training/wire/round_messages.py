@@ -9,6 +9,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor
 
+from card.training.trust import (
+    DivergedError,
+    PeerDivergedError,
+    believed_s,
+    check_arrived,
+    check_own,
+)
 from card.training.wire.stream import Stream
 from card.training.wire.tensors import TensorSpec, WireError
 from card.training.wire.wire_pb2 import Report, Spent, Tensors
@@ -48,6 +55,7 @@ class Exchange:
         self.peer_compute_s = 0.0
         """Time spent computing at the other end, as it says [s]."""
         self._told_s = 0.0
+        self._begun_s = time.monotonic()
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -58,7 +66,14 @@ class Exchange:
         self.compute_s += time.perf_counter() - start
 
     def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:
-        """Send tensors, one of `Tensors.Kind`; raises what `Stream.send` does."""
+        """Send tensors, one of `Tensors.Kind`.
+
+        Raises
+        ------
+        DivergedError
+            If they are none that the other end would believe; else what `Stream.send` raises.
+        """
+        check_own(tensors)
         untold_s = self._untold_s()
         self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s)
 
@@ -68,19 +83,23 @@ class Exchange:
         Raises
         ------
         WireError
-            If the other end is gone or silent, sends anything else, or numbers that are not finite.
+            If the other end is gone or silent, sends anything else, or what is not believed.
         """
         tensors, peer_s = self._stream.receive_tensors(
             kind, self._round, self.iteration, expected, self._timeout_s
         )
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise WireError(f"tensor {name!r} holds numbers that are not finite")
-        self.peer_compute_s += peer_s
+        check_arrived(tensors)
+        self._believe(peer_s)
         return tensors
 
     def tell(self, loss: float) -> None:
-        """Tell the other end the loss of this mini-batch; raises what `Stream.send` does."""
+        """Tell the other end the loss of this mini-batch.
+
+        Raises
+        ------
+        DivergedError
+            If it is not finite, once that is told; else what `Stream.send` raises.
+        """
         self._stream.send(
             Report(
                 round=self._round,
@@ -89,6 +108,8 @@ class Exchange:
                 compute_s=self._untold_s(),
             )
         )
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss of mini-batch {self.iteration} is {loss}")
 
     def told(self) -> float:
         """Loss of this mini-batch, from the other end.
@@ -96,7 +117,7 @@ class Exchange:
         Raises
         ------
         WireError
-            As `receive` does.
+            As `receive` does; a `PeerDivergedError` if the loss is not finite.
         """
         message = self._stream.receive("report", timeout_s=self._timeout_s)
         if (message.round, message.iteration) != (self._round, self.iteration):
@@ -105,8 +126,10 @@ class Exchange:
                 f"{self._round}, iteration {self.iteration}"
             )
         if not math.isfinite(message.loss):
-            raise WireError(f"the loss of iteration {self.iteration} is {message.loss}")
-        self.peer_compute_s += message.compute_s
+            raise PeerDivergedError(
+                f"the loss of mini-batch {self.iteration} is {message.loss} at {self._stream.peer}"
+            )
+        self._believe(message.compute_s)
         loss: float = message.loss
         return loss
 
@@ -131,6 +154,10 @@ class Exchange:
         if not all(0 <= one < math.inf for one in found):
             raise WireError(f"the energy of round {self._round} is {found[0]} and {found[1]} J")
         return found
+
+    def _believe(self, claimed_s: float) -> None:
+        passed_s = time.monotonic() - self._begun_s
+        self.peer_compute_s = believed_s(self.peer_compute_s + claimed_s, passed_s)
 
     def _untold_s(self) -> float:
         untold_s = self.compute_s - self._told_s
