@@ -132,6 +132,7 @@ def serve(
             from card.training.agreement import Job
             from card.training.energy import Sensor
             from card.training.journal import Journal
+            from card.training.llm.computing import compute_fast
             from card.training.server import DevicesMissingError, Server, Terms
             from card.training.trust import DivergedError
 
@@ -157,6 +158,8 @@ def serve(
                 server = Server(job, terms, folder, report, machine)
                 if found:
                     server.resume(found)
+                if said := compute_fast(job.llm):
+                    narrate("computing", {"how": said})
                 with Journal(folder / "metrics.jsonl", done) as journal:
                     if journal.damaged:
                         narrate("damaged", {"lines": journal.damaged})
@@ -197,6 +200,7 @@ def join(
         from card.training.agreement import Job
         from card.training.device import Device, ServerMissingError
         from card.training.energy import Sensor
+        from card.training.llm.computing import compute_fast
         from card.training.llm.text import read_tokens
         from card.training.trust import DivergedError
         from card.training.wire.certificates import device_credentials
@@ -210,6 +214,8 @@ def join(
             narrate("machine", machine.told())
             end = Device(job, device, tokens, narrate, machine)
             try:
+                if said := compute_fast(job.llm):
+                    narrate("computing", {"how": said})
                 end.run(address, credentials, patience_s=patience)
             except (ServerMissingError, DivergedError) as error:
                 raise _failure(error) from None
@@ -264,6 +270,8 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "listening":
             after = f", going on after round {of['round']}" if of["round"] else ""
             return f"listening on {of['address']}{after}"
+        case "computing":
+            return str(of["how"])
         case "joined":
             return f"{of['device']} joined"
         case "refused":
@@ -332,6 +340,8 @@ def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
     match event:
         case "machine":
             return _metered(of)
+        case "computing":
+            return str(of["how"])
         case "joined":
             return f"joined as {of['device']}"
         case "assigned":

@@ -334,6 +334,17 @@ class AdaptedLlm:
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Hold frozen weights in a wider number format and compute in it.
+
+        The fingerprint stays that of the weights as they were, and adapters keep their format.
+        """
+        self.fingerprint()
+        for weight in self.model.parameters():
+            if not weight.requires_grad:
+                weight.data = weight.data.to(dtype)
+        self.dtype = dtype
+
     def keep(self, first: int, last: int, *, embedding: bool, head: bool) -> None:
         """Drop all weights but blocks `first` + 1 to `last` and, if said so, embedding and head.
 

@@ -1,6 +1,7 @@
 """A checkpoint is read as it was written, or not at all, whatever happened to writer and disk."""
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -193,6 +194,23 @@ class TestDamage:
             with pytest.raises(CheckpointError):
                 checkpoint._read(path.parent)
         path.write_bytes(whole)
+        assert same(latest(folder), 12)
+
+    def test_at_random_places_is_never_read_as_something_else(self, folder):
+        draw, newest = random.Random(0), folder / "round-000012"
+        for _ in range(200):
+            path = newest / draw.choice(FILES)
+            whole = path.read_bytes()
+            data = bytearray(whole)
+            if draw.random() < 0.3:
+                del data[draw.randrange(len(data)) :]
+            else:
+                for place in draw.sample(range(len(data)), draw.randint(1, 4)):
+                    data[place] ^= draw.randrange(1, 256)
+            path.write_bytes(data)
+            with pytest.raises(CheckpointError, match="resume from round-000011"):
+                latest(folder)
+            path.write_bytes(whole)
         assert same(latest(folder), 12)
 
     def test_by_swapped_manifests_is_noticed(self, folder):
