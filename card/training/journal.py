@@ -22,7 +22,7 @@ Report = Callable[[str, Mapping[str, Any]], None]
 """Takes the name of what happened, and its particulars, as `Journal.write` does."""
 
 RESUMED = "resumed"
-"""Event of a server that goes on: of what came before, rounds after its `round` do not count."""
+"""Event of a server that goes on; of what came before, rounds after its `round` do not count."""
 DAMAGED = ".damaged"
 """What the name of a journal ends with where lines of it that could not be read are kept."""
 
