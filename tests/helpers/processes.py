@@ -127,3 +127,7 @@ class Run:
 
     def device(self, name, **options):
         return self._start("device", name=name, data=TEXTS[name], **self._common, **options)
+
+    def fleet(self, names, text, **options):
+        """Many devices in one process."""
+        return self._start("fleet", names=names, data=text, **self._common, **options)

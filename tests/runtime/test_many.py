@@ -1,20 +1,28 @@
 """Many devices, impostors and strangers: each honest device has its turn, nobody is locked out."""
 
+import os
 import random
+import signal
 import socket
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
+import torch
 from conversation import LEARNING_RATE, Log, conversation, tokens
+from processes import Run, ends
 from streams import Relay
 
 import card
 from card.base.errors import ScenarioError
+from card.training import checkpoint
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.split import DeviceSide
+from card.training.rehearsal import TEXTS, Rehearsal
 from card.training.roster import ANSWER_S
 from card.training.server import DevicesMissingError, Server, Terms
 from card.training.wire.certificates import (
@@ -28,6 +36,8 @@ from card.training.wire.stream import PeerGone, PeerRefused
 from card.training.wire.transport import connect
 
 CUT = 2
+DEVICES, TURNS = 300, 40
+KILLS, KILLED_ROUNDS, PAUSE_S = 8, 40, 2.0
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +248,86 @@ class TestStrangers:
                 thread.join()
         assert [event["round"] for event in log.named("round")] == [1, 2]
         assert log.named("lost") == []
+
+
+def status(process):
+    """What Linux says of a process: its memory [kB] and its threads."""
+    path = Path("/proc", str(process.pid), "status")
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    found = {words[0]: words[1] for words in lines if len(words) > 1}
+    return int(found["VmRSS:"]), int(found["Threads:"])
+
+
+def finished(run):
+    """Rounds in the journal of a rehearsal."""
+    return [event["round"] for event in run.events() if event["event"] == "round"]
+
+
+@pytest.mark.slow
+def test_hundreds_wait_at_the_price_of_a_stream_and_each_has_its_turn(tmp_path):
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("needs Linux' account of memory and threads")
+    fleet = {"name": "device", "hardware": "jetson-orin-nano-8gb", "utilisation": 0.01}
+    changes = {
+        "training.local_iterations": 1,
+        "devices": [{**fleet, "distance_m": 60, "count": DEVICES}],
+    }
+    names = [device.name for device in card.load_scenario("test-bed", **changes).devices]
+    with ends() as start:
+        run = Run(start, tmp_path / "run", changes)
+        server = run.server(rounds=TURNS, wait_for=DEVICES, cuts=[CUT], timeout_s=60)
+        server.until("listening")
+        before_kb, threads = status(server.process)
+        fleets = [run.fleet(names[place::2], TEXTS["device-1"]) for place in range(2)]
+        server.until("joined", count=DEVICES)
+        after_kb, threads_then = status(server.process)
+        each_kb = (after_kb - before_kb) / DEVICES
+        print(f"\n{each_kb:.0f} kB a device that waits, {threads_then - threads} threads more")
+        assert each_kb < 200
+        # gRPC has as many threads as it finds work for, whoever is connected
+        assert threads_then - threads < 10
+        assert server.ends() == 0, server.error
+        assert [each.ends() for each in fleets] == [0, 0]
+    assert [event["device"] for event in server.named("round")] == names[:TURNS]
+    assert server.named("lost") == []
+    assert len(server.named("finished")[0]["without_turn"]) == DEVICES - TURNS
+
+
+@pytest.mark.slow
+def test_kills_stops_and_interrupts_cost_time_alone(tmp_path):
+    """Of server and device, at moments drawn at random: no round is lost, or done otherwise."""
+    drawn, text = random.Random(0), TEXTS["device-1"]
+    settings = {"training.local_iterations": 2}
+    with Rehearsal.open(settings=settings) as run:
+        run.play({"device-1": text}, rounds=KILLED_ROUNDS, cuts=[CUT])
+        undisturbed = checkpoint.latest(run.folder / "run").adapters
+    with Rehearsal.open(settings=settings) as run:
+        begin = {
+            "server": lambda: run.serve(rounds=KILLED_ROUNDS, cuts=[CUT]),
+            "device-1": lambda: run.join("device-1", text),
+        }
+        for started in begin.values():
+            started()
+        done = []
+        while len(done) < KILLS and len(finished(run)) < KILLED_ROUNDS - 3:
+            time.sleep(drawn.uniform(0.1, PAUSE_S))
+            name, what = drawn.choice(list(begin)), drawn.choice(["kill", "interrupt", "stop"])
+            done.append((name, what))
+            process = run._running[name]
+            if what == "stop":
+                os.kill(process.pid, signal.SIGSTOP)
+                time.sleep(drawn.uniform(0.0, 1.0))
+                os.kill(process.pid, signal.SIGCONT)
+                continue
+            if what == "interrupt":
+                os.kill(process.pid, signal.SIGINT)
+                process.join(30)
+                assert process.exitcode is not None
+            run.kill(name)
+            begin[name]()
+        run._wait(["server", "device-1"])
+        rounds = finished(run)
+        adapters = checkpoint.latest(run.folder / "run").adapters
+    print(f"\n{len(done)} blows in {KILLED_ROUNDS} rounds: {Counter(done)}")
+    assert rounds == list(range(1, KILLED_ROUNDS + 1))
+    assert all(torch.equal(adapters[name], undisturbed[name]) for name in undisturbed)
