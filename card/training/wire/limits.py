@@ -24,7 +24,7 @@ class Limits:
     more than twice the longest cut to survive. A peer that hangs while its system still answers, or
     runs on a system whose TCP knows no such limit, counts as gone after ten times as long.
     """
-    work_s: float = 3600.0
+    work_s: float = 600.0
     """How long the peer may compute for one message, while it says that it does [s]."""
 
 

@@ -253,8 +253,10 @@ class Line:
             self.lose(reason)
 
     def _feel(self, sign: int, size: int) -> None:
-        """A sign of life from the other end."""
+        """A sign of life from the other end, which counts for nothing before it was answered."""
         self.bytes_received += size
+        if not self.bytes_sent:
+            return
         if sign == Beat.WORKING:
             self._worked_s = self._now_s()
         elif sign == Beat.ANSWERED:

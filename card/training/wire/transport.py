@@ -80,19 +80,22 @@ class _Accepted:
     """The server's end of a call."""
 
     def __init__(self, context: Any, gone: PeerGone) -> None:
-        self.context, self._gone = context, gone
+        self.context: Any | None = context
+        """Of gRPC, while the call lasts."""
+        self._gone = gone
         self.over = asyncio.Event()
 
     async def read(self) -> bytes:
         with suppress(grpc.RpcError, aio.BaseError):
-            data: bytes = await self.context.read()
+            data: bytes = await self.context.read() if self.context else aio.EOF
             if data is not aio.EOF:
                 return data
         raise self._gone
 
     async def write(self, data: bytes) -> None:
         with suppress(grpc.RpcError, aio.BaseError):  # the reader finds out why
-            await self.context.write(data)
+            if self.context:
+                await self.context.write(data)
 
     async def end(self) -> None:
         self.over.set()
@@ -115,10 +118,10 @@ class _Called:
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if credentials is None:
-            self._channel = aio.insecure_channel(address, options)
+            self._channel: Any = aio.insecure_channel(address, options)
         else:
             self._channel = aio.secure_channel(address, credentials, options)
-        self._call = self._channel.stream_stream(f"/{_SERVICE}/{_METHOD}")()
+        self._call: Any = self._channel.stream_stream(f"/{_SERVICE}/{_METHOD}")()
         self._taken_in = False
         self.server = f"the server at {address}"
 
@@ -141,7 +144,7 @@ class _Called:
         reason: WireError = PeerGone(f"{self.server} closed the stream")
         # raised outside, for a reason that is kept is not to keep the call by what it came from
         try:
-            data: bytes = await self._call.read()
+            data: bytes = await self._call.read() if self._call else aio.EOF
             if data is not aio.EOF:
                 return data
         except grpc.RpcError as error:
@@ -152,7 +155,8 @@ class _Called:
 
     async def write(self, data: bytes) -> None:
         with suppress(*_FAILED):  # the reader finds out why
-            await self._call.write(data)
+            if self._call:
+                await self._call.write(data)
 
     async def end(self) -> None:
         with suppress(*_FAILED, TimeoutError):
@@ -162,7 +166,7 @@ class _Called:
     async def hang_up(self) -> None:
         self._call.cancel()
         await self._channel.close()
-        del self._call, self._channel  # gRPC keeps a thread of its own as long as one is held
+        self._call = self._channel = None  # gRPC keeps a thread as long as one of them is held
 
 
 def listen(
@@ -221,7 +225,7 @@ def listen(
             stream.lose(gone)
             if conversation:
                 conversation.cancel()
-            del carrier.context  # as in `_Called.hang_up`
+            carrier.context = None  # as in `_Called.hang_up`
             await door.leave(stream)
 
     async def start() -> tuple[aio.Server, int] | None:

@@ -322,6 +322,7 @@ class TestSignsOfLife:
             stream.send(Welcome())
 
         with pair(on_join) as stream:
+            stream.send(Hello())
             stream.receive("welcome", timeout_s=0.5)
             # nine or ten of four bytes, beside the message of four
             assert 4 + 4 * 3 <= stream.bytes_received <= 4 + 4 * 11
@@ -331,17 +332,22 @@ class TestSignsOfLife:
         def on_join(stream, name):
             with stream.working(0.1):
                 time.sleep(0.3)
+            stream.receive("hello", timeout_s=SOON_S)
             silent(stream, name)
 
-        with pair(on_join) as stream, pytest.raises(PeerStalled, match=r"said nothing for 0\.5 s"):
-            stream.receive("welcome", timeout_s=0.5)
+        with pair(on_join) as stream:
+            stream.send(Hello())
+            with pytest.raises(PeerStalled, match=r"said nothing for 0\.5 s"):
+                stream.receive("welcome", timeout_s=0.5)
 
     def test_work_that_never_ends_is_given_up(self):
         def on_join(stream, name):
             with stream.working(0.05):
+                stream.receive("hello", timeout_s=SOON_S)
                 silent(stream, name)
 
         with pair(on_join, replace(LIMITS, work_s=1.0)) as stream:
+            stream.send(Hello())
             begun = time.monotonic()
             with pytest.raises(PeerStalled, match="was still working after 1 s"):
                 stream.receive("welcome", timeout_s=0.5)
@@ -351,12 +357,31 @@ class TestSignsOfLife:
         lives = []
 
         def on_join(stream, name):
+            stream.receive("hello", timeout_s=SOON_S)
+            stream.send(Welcome())
             lives.append(stream._events.call(stream.alive(SOON_S)))
             silent(stream, name)
 
         with pair(on_join) as stream:
+            stream.send(Hello())
+            stream.receive("welcome", timeout_s=SOON_S)
             lives.append(stream._events.call(stream.alive(SOON_S)))
         assert lives == [True, True]
+
+    def test_of_a_stranger_do_not_count(self):
+        """Else a stream that says no more than that it works would keep its place for long."""
+        stalled = []
+
+        def on_join(stream, name):
+            with pytest.raises(PeerStalled, match=r"said nothing for 0\.5 s") as error:
+                stream.receive("hello", timeout_s=0.5)
+            stalled.append((error, stream.bytes_sent))
+
+        with pair(on_join) as stream, stream.working(0.05):
+            assert not stream._events.call(stream.alive(0.3))
+            with pytest.raises(PeerGone):
+                stream.receive("welcome", timeout_s=SOON_S)
+        assert stalled[0][1] == 0
 
     def test_a_flood_of_them_is_stopped(self):
         flood = Frame(beat=Beat(sign=Beat.ASKED)).SerializeToString()
@@ -364,9 +389,11 @@ class TestSignsOfLife:
 
         def on_join(stream, name):
             ends.append(stream)
+            stream.send(Welcome())
             silent(stream, name)
 
         with pair(on_join) as stream:
+            stream.receive("welcome", timeout_s=SOON_S)
 
             async def send_all():
                 for _ in range(1000):
@@ -377,4 +404,4 @@ class TestSignsOfLife:
             sending.cancel()
             # 50 each second are taken in, and answered
             assert 0 < ends[0].bytes_received <= 4 * 60
-            assert stream.bytes_received <= 4 * 60
+            assert 0 < stream.bytes_received <= 4 * 60
