@@ -120,7 +120,7 @@ def serve(
 ) -> None:
     """Fine-tune a scenario's LLM with the devices that join; CARD, or a policy, decides."""
     with refusals(), _lab(threads):
-        chosen = load(scenario, settings, runs=True)
+        chosen = load(scenario, settings)
 
         from card.training.run_folder import claimed
         from card.training.wire.certificates import server_credentials
@@ -133,6 +133,7 @@ def serve(
             from card.training.energy import Sensor
             from card.training.journal import Journal
             from card.training.llm.computing import compute_fast
+            from card.training.parts import part_of_server
             from card.training.server import DevicesMissingError, Server, Terms
             from card.training.trust import DivergedError
 
@@ -144,7 +145,7 @@ def serve(
             except checkpoint.CheckpointError as error:
                 raise ScenarioError(str(error)) from None
             done = found.round if found else 0
-            job = Job.open(chosen, weights, compute, attention)
+            job = Job.open(chosen, weights, compute, attention, part_of_server(chosen))
             carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
             machine = Machine(compute, carry_out, Sensor.of(compute))
             with _narrator(_server_line) as narrate:
@@ -192,7 +193,7 @@ def join(
 ) -> None:
     """Take part in a server's fine-tuning as one device, with data that stays here."""
     with refusals(), _lab(threads):
-        chosen = load(scenario, settings, runs=True)
+        chosen = load(scenario, settings)
         chosen.device_index(device)
 
         # for seconds, which a refusal need not wait
@@ -202,12 +203,14 @@ def join(
         from card.training.energy import Sensor
         from card.training.llm.computing import compute_fast
         from card.training.llm.text import read_tokens
+        from card.training.parts import part_of_device
         from card.training.trust import DivergedError
         from card.training.wire.certificates import device_credentials
 
         credentials = device_credentials(certificates, device) if certificates else None
         check_compute(compute)
-        job = Job.open(chosen, weights, compute, attention)
+        own = part_of_device(chosen, device)
+        job = Job.open(chosen, weights, compute, attention, own)
         machine = Machine(compute, sensor=Sensor.of(compute))
         tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)
         with _narrator(_device_line) as narrate:

@@ -346,7 +346,7 @@ FAMILIES = tuple(_FAMILIES)
 """Their names, as `model_type` has them."""
 
 RUN = ("llama", "qwen2", "gemma2", "gpt2")
-"""Those of them whose LLMs can be split and trained."""
+"""Those of them whose blocks can be profiled."""
 
 
 def of_family(family: str, name: str, raw: LlmConfig, place: str) -> Architecture:
@@ -357,7 +357,7 @@ def of_family(family: str, name: str, raw: LlmConfig, place: str) -> Architectur
 
 
 def check_runs(llm: str, raw: Mapping[str, Any]) -> None:
-    """Refuse an LLM whose blocks cannot be run apart yet, to train it or to profile it.
+    """Refuse an LLM whose blocks cannot be profiled one by one yet.
 
     Raises
     ------
@@ -367,6 +367,6 @@ def check_runs(llm: str, raw: Mapping[str, Any]) -> None:
     family = raw.get("model_type")
     if family not in RUN:
         raise ScenarioError(
-            f"llm = {shortened(llm)}: its blocks cannot be run apart yet, to train or to profile "
-            f"it (model_type = {shortened(family)}); give an LLM of one of {', '.join(RUN)}."
+            f"llm = {shortened(llm)}: its blocks cannot be profiled one by one yet "
+            f"(model_type = {shortened(family)}); give an LLM of one of {', '.join(RUN)}."
         )

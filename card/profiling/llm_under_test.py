@@ -54,7 +54,7 @@ class Parts:
     def embed(self) -> tuple[Tensor, dict[str, Any]]:
         """Input of block 1, and the other arguments (mask, rotary tables) of a block."""
         context = self.context()
-        return self._llm.embed(self.ids, context), context.arguments(self._llm.layer_types[0])
+        return self._llm.embed(self.ids), context.arguments(0)
 
     def context(self) -> Context:
         """What blocks need beside their input."""

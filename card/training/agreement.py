@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
-from card.base.errors import ScenarioError
+from card.base.data_files import DATA
+from card.base.errors import ScenarioError, shortened
 from card.base.yaml_files import label
 from card.costs import System, system
 from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
-from card.llm.families import check_runs
+from card.llm.families import FAMILIES
 from card.scenario import Scenario
-from card.training.llm.models import DTYPES, Attention, check_runnable, shipped_checkpoint
+from card.training.llm.adapters import Part
+from card.training.llm.models import (
+    DTYPES,
+    Attention,
+    check_runnable,
+    shipped_checkpoint,
+    stored_config,
+)
+from card.training.llm.proof import check_split
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
+from card.training.parts import check_memory
 from card.training.trust import spoken
 from card.training.wire.limits import frame_bytes
 from card.training.wire.link_probe import LARGEST_PROBE_BYTES
@@ -27,6 +39,7 @@ from card.training.wire.transport import VERSION
 from card.training.wire.wire_pb2 import Hello
 
 _SLACK_BYTES = 1 << 16
+_BESIDE = {"_card", "_name_or_path", "torch_dtype", "dtype", "transformers_version", "use_cache"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +62,7 @@ class Job:
         weights: Path | None = None,
         compute: str = "cpu",
         attention: Attention = "eager",
+        part: Part | None = None,
     ) -> Job:
         """Load a scenario's LLM, and the tokenizer that belongs to it.
 
@@ -57,48 +71,38 @@ class Job:
         scenario
             Names the LLM.
         weights
-            Folder of a checkpoint, with its `tokenizer.json` if it has one. If not given, the
-            checkpoint in `data/checkpoints` is taken, or random weights where there is none.
+            Folder of a checkpoint, with its `tokenizer.json`. If not given, the checkpoint in
+            `data/checkpoints` is taken, or random weights where there is none.
         compute
             Processor that computes, `cpu` or `cuda`.
         attention
             How attention is computed, the same at every end.
+        part
+            What of the LLM is read or drawn, by `card.training.parts`; all of it if not given.
 
         Raises
         ------
         ScenarioError
-            If the runtime has no such number format, the checkpoint is not the scenario's LLM, or
-            that LLM has no such attention.
+            If the runtime has no such number format, the LLM cannot be split or has no such
+            attention, or the checkpoint is not the scenario's LLM, or not whole, or its part does
+            not fit the memory that is free.
         """
         training, lora = scenario.training, scenario.lora
-        check_runnable(training, optimiser="adamw")
-        for key, listed in scenario.wire.lists.items():
-            if listed not in (None, (training.activation_bits,)):
-                raise ScenarioError(
-                    f"wire.{key} = {label(list(listed))} cannot be run for real yet, only counted; "
-                    f"give null."
-                )
-        for key, bits in {
-            "training.activation_bits": training.activation_bits,
-            "training.weight_bits": training.weight_bits,
-            "lora.adapter_bits": lora.adapter_bits,
-        }.items():
-            if bits not in DTYPES:
-                raise ScenarioError(
-                    f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
-                )
+        _check_sent(scenario)
         system(scenario)  # refuses what CARD could not decide
-        check_runs(scenario.llm, scenario.llm_config)
         folder = weights or shipped_checkpoint(scenario.llm)
+        if folder:
+            _check_same(stored_config(folder), scenario, folder)
+        path = _tokenizer_file(weights)
+        if part:
+            check_memory(scenario, part)
+        check_split(scenario.llm, scenario.llm_config, lora, training.topology)
         dtype = DTYPES[training.weight_bits]
         if folder is None:
-            llm = AdaptedLlm.build(scenario.llm_config, lora, dtype)
+            raw = scenario.llm_config
+            llm = AdaptedLlm.build(raw, lora, dtype, part=part, name=scenario.llm)
         else:
-            llm = AdaptedLlm.load(folder, lora, dtype)
-            expected = architecture_of(scenario.llm, scenario.llm_config)
-            _check_same(llm.architecture, expected, folder)
-        own = folder / "tokenizer.json" if folder else TOKENIZER
-        path = own if own.is_file() else TOKENIZER
+            llm = AdaptedLlm.load(folder, lora, dtype, part=part)
         tokenizer, tokenizer_hash = read_tokenizer(path)
         if tokenizer.get_vocab_size() > llm.vocabulary:
             raise ScenarioError(
@@ -204,20 +208,66 @@ class Job:
         return max(frame_bytes(self.smashed, every), LARGEST_PROBE_BYTES + _SLACK_BYTES)
 
 
-def _check_same(found: Architecture, expected: Architecture, folder: Path) -> None:
-    """Refuse a checkpoint whose dimensions are not those of the scenario's LLM."""
-    if replace(found, name=expected.name, title=expected.title) == expected:
-        return
-    told = [*DIMENSIONS, *(f.name for f in fields(Architecture) if f.name != "blocks")]
-    differ = [key for key in told if getattr(found, key) != getattr(expected, key)]
-    key = next((key for key in differ if key not in ("name", "title")), None)
-    what = (
-        f"{key} is {getattr(found, key)}, not {getattr(expected, key)}" if key else "biases differ"
-    )
-    raise ScenarioError(
-        f"the checkpoint in {folder} is not {expected.name}: its {what}; give a checkpoint of "
-        f"{expected.name}, or name its LLM with --set llm."
-    )
+def _check_sent(scenario: Scenario) -> None:
+    """Refuse what is counted and cannot be trained or sent for real."""
+    training = scenario.training
+    check_runnable(training, optimiser="adamw")
+    for key, listed in scenario.wire.lists.items():
+        if listed not in (None, (training.activation_bits,)):
+            raise ScenarioError(
+                f"wire.{key} = {label(list(listed))} cannot be run for real yet, only counted; "
+                f"give null."
+            )
+    for key, bits in {
+        "training.activation_bits": training.activation_bits,
+        "training.weight_bits": training.weight_bits,
+        "lora.adapter_bits": scenario.lora.adapter_bits,
+    }.items():
+        if bits not in DTYPES:
+            raise ScenarioError(
+                f"{key} = {bits} cannot be trained here; give 16 (bfloat16) or 32 (float32)."
+            )
+
+
+def _tokenizer_file(weights: Path | None) -> Path:
+    """Tokenizer of a checkpoint of one's own, or the shipped one for what is shipped."""
+    if weights is None or weights.resolve().is_relative_to(DATA.resolve()):
+        return TOKENIZER
+    own = weights / "tokenizer.json"
+    if not own.is_file():
+        raise ScenarioError(
+            f"{own} is missing, without which a text cannot be made into the LLM's tokens; put the "
+            f"tokenizer.json of the LLM's publisher there."
+        )
+    return own
+
+
+def _check_same(found: Mapping[str, Any], scenario: Scenario, folder: Path) -> None:
+    """Refuse a checkpoint whose configuration is not that of the scenario's LLM."""
+    expected, name = scenario.llm_config, scenario.llm
+    what = None
+    if found["model_type"] == expected.get("model_type") and found["model_type"] in FAMILIES:
+        has, needs = (architecture_of(name, dict(raw)) for raw in (found, expected))
+        if replace(has, title=needs.title) != needs:
+            told = [*DIMENSIONS, *(f.name for f in fields(Architecture) if f.name != "blocks")]
+            differ = [k for k in told if getattr(has, k) != getattr(needs, k)]
+            keys = [k for k in differ if k not in ("name", "title")]
+            values = [(k, getattr(has, k), getattr(needs, k)) for k in keys]
+            what = _differs(values) or "biases differ"
+    else:
+        keys = ["model_type", *(key for key in expected if key in found and key not in _BESIDE)]
+        what = _differs([(k, found[k], expected.get(k)) for k in keys])
+    if what:
+        raise ScenarioError(
+            f"the checkpoint in {folder} is not {name}: its {what}; give a checkpoint of {name}, "
+            f"or name its LLM with --set llm."
+        )
+
+
+def _differs(values: Iterable[tuple[str, object, object]]) -> str | None:
+    """The first key whose values differ, and both of them."""
+    different = ((k, has, needs) for k, has, needs in values if has != needs)
+    return next((f"{k} is {shortened(a)}, not {shortened(b)}" for k, a, b in different), None)
 
 
 def _short(value: object) -> str:

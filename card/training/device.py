@@ -10,7 +10,6 @@ import time
 from statistics import fmean
 
 import grpc
-import numpy as np
 from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
@@ -19,6 +18,7 @@ from card.training.agreement import Job
 from card.training.journal import Report
 from card.training.llm.split import Batch, DeviceSide, SplitError, optimiser, step
 from card.training.llm.text import Tokens, mini_batch
+from card.training.parts import part_of_device
 from card.training.trust import (
     BreachError,
     DivergedError,
@@ -67,14 +67,12 @@ class Device:
     def __init__(
         self, job: Job, name: str, tokens: Tokens, report: Report, machine: Machine = PLAIN
     ) -> None:
-        index = job.scenario.device_index(name)
         self._job, self._name, self._tokens, self._report = job, name, tokens, report
         self._machine = machine
         self._limits = Limits(job.largest_frame_bytes)
-        deepest = self._deepest = int(np.flatnonzero(job.system.feasible[index])[-1])
-        whole = deepest == job.llm.num_blocks
-        head = whole or job.scenario.training.topology == "u-shaped"
-        job.llm.keep(0, deepest, embedding=True, head=head)
+        own = part_of_device(job.scenario, name)
+        self._deepest = own.last
+        job.llm.keep(own.first, own.last, embedding=own.embedding, head=own.head)
 
     def run(
         self,

@@ -279,8 +279,8 @@ class TestPowerLaw:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "olmo2"}, "its blocks cannot be run apart yet, to train or to profile it"),
-        ({"model_type": "bloom"}, "its blocks cannot be run apart yet, to train or to profile it"),
+        ({"model_type": "olmo2"}, "its blocks cannot be profiled one by one yet"),
+        ({"model_type": "bloom"}, "its blocks cannot be profiled one by one yet"),
         ({"rope_scaling": {"rope_type": "none such", "factor": 2}}, "^mine: transformers cannot"),
         ({"pad_token_id": 10**6}, "^mine: transformers cannot make this LLM"),
     ],

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
 
 from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_title
+from card.base.text_files import read_json_object
 from card.base.yaml_files import label
 from card.llm.real.stack import one_line
 from card.scenario import Training
+from card.training.llm.weights import Drawn, Weights
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
 """Number formats of weights and activations, by bits per element."""
@@ -65,7 +64,9 @@ def plain_model(
     ScenarioError
         If transformers cannot make an LLM of it.
     """
-    keys = {k: v for k, v in raw.items() if k not in ("_card", "model_type", "torch_dtype")}
+    keys = {
+        k: v for k, v in raw.items() if k not in ("_card", "model_type", "torch_dtype", "dtype")
+    }
     keys = json.loads(json.dumps(keys))  # transformers writes into nested mappings
     if blocks is not None:
         keys |= {"n_layer" if raw["model_type"] == "gpt2" else "num_hidden_layers": blocks}
@@ -83,44 +84,103 @@ def seeded_model(
     Matrices are uniform with the configuration's `initializer_range` as standard deviation; norms
     and biases start as the architecture defines them.
     """
-    model = plain_model(raw, dtype, attention=attention)
-    bound = 3**0.5 * model.config.initializer_range
-    for name, weight in model.named_parameters():
-        if weight.ndim == 2:
-            fill(weight, bound, f"{seed}/{name}")
+    model = plain_model(raw, dtype, device="meta", attention=attention)
+    materialise(model, drawn(model, seed), {name for name, _ in _alike(model.named_parameters)})
     return model
 
 
-def stored_model(path: Path, dtype: torch.dtype) -> Any:
-    """LLM of a checkpoint as transformers' `save_pretrained` writes it, without any network.
+def drawn(model: Any, seed: int) -> Drawn:
+    """Random weights as an LLM's configuration scales them."""
+    return Drawn(seed, 3**0.5 * float(getattr(model.config, "initializer_range", 0.02)))
+
+
+@torch.no_grad()
+def materialise(model: Any, weights: Weights, names: Collection[str], device: str = "cpu") -> None:
+    """Give an LLM on the meta device some of its weights, and the modules that have them buffers.
+
+    Parameters
+    ----------
+    model
+        transformers' model, without adapters.
+    weights
+        Where they come from.
+    names
+        Which ones, shared weights under each of their names.
+    device
+        Where they go.
 
     Raises
     ------
     ScenarioError
-        If the folder holds no whole checkpoint.
+        If a weight is nowhere to be had.
+    """
+    shared: dict[int, list[str]] = {}
+    wanted: dict[str, Tensor] = {}
+    for name, weight in _alike(model.named_parameters):
+        if name in names:
+            shared.setdefault(id(weight), []).append(name)
+            wanted.setdefault(shared[id(weight)][0], weight)
+    begun = [name for name, weight in wanted.items() if not weights.has(name, weight)]
+    for name in begun:
+        _place(model, shared[id(wanted[name])], torch.full_like(wanted[name], nan, device=device))
+    holders = {name.rpartition(".")[0] for name in names}
+    for place, module in model.named_modules():
+        if place not in holders and list(module.parameters(recurse=False)):
+            continue
+        made = [key for key, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
+        for key in made:
+            buffer = module._buffers[key]
+            empty = nan if buffer.is_floating_point() else 0
+            module._buffers[key] = torch.full_like(buffer, empty, device=device)
+        if made or any(name.rpartition(".")[0] == place for name in begun):
+            model._init_weights(module)
+        started = [module._buffers[key] for key in made]
+        started += [model.get_parameter(n) for n in begun if n.rpartition(".")[0] == place]
+        if any(one.is_floating_point() and bool(one.isnan().any()) for one in started):
+            raise ScenarioError(f"transformers does not say how {place!r} starts; give --weights.")
+    for name, value in weights.tensors({n: w for n, w in wanted.items() if n not in begun}).items():
+        _place(model, shared[id(wanted[name])], value.to(device))
+
+
+def _place(model: Any, names: Sequence[str], value: Tensor) -> None:
+    weight = nn.Parameter(value, requires_grad=False)
+    for name in names:
+        place, _, leaf = name.rpartition(".")
+        model.get_submodule(place)._parameters[leaf] = weight
+
+
+def _alike(named: Any) -> Iterator[tuple[str, Tensor]]:
+    """Weights by each of their names."""
+    found: Iterator[tuple[str, Tensor]] = named(remove_duplicate=False)
+    return found
+
+
+def stored_config(path: Path) -> dict[str, Any]:
+    """What the `config.json` of a checkpoint says; no code that it names is run.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none, or it asks for code of its own or for quantised weights.
     """
     if not (path / "config.json").is_file():
         raise ScenarioError(
             f"{path} holds no checkpoint (no config.json); give a folder that transformers' "
             f"save_pretrained wrote."
         )
-    quiet: Any = transformers_logging
-    quiet.disable_progress_bar()
-    try:
-        model, told = _FACTORY.from_pretrained(
-            str(path),
-            dtype=dtype,
-            attn_implementation="eager",
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ScenarioError(f"{path} is no checkpoint that can be read: {reason}") from error
-    if told["missing_keys"]:
-        first = sorted(told["missing_keys"])[0]
-        raise ScenarioError(f"{path} lacks the weight {first!r}; save the checkpoint again.")
-    return model
+    raw = read_json_object(path / "config.json", "get it again from its publisher")
+    for key, why in {
+        "auto_map": "asks for code of the publisher's, which is never run here",
+        "quantization_config": "says that weights are quantised, which are not trained on here",
+    }.items():
+        if raw.get(key):
+            raise ScenarioError(
+                f"{path / 'config.json'}: {key} {why}; give a checkpoint of the same LLM without "
+                f"it."
+            )
+    if not isinstance(raw.get("model_type"), str):
+        raise ScenarioError(f"{path / 'config.json'} has no model_type; get it again.")
+    return raw
 
 
 def shipped_checkpoint(llm: str) -> Path | None:
@@ -150,15 +210,3 @@ def check_runnable(training: Training, **more: Any) -> None:
                 f"training.{key} = {label(value)} cannot be run for real yet, only counted; give "
                 f"{label(needed)}."
             )
-
-
-@torch.no_grad()
-def fill(weight: Tensor, bound: float, key: str) -> None:
-    """Fill with uniform numbers of at most ± `bound`, the same ones on every machine for a key.
-
-    They come from integers by exact steps; torch's own generators promise no such thing across
-    releases and processors.
-    """
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")
-    drawn = np.random.Generator(np.random.PCG64(seed)).random(tuple(weight.shape), np.float32)
-    weight.copy_(torch.from_numpy((2 * drawn - 1) * np.float32(bound)))

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from card.training.llm.adapters import AdaptedLlm, Context, SplitError
+from card.training.llm.adapters import AdaptedLlm, Context, Padding, SplitError
 
 __all__ = [
     "AdaptedLlm",
@@ -29,6 +29,7 @@ __all__ = [
 Topology = Literal["vanilla", "u-shaped"]
 IGNORED = -100
 """Label of a token that does not count in the loss."""
+_TOLD = ("lengths", "starts", "positions")
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,31 @@ class Batch:
     """Token ids, (B, L) int64."""
     lengths: Tensor | None = None
     """Tokens of each sequence before padding on its right, (B,) int64; None if there is none."""
+    starts: Tensor | None = None
+    """Tokens of padding on its left, (B,) int64; None if there is none."""
+    positions: Tensor | None = None
+    """Position of each token, (B, L) int64; None counts from the left. In a sequence of several
+    texts without padding it begins at 0 with each."""
+
+    @property
+    def padding(self) -> Padding | None:
+        """What the LLM is told of padding and positions; None if there is nothing to tell."""
+        told = (self.lengths, self.starts, self.positions)
+        return None if all(one is None for one in told) else Padding(*told)
 
     @property
     def labels(self) -> Tensor:
-        """Token ids, and -100 on padding, (B, L) int64; the loss shifts them."""
-        if self.lengths is None:
-            return self.ids
-        padding = torch.arange(self.ids.shape[1]) >= self.lengths.unsqueeze(1)
-        return self.ids.masked_fill(padding, IGNORED)
+        """Token ids, and -100 where none is to be foretold, (B, L) int64; the loss shifts them.
+
+        That is padding, and the first token of each text.
+        """
+        labels = self.ids
+        kept = self.padding.kept(labels.shape[1]) if self.padding else None
+        if kept is not None:
+            labels = labels.masked_fill(~kept, IGNORED)
+        if self.positions is not None:
+            labels = labels.masked_fill(self.positions == 0, IGNORED)
+        return labels
 
 
 class _Side:
@@ -118,12 +136,12 @@ class DeviceSide(_Side):
         -------
         dict of str to Tensor
             What the server needs, that is `hidden` (B, L, H), in the vanilla topology `labels`
-            (B, L) int32, with padding `lengths` (B,) int32; nothing at c = I, where no server
-            takes part.
+            (B, L) int32, with padding `lengths` or `starts` (B,) int32, with positions `positions`
+            (B, L) int32; nothing at c = I, where no server takes part.
         """
         count, length = batch.ids.shape
-        context = self.llm.context(count, length, batch.lengths)
-        embedded = self.llm.embed(batch.ids, context)
+        context = self.llm.context(count, length, batch.padding)
+        embedded = self.llm.embed(batch.ids, batch.padding)
         self._output = self.llm.run(embedded, 0, self.cut, context)
         self._labels = batch.labels
         if self._whole:
@@ -131,8 +149,9 @@ class DeviceSide(_Side):
         sent = {"hidden": self._leave(self._output)}
         if self.topology == "vanilla":
             sent["labels"] = batch.labels.to(torch.int32)
-        if batch.lengths is not None:
-            sent["lengths"] = batch.lengths.to(torch.int32)
+        for name in _TOLD:
+            if (told := getattr(batch, name)) is not None:
+                sent[name] = told.to(torch.int32)
         return sent
 
     def finish(self) -> float:
@@ -240,7 +259,9 @@ class ServerSide(_Side):
     def _run(self, tensors: Mapping[str, Tensor]) -> Tensor:
         self._check(tensors)
         batch, length, _ = tensors["hidden"].shape
-        context = self.llm.context(batch, length, tensors.get("lengths"))
+        told = [tensors.get(name) for name in _TOLD]
+        padding = None if all(one is None for one in told) else Padding(*told)
+        context = self.llm.context(batch, length, padding)
         self._arrived = self._arrive(tensors["hidden"], trains=self.cut > 0)
         return self.llm.run(self._arrived, self.cut, self.llm.num_blocks, context)
 
@@ -252,7 +273,7 @@ class ServerSide(_Side):
         if self._whole:
             raise SplitError(f"at cut {self.cut} no block is left to the server.")
         due = {"hidden", "labels"} if self.topology == "vanilla" else {"hidden"}
-        if wrong := sorted(due ^ (tensors.keys() - {"lengths"})):
+        if wrong := sorted(due ^ (tensors.keys() - set(_TOLD))):
             what = "is missing" if wrong[0] in due else "is not due"
             raise SplitError(f"{wrong[0]!r} {what} at cut {self.cut} ({self.topology}).")
         batch, length = (*tensors["hidden"].shape, 0, 0)[:2]
@@ -266,6 +287,12 @@ class ServerSide(_Side):
         if "lengths" in tensors:
             _check_shape("lengths", tensors["lengths"], (batch,))
             _check_range("lengths", tensors["lengths"], 1, length)
+        if "starts" in tensors:
+            _check_shape("starts", tensors["starts"], (batch,))
+            _check_range("starts", tensors["starts"], 0, length - 1)
+        if "positions" in tensors:
+            _check_shape("positions", tensors["positions"], (batch, length))
+            _check_range("positions", tensors["positions"], 0, self.llm.max_positions - 1)
 
 
 def optimiser(weights: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.AdamW:

@@ -1,4 +1,4 @@
-"""`card profile`, and what else runs an LLM: what cannot be run is refused before any work."""
+"""`card profile` and `card leakage`: an LLM that cannot be run is refused before any work."""
 
 import pytest
 from own_llms import own_llm_study
@@ -11,8 +11,6 @@ COMMANDS = [
     ["profile", "--quick"],
     ["profile", "--clocks", "--accelerator", "cuda"],
     ["leakage"],
-    ["serve"],
-    ["join", "--device", "device-1", "--data", "x"],
 ]
 FAMILIES = ["mistral", "qwen3_moe", "rwkv", None]
 
@@ -31,7 +29,7 @@ def test_an_llm_that_cannot_be_run_is_refused_before_work(family, arguments, tmp
     assert line.startswith("Error: llm = ")
     said = "null" if family is None else repr(family)
     assert line.endswith(
-        f": its blocks cannot be run apart yet, to train or to profile it (model_type = {said}); "
+        f": its blocks cannot be profiled one by one yet (model_type = {said}); "
         f"give an LLM of one of llama, qwen2, gemma2, gpt2."
     )
     assert result.stdout == ""

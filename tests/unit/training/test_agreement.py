@@ -1,15 +1,22 @@
 """What both ends of a training hold alike."""
 
+import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from machines import study
 
 import card
+from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 
 Job = pytest.importorskip("card.training.agreement").Job
+
+from card.training import parts
+from card.training.llm.adapters import Part
 
 
 def agreed(scenario):
@@ -58,3 +65,47 @@ def test_what_is_only_counted_is_refused_before_anything_is_loaded(key, value, n
     assert str(refusal.value) == (
         f"training.{key} = {label(value)} cannot be run for real yet, only counted; give {needed}."
     )
+
+
+def own_checkpoint(folder, **changes):
+    shutil.copytree(DATA / "checkpoints" / "tiny-llama-0.5m", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def test_checkpoint_without_a_tokenizer_of_its_own_is_refused(tmp_path):
+    folder = own_checkpoint(tmp_path / "mine")
+    with pytest.raises(ScenarioError) as refusal:
+        Job.open(card.load_scenario("test-bed"), folder)
+    assert str(refusal.value) == (
+        f"{folder / 'tokenizer.json'} is missing, without which a text cannot be made into the "
+        f"LLM's tokens; put the tokenizer.json of the LLM's publisher there."
+    )
+
+
+def test_checkpoint_of_another_llm_is_refused_before_weights_are_read(tmp_path, monkeypatch):
+    folder = own_checkpoint(tmp_path / "mine", num_hidden_layers=3)
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_text("nothing that could be read")
+    with pytest.raises(ScenarioError, match="num_blocks is 3, not 4; give a checkpoint of"):
+        Job.open(card.load_scenario("test-bed"), folder)
+
+
+def test_an_end_without_memory_says_so_at_once(monkeypatch):
+    monkeypatch.setattr(parts.psutil, "virtual_memory", lambda: SimpleNamespace(available=1e6))
+    scenario = card.load_scenario("test-bed")
+    for part, words in {
+        parts.part_of_server(scenario): r"^the server needs \S+ GB for .* at cut 0, 0.001 GB of",
+        parts.part_of_device(scenario, "device-1"): r"^the device needs \S+ GB for .* at cut 4, ",
+    }.items():
+        with pytest.raises(ScenarioError, match=words):
+            Job.open(scenario, part=part)
+
+
+def test_the_server_holds_what_any_device_leaves_to_it():
+    far = card.load_scenario("test-bed", **{"training.cut_range": [2, 4]})
+    assert parts.part_of_server(far) == Part(2, 4, False, True, all_adapters=True)
+    apart = far.updated({"training.topology": "u-shaped"})
+    assert parts.part_of_server(apart) == Part(2, 4, False, False, all_adapters=True)
+    assert parts.part_of_device(apart, "device-1") == Part(0, 4, True, True)
