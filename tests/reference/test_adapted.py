@@ -146,7 +146,7 @@ class TestKeep:
         assert llm.run(hidden, 0, 1, context).shape == hidden.shape
         for run in (
             lambda: llm.run(hidden, 0, 2, context),
-            lambda: llm.embed(torch.zeros(1, 4, dtype=torch.int64), context),
+            lambda: llm.embed(torch.zeros(1, 4, dtype=torch.int64)),
             lambda: llm.loss(hidden, torch.zeros(1, 4, dtype=torch.int64)),
             lambda: llm.trained(1, 2),
             lambda: llm.load_adapters(built("gpt-2", torch.float32).adapters(1, 2)),
