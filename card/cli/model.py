@@ -76,6 +76,7 @@ _COLUMNS = {
     "server_overhead_s": ("server overhead [ms]", 1e-3),
     "device_overhead_s": ("device overhead [ms]", 1e-3),
     "leakage": ("leakage", 1),
+    "loss_penalty": ("loss penalty [nat]", 1),
 }
 """Headings and units of what the table of `card costs` shows."""
 
@@ -106,6 +107,8 @@ def costs(
         }
         if arrays.leakage is not None:
             table["leakage"] = arrays.leakage.tolist()
+        if arrays.loss_penalty is not None:
+            table["loss_penalty"] = arrays.loss_penalty.tolist()
         left_out = {
             name: unfit(chosen, arrays, index) for index, name in enumerate(arrays.device_names)
         }

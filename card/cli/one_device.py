@@ -9,7 +9,7 @@ import numpy as np
 
 from card import costs as model
 from card.base.errors import ScenarioError, unknown
-from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
+from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
 from card.channel.rates import state_rates, traced_rates
 from card.scenario import Scenario
 from card.solver import Decision, best_frequency, objective, prices
@@ -45,8 +45,15 @@ def unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[st
     cuts, chosen, profile = range(arrays.num_blocks + 1), scenario.devices[device], arrays.profile
     usable_gb = chosen.memory_share * chosen.board.memory_gb
     server_gb = scenario.server.board.memory_gb
-    leakage, limit = arrays.leakage, scenario.privacy.leakage_max
-    least = np.zeros(len(cuts)) if leakage is None else leakage.reshape(-1, len(cuts)).min(axis=0)
+
+    def least_of(of_options: FloatArray | None) -> FloatArray:
+        """Least of each cut's options, whose bits may differ."""
+        options = np.zeros(len(cuts)) if of_options is None else of_options
+        least: FloatArray = options.reshape(-1, len(cuts)).min(axis=0)
+        return least
+
+    limit, least = scenario.privacy.leakage_max, least_of(arrays.leakage)
+    loss_limit, least_loss = scenario.wire.loss_limit, least_of(arrays.loss_penalty)
     reasons: dict[str, list[int]] = {}
     for cut in cuts:
         own_gb, left_gb = (
@@ -57,6 +64,8 @@ def unfit(scenario: Scenario, arrays: model.System, device: int) -> list[dict[st
             reason = f"training.cut_range is [{first}, {last}]."
         elif limit is not None and least[cut] > limit:
             reason = f"they leak more than privacy.leakage_max, {limit:g}."
+        elif loss_limit is not None and least_loss[cut] > loss_limit:
+            reason = f"they cost more loss than wire.loss_limit, {loss_limit:g} nat."
         elif own_gb > usable_gb:
             reason = (
                 f"they need more memory than {chosen.name} may use, {chosen.memory_share:g} x "

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from card.base.errors import ScenarioError, extra, repeated, shortened, unknown
-from card.base.schema import Count
+from card.base.schema import Count, Natural
 from card.cli.options import AsJson, Name, Place, Settings, Text, option
 from card.cli.terminal import (
     check_place,
@@ -109,6 +109,60 @@ def leakage(
         print_json(found.model_dump(mode="json"))
         return
     print_table(f"Share of tokens recovered, {found.llm}", *_recovered(found))
+
+
+@app.command()
+def bits(
+    scenario: Name = "test-bed",
+    text: Annotated[
+        list[Path] | None,
+        option(Place, "--text", help="Text of a device, one or more; books if not given."),
+    ] = None,
+    cut: Annotated[
+        list[int] | None,
+        option(Natural, metavar="INT", help="Cut to measure; may be given repeatedly."),
+    ] = None,
+    seeds: Annotated[int, option(Count, help="Trainings for each cut and pair of bits.")] = 5,
+    rounds: Annotated[int, option(Count, help="Turns in a training.")] = 9,
+    weights: Annotated[
+        Path | None, option(Place, help="Folder of pre-trained weights; see card serve.")
+    ] = None,
+    output: Annotated[str | None, option(Text, metavar="FILE", help="File to write.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train with each pair of bits on the wire, and tell what they do to the loss."""
+    with refusals():
+        check_place("--output", output)
+        chosen = load(scenario, settings, runs=True)
+        with extra("lab", "card bits"):
+            from card.profiling import bits as lab
+        found = lab.measure(
+            chosen,
+            lab.TEXTS if text is None else text,
+            cuts=cut,
+            seeds=seeds,
+            rounds=rounds,
+            weights=weights,
+            echo=progress,
+        )
+        if output:
+            save("--output", output, found.model_dump_json(indent=1) + "\n")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    head = ("cut", "bits up", "bits down", "loss penalty [nat]", "95 % interval")
+    rows = [
+        (
+            str(one.cut),
+            str(one.uplink_bits),
+            str(one.downlink_bits),
+            f"{one.mean:.4f}",
+            f"{one.low:.4f} to {one.high:.4f}",
+        )
+        for one in found.penalties
+    ]
+    print_table(f"Loss beyond that of 16 bits, {found.llm}", head, rows)
 
 
 def _recovered(table: LeakageTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -15,6 +15,7 @@ from card.hardware import catalogue, hardware
 from card.hardware.catalogue import load_profile, measured, profile_names
 from card.llm import architecture
 from card.scenario.leakage import leakage_names, read_leakage
+from card.scenario.penalties import penalty_names, read_penalties
 from card.scenario.traces import read_trace, trace_names
 from card.studies.claims import recorded_claims
 from card.studies.study_file import load_study
@@ -75,6 +76,8 @@ def _shipped() -> Iterator[_Work]:
         yield work(f"traces/{name}.csv", partial(read_trace, "link.trace", name))
     for name in leakage_names():
         yield work(f"runs/{name}.json", partial(read_leakage, "privacy.leakage", name))
+    for name in penalty_names():
+        yield work(f"runs/{name}.json", partial(read_penalties, "wire.loss_penalty", name))
     for name in llm_names():
         yield work(f"llms/{name}.json", partial(architecture, name))
     for name in (*scenario_names(), *study_names()):

@@ -202,7 +202,7 @@ def join(
         from card.training.device import Device, ServerMissingError
         from card.training.energy import Sensor
         from card.training.llm.computing import compute_fast
-        from card.training.llm.text import read_tokens
+        from card.training.llm.text import held_out, read_tokens
         from card.training.parts import part_of_device
         from card.training.trust import DivergedError
         from card.training.wire.certificates import device_credentials
@@ -212,10 +212,11 @@ def join(
         own = part_of_device(chosen, device)
         job = Job.open(chosen, weights, compute, attention, own)
         machine = Machine(compute, sensor=Sensor.of(compute))
-        tokens = read_tokens(data, job.tokenizer, least=chosen.training.sequence_length)
+        length = chosen.training.sequence_length
+        tokens, unseen = held_out(read_tokens(data, job.tokenizer, least=length), length)
         with _narrator(_device_line) as narrate:
             narrate("machine", machine.told())
-            end = Device(job, device, tokens, narrate, machine)
+            end = Device(job, device, tokens, narrate, machine, unseen)
             try:
                 if said := compute_fast(job.llm):
                     narrate("computing", {"how": said})
@@ -293,7 +294,7 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
             )
         case "round":
             return (
-                f"round {of['round']}: loss {of['loss']:.3f}, {of['delay_s']:.2f} s "
+                f"round {of['round']}: {_losses(of)}, {of['delay_s']:.2f} s "
                 f"(predicted {of['predicted_delay_s']:.2f} s), "
                 f"{of['up_bit'] / 8e6:.2f} MB up, {of['down_bit'] / 8e6:.2f} MB down"
                 f"{_joules(of)}"
@@ -353,9 +354,16 @@ def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "iteration":
             return f"round {of['round']}: mini-batch {of['iteration']}, loss {of['loss']:.3f}"
         case "round":
-            return f"round {of['round']}: done, loss {of['loss']:.3f}"
+            return f"round {of['round']}: done, {_losses(of)}"
         case "lost":
             return f"connection lost: {of['reason']}; trying again"
         case "finished":
             return f"finished: {of['reason']}"
     return None
+
+
+def _losses(of: Mapping[str, Any]) -> str:
+    """Loss of a round's mini-batches, and on held-out text if there is some."""
+    unseen = of.get("validation_loss")
+    held_out = "" if unseen is None else f" ({unseen:.3f} on held-out text)"
+    return f"loss {of['loss']:.3f}{held_out}"

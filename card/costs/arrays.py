@@ -16,7 +16,7 @@ from card.base.units import FloatArray, IntArray, dbm_to_w
 from card.hardware.catalogue import Hardware, Measured
 from card.hardware.power import clock_at, coefficient_at, power_w
 from card.hardware.profile import PARTS, PartName
-from card.llm import CutProfile, cut_profile, feasible_cuts, option_leakage
+from card.llm import CutProfile, cut_profile, feasible_cuts, option_leakage, option_penalty
 from card.scenario import Device, Scenario, Server
 
 
@@ -86,6 +86,9 @@ class System:
     leakage: FloatArray | None = None
     """Share of tokens that a curious server recovers with each option [1], shape `(options,)`
     (Λ), by :eq:`eq-leakage`; None where the scenario has no table."""
+    loss_penalty: FloatArray | None = None
+    """Loss on held-out text beyond that of 16 bits with each option [nat], shape `(options,)`; None
+    where the scenario has no table."""
 
     @classmethod
     def of(cls, scenario: Scenario | System) -> System:
@@ -119,7 +122,7 @@ class System:
         numbers = {
             name: backend.floats(value)
             for name, value in vars(self).items()
-            if name not in ("feasible", "leakage")
+            if name not in ("feasible", "leakage", "loss_penalty")
             and (isinstance(value, np.ndarray) or is_foreign(value))
         }
         return replace(self, profile=replace(self.profile, **counts), **numbers)
@@ -143,11 +146,12 @@ def system(scenario: Scenario | System) -> System:
 def _arrays_of(scenario: Scenario) -> System:
     profile = cut_profile(scenario)  # also says so if it is none
     server, run = scenario.server, scenario.training
-    leakage = option_leakage(scenario, profile)
+    leakage, penalty = option_leakage(scenario, profile), option_penalty(scenario, profile)
     own = {index: cell.link for cell, at in scenario.cells for index in at}
     links = [own[index] for index in sorted(own)]
     shape = run.micro_batch_size, run.sequence_length
     gpu, *boards = (end.board.at(*shape) for end in (server, *scenario.devices))
+    memory_gb = [board.memory_gb for board in boards]
     kappa = server.flop_per_cycle(gpu)
     throughput = stacked(
         [
@@ -180,9 +184,7 @@ def _arrays_of(scenario: Scenario) -> System:
     arrays = System(
         device_names=tuple(device.name for device in scenario.devices),
         profile=profile,
-        feasible=feasible_cuts(
-            scenario, profile, [board.memory_gb for board in boards], gpu.memory_gb, leakage
-        ),
+        feasible=feasible_cuts(scenario, profile, memory_gb, gpu.memory_gb, leakage, penalty),
         throughput_flops=throughput,
         device_power_w=np.array([board.max_power_w or np.nan for board in boards]),
         uplink_power_w=_alike([dbm_to_w(link.uplink_power_dbm).item() for link in links]),
@@ -202,6 +204,7 @@ def _arrays_of(scenario: Scenario) -> System:
         in_flight=run.in_flight,
         **dict(scenario.objective),
         leakage=leakage,
+        loss_penalty=penalty,
     )
     _check_extent(arrays)
     return locked(arrays)

@@ -7,3 +7,4 @@ from card.llm.cuts import LABEL_BITS, CutProfile, cut_profile
 from card.llm.dimensions import Architecture, Block, Experts, Projection
 from card.llm.leakage import option_leakage
 from card.llm.memory import feasible_cuts
+from card.llm.penalties import option_penalty

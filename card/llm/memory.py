@@ -1,4 +1,4 @@
-"""Which options may be taken: cuts that fit device, server, cut range and the limit of leakage."""
+"""Which options may be taken: cuts that fit device, server, cut range and limits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def feasible_cuts(
     memory_gb: list[float],
     server_memory_gb: float,
     leakage: FloatArray | None = None,
+    penalty: FloatArray | None = None,
 ) -> NDArray[np.bool_]:
     """Options whose cuts each device may take (C), shape `(devices, options)`.
 
@@ -32,12 +33,14 @@ def feasible_cuts(
         Memory of the server [GB], all of which training may use.
     leakage
         Leakage of each option [1], shape `(options,)`; None if it is not asked for.
+    penalty
+        Loss penalty of each option [nat], shape `(options,)`; likewise.
 
     Raises
     ------
     ScenarioError
-        If the cut range is empty, every cut in it leaks too much, or none fits a device and the
-        server.
+        If the cut range is empty, every cut in it leaks or loses too much, or none fits a device
+        and the server.
 
     Notes
     -----
@@ -54,6 +57,8 @@ def feasible_cuts(
     allowed = (profile.cut >= first) & (profile.cut <= last)
     if leakage is not None:
         allowed = _quiet(scenario, allowed, leakage)
+    if penalty is not None:
+        allowed = _learning(scenario, allowed, penalty)
     served = profile.server_memory_bit <= gb_to_bit(server_memory_gb)
     rows = []
     for device, size_gb in zip(scenario.devices, memory_gb, strict=True):
@@ -94,6 +99,21 @@ def _quiet(
             f"device, which sends nothing."
         )
     return quiet
+
+
+def _learning(
+    scenario: Scenario, allowed: NDArray[np.bool_], penalty: FloatArray
+) -> NDArray[np.bool_]:
+    """Options of those allowed whose bits cost no more loss than the scenario accepts."""
+    limit = scenario.wire.loss_limit
+    kept = allowed if limit is None else allowed & (penalty <= limit)
+    if not kept.any():
+        least = np.ceil(1e3 * penalty[allowed].min()) / 1e3
+        raise ScenarioError(
+            f"wire.loss_limit = {limit:g} is not allowed with these bits and cuts, where the least "
+            f"penalty is {least:g} nat; give that much, or list 16 bits."
+        )
+    return kept
 
 
 def _least_gb(need_bit: IntArray, cuts: NDArray[np.bool_]) -> float:

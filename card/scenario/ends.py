@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
@@ -22,6 +22,7 @@ from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
 from card.scenario.leakage import LeakageTable
 from card.scenario.parts import OwnLink
+from card.scenario.penalties import PenaltyTable
 from card.scenario.traces import Trace
 
 MOST_CLOCKS = 10_000
@@ -30,7 +31,7 @@ MOST_CLOCKS = 10_000
 
 @dataclass(frozen=True)
 class Known:
-    """What hardware, LLMs, traces and leakage are, by the names that scenarios have for them."""
+    """What hardware, LLMs, traces and tables are, by the names that scenarios have for them."""
 
     boards: dict[str, Hardware] = field(default_factory=dict)
     """Entries of the hardware catalogue and measured profiles."""
@@ -40,6 +41,8 @@ class Known:
     """Rates of links."""
     leakages: dict[str, LeakageTable] = field(default_factory=dict)
     """Tables of leakage."""
+    penalties: dict[str, PenaltyTable] = field(default_factory=dict)
+    """Tables of loss penalties."""
 
     def joined(self, other: Known) -> Known:
         """All that is known of either; the other one's where both have a name."""
@@ -48,11 +51,12 @@ class Known:
             {**self.llms, **other.llms},
             {**self.traces, **other.traces},
             {**self.leakages, **other.leakages},
+            {**self.penalties, **other.penalties},
         )
 
     def without(self, names: AbstractSet[str]) -> Known:
         """All but what has one of these names."""
-        kinds: tuple[dict[str, Any], ...] = (self.boards, self.llms, self.traces, self.leakages)
+        kinds: Iterable[dict[str, Any]] = vars(self).values()
         return Known(
             *({name: one for name, one in kind.items() if name not in names} for kind in kinds)
         )

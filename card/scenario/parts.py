@@ -123,9 +123,10 @@ class Wire(Record):
     """How many bits a number may be sent in: of smashed data up, and of their gradients down.
 
     If u-shaped, gradients of the final hidden states go up as well, and these states come down.
-    Bits are decided together with the cut. The order of a list is no preference: what fewer bits do
-    to learning is not counted, so nothing stands against the fewest, and they always win; the first
-    listed ones are taken where bits make no difference, and by policies that do not decide them.
+    Bits are decided together with the cut. The order of a list is no preference: nothing stands
+    against the fewest, and they always win, unless a table says what bits do to the LLM's loss and
+    a limit rules options out; the first listed ones are taken where bits make no difference, and by
+    policies that do not decide them.
 
     Numbers of as many bits as they are held in are sent as they are. Fewer bits are floats of 16 or
     32 bits, or integers of 8 or 4, which share scales: one float16 for each started group of
@@ -139,6 +140,10 @@ class Wire(Record):
     """Bits per element down, likewise."""
     group: Count = 64
     """Values of a token that share one scale, where integers are sent."""
+    loss_penalty: Name | None = None
+    """Table of measured loss by bits, shipped or a .json file; null where loss is not asked for."""
+    loss_limit: Annotated[Number, Field(ge=0)] | None = None
+    """Loss beyond that of 16 bits that an option may have at most [nat]; null for no limit."""
 
     @property
     def lists(self) -> dict[str, tuple[int, ...] | None]:
@@ -153,6 +158,11 @@ class Wire(Record):
                 raise ValueError(
                     f"wire.{key} = {list(listed or ())} is not allowed; give {twice} once."
                 )
+        if self.loss_penalty is None and self.loss_limit is not None:
+            raise ValueError(
+                f"wire.loss_limit = {self.loss_limit:g} needs a table of loss penalties for the "
+                f"scenario's LLM; name one in wire.loss_penalty, or leave it out."
+            )
         return self
 
 

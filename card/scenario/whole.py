@@ -18,6 +18,7 @@ from card.hardware import Hardware
 from card.hardware.catalogue import board_content
 from card.scenario import ends, fleets, parts
 from card.scenario.leakage import LeakageTable, read_leakage
+from card.scenario.penalties import PenaltyTable, read_penalties
 from card.scenario.traces import Trace, read_trace
 
 
@@ -56,6 +57,7 @@ class Scenario(Record):
     _llm_config: LlmConfig = PrivateAttr()
     _traces: tuple[Trace, ...] = PrivateAttr()
     _leakage: LeakageTable | None = PrivateAttr()
+    _penalties: PenaltyTable | None = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -70,6 +72,10 @@ class Scenario(Record):
         self._leakage = known.leakages.get(table) if table else None
         if table and self._leakage is None:
             self._leakage = read_leakage("privacy.leakage", table)
+        table = self.wire.loss_penalty
+        self._penalties = known.penalties.get(table) if table else None
+        if table and self._penalties is None:
+            self._penalties = read_penalties("wire.loss_penalty", table)
         self._check_wire()
         names = [device.name for device in self.devices]
         twice = repeated(names)
@@ -100,6 +106,11 @@ class Scenario(Record):
     def leakage(self) -> LeakageTable | None:
         """What the table of `privacy.leakage` says, as it was when the scenario was loaded."""
         return self._leakage
+
+    @property
+    def penalties(self) -> PenaltyTable | None:
+        """What the table of `wire.loss_penalty` says, as it was when the scenario was loaded."""
+        return self._penalties
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -147,7 +158,9 @@ class Scenario(Record):
         traces = dict(zip(self.link.trace, self._traces, strict=True))
         table = self._leakage
         leakages = {self.privacy.leakage: table} if self.privacy.leakage and table else {}
-        return ends.Known(boards, {self.llm: self.llm_config}, traces, leakages)
+        table_of_bits, named = self._penalties, self.wire.loss_penalty
+        penalties = {named: table_of_bits} if named and table_of_bits else {}
+        return ends.Known(boards, {self.llm: self.llm_config}, traces, leakages, penalties)
 
     @property
     def boards(self) -> dict[str, Hardware]:
@@ -158,7 +171,7 @@ class Scenario(Record):
     def content(self) -> dict[str, Any]:
         """All that results follow from, wherever files lie and whatever they are called.
 
-        Titles, policies and sources are left out; hardware, LLM, traces and leakage stand there as
+        Titles, policies and sources are left out; hardware, LLM, traces and tables stand there as
         what their files say.
         """
         values = self.model_dump(mode="json", exclude={"title", "policies", "sources"})
@@ -168,6 +181,8 @@ class Scenario(Record):
         values["link"]["trace"] = [trace.digest for trace in self._traces]
         if self._leakage:
             values["privacy"]["leakage"] = self._leakage.content
+        if self._penalties:
+            values["wire"]["loss_penalty"] = self._penalties.content
         return {**values, "llm": said(self.llm_config)}
 
     @property

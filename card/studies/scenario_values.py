@@ -175,6 +175,8 @@ def _grouped(scenario: Scenario, called: dict[str, str]) -> dict[str, dict[str, 
             value = [told(one.digest, one.path.stem) for one in scenario.traces]
         elif item.path == "privacy.leakage" and scenario.leakage:
             value = told(scenario.leakage.content, scenario.leakage.llm)
+        elif item.path == "wire.loss_penalty" and scenario.penalties:
+            value = told(scenario.penalties.content, scenario.penalties.llm)
         elif item.path == "llm":
             value = told(said(config), llm_title(llm, config), None if is_llm_file(llm) else llm)
         elif item.path.endswith("hardware"):

@@ -192,6 +192,7 @@ class Grid:
             self.known.llms.update(point.known.llms)
             self.known.traces.update(point.known.traces)
             self.known.leakages.update(point.known.leakages)
+            self.known.penalties.update(point.known.penalties)
         except ScenarioError as error:
             raise ScenarioError(f"{what}: {error}") from None
         for part, ours, theirs in (

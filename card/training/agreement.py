@@ -13,7 +13,6 @@ from tokenizers import Tokenizer
 
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, shortened
-from card.base.yaml_files import label
 from card.costs import System, system
 from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
@@ -31,9 +30,10 @@ from card.training.llm.proof import check_split
 from card.training.llm.split import AdaptedLlm, DeviceSide, ServerSide
 from card.training.llm.text import TOKENIZER, read_tokenizer
 from card.training.parts import check_memory
-from card.training.trust import spoken
+from card.training.trust import BreachError, spoken
 from card.training.wire.limits import frame_bytes
 from card.training.wire.link_probe import LARGEST_PROBE_BYTES
+from card.training.wire.quantised import Form, Forms
 from card.training.wire.tensors import TensorSpec, specs
 from card.training.wire.transport import VERSION
 from card.training.wire.wire_pb2 import Hello
@@ -88,7 +88,7 @@ class Job:
             not fit the memory that is free.
         """
         training, lora = scenario.training, scenario.lora
-        _check_sent(scenario)
+        _check_formats(scenario)
         system(scenario)  # refuses what CARD could not decide
         folder = weights or shipped_checkpoint(scenario.llm)
         if folder:
@@ -201,23 +201,37 @@ class Job:
         """Tensors of the adapters of blocks 1 to `cut`."""
         return specs(self.llm.adapters(0, cut))
 
+    def forms(self, uplink_bits: int, downlink_bits: int) -> Forms:
+        """What hidden states and gradients are written as in a round.
+
+        Raises
+        ------
+        BreachError
+            If the scenario does not list these bits.
+        """
+        wire, shape = self.scenario.wire, self.activations["hidden"].shape
+        for key, bits in {"uplink_bits": uplink_bits, "downlink_bits": downlink_bits}.items():
+            listed = wire.lists[key] or (self.scenario.training.activation_bits,)
+            if bits not in listed:
+                raise BreachError(f"{bits} bits are not among wire.{key}, {list(listed)}")
+        up, down = (Form(bits, wire.group, shape) for bits in (uplink_bits, downlink_bits))
+        return Forms(up, down, self.scenario.simulation.seed)
+
     @property
     def largest_frame_bytes(self) -> int:
         """Size that no message of this job exceeds [byte]."""
-        every = self.adapters(self.llm.num_blocks)
-        return max(frame_bytes(self.smashed, every), LARGEST_PROBE_BYTES + _SLACK_BYTES)
+        held, wire = self.scenario.training.activation_bits, self.scenario.wire
+        shape = self.activations["hidden"].shape
+        widths = {bits for listed in wire.lists.values() for bits in listed or (held,)}
+        forms = (Form(bits, wire.group, shape).specs for bits in widths)
+        messages = [self.adapters(self.llm.num_blocks), *({**self.smashed, **f} for f in forms)]
+        return max(frame_bytes(*messages), LARGEST_PROBE_BYTES + _SLACK_BYTES)
 
 
-def _check_sent(scenario: Scenario) -> None:
-    """Refuse what is counted and cannot be trained or sent for real."""
+def _check_formats(scenario: Scenario) -> None:
+    """Refuse number formats that are counted and cannot be trained in for real."""
     training = scenario.training
     check_runnable(training, optimiser="adamw")
-    for key, listed in scenario.wire.lists.items():
-        if listed not in (None, (training.activation_bits,)):
-            raise ScenarioError(
-                f"wire.{key} = {label(list(listed))} cannot be run for real yet, only counted; "
-                f"give null."
-            )
     for key, bits in {
         "training.activation_bits": training.activation_bits,
         "training.weight_bits": training.weight_bits,

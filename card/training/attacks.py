@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from card.training.llm.split import AdaptedLlm, Batch, DeviceSide, ServerSide
+from card.training.wire.quantised import Form
 
 _EPOCHS, _VECTORS, _PEAK_RATE = 8, 512, 1e-2
 
@@ -36,18 +37,8 @@ def as_sent(values: Tensor, bits: int, group: int) -> Tensor:
     Tensor
         Numbers of the same shape.
     """
-    if bits == 32:
-        return values
-    if bits == 16:
-        return values.to(torch.bfloat16).to(values.dtype)
-    most = 2 ** (bits - 1) - 1
-    width = values.shape[-1]
-    padded = nn.functional.pad(values, (0, -width % group)).reshape(*values.shape[:-1], -1, group)
-    peak = padded.abs().amax(dim=-1, keepdim=True)
-    scale = (peak / most).half().to(values.dtype)
-    steps = torch.where(scale > 0, padded / scale, 0.0).round().clamp(-most, most)
-    back: Tensor = (steps * scale).flatten(-2)[..., :width]
-    return back
+    form = Form(bits, group, tuple(values.shape))
+    return form.read(form.written(values)).to(values.dtype)
 
 
 @torch.no_grad()

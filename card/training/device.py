@@ -10,6 +10,7 @@ import time
 from statistics import fmean
 
 import grpc
+import torch
 from torch.optim import Optimizer
 
 from card.base.errors import ScenarioError
@@ -52,6 +53,9 @@ class Device:
         Name of the device in the scenario.
     tokens
         Its data, token ids of shape `(tokens,)`.
+    unseen
+        Token ids that it holds out of training; each round ends with the loss on a mini-batch of
+        them, always the same. None for no such loss.
     report
         Called with `joined`, `assigned`, `received`, `iteration`, `round`, `lost` or `finished`,
         and what there is to say.
@@ -65,10 +69,16 @@ class Device:
     """
 
     def __init__(
-        self, job: Job, name: str, tokens: Tokens, report: Report, machine: Machine = PLAIN
+        self,
+        job: Job,
+        name: str,
+        tokens: Tokens,
+        report: Report,
+        machine: Machine = PLAIN,
+        unseen: Tokens | None = None,
     ) -> None:
         self._job, self._name, self._tokens, self._report = job, name, tokens, report
-        self._machine = machine
+        self._machine, self._unseen = machine, unseen
         self._limits = Limits(job.largest_frame_bytes)
         own = part_of_device(job.scenario, name)
         self._deepest = own.last
@@ -149,7 +159,8 @@ class Device:
         """Adapters down, mini-batches, adapters up."""
         job, cut, training = self._job, task.cut, self._job.scenario.training
         self._report("assigned", {"round": task.round, "cut": cut, "iterations": task.iterations})
-        exchange = Exchange(stream, task.round, timeout_s, work.computing)
+        forms = job.forms(task.uplink_bits, task.downlink_bits)
+        exchange = Exchange(stream, task.round, timeout_s, forms, work.computing)
         if cut:
             job.llm.load_adapters(exchange.receive(Tensors.ADAPTERS, job.adapters(cut)))
         side = job.device_side(cut)
@@ -168,7 +179,29 @@ class Device:
         if cut:
             exchange.send(Tensors.ADAPTERS, job.llm.adapters(0, cut))
         exchange.spend(*work.spent_j())
-        self._report("round", {"round": task.round, "cut": cut, "loss": fmean(losses)})
+        told = {"round": task.round, "cut": cut, "loss": fmean(losses)}
+        exchange.iteration += 1
+        exchange.announce(self._unseen is not None)
+        if self._unseen is not None:
+            told["validation_loss"] = self._validated(exchange, side, self._unseen)
+        self._report("round", told)
+
+    def _validated(self, exchange: Exchange, side: DeviceSide, unseen: Tokens) -> float:
+        """Loss on held-out text, of which nothing is learned."""
+        job, training = self._job, self._job.scenario.training
+        key = (self._name, "held out")
+        batch = mini_batch(unseen, training.batch_size, training.sequence_length, *key)
+        with torch.no_grad():
+            smashed = side.forward(batch)
+        if side.cut == job.llm.num_blocks:
+            loss = side.judge()
+        else:
+            exchange.send(Tensors.SMASHED, smashed)
+            if training.topology == "vanilla":
+                return exchange.told()
+            loss = side.judge(exchange.receive(Tensors.HIDDEN, job.activations)["hidden"])
+        exchange.tell(loss)
+        return loss
 
     def _mini_batch(
         self, exchange: Exchange, side: DeviceSide, batch: Batch, update: Optimizer

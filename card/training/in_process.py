@@ -18,7 +18,7 @@ from card.scenario import Scenario
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.split import optimiser
-from card.training.llm.text import mini_batch, read_tokens
+from card.training.llm.text import held_out, mini_batch, read_tokens
 from card.training.rehearsal import Event
 from card.training.server import Server, Terms
 
@@ -141,8 +141,9 @@ def count_traffic(scenario: Scenario, device: str, text: Path) -> list[dict[str,
 
 def _device(scenario: Scenario, name: str, text: Path) -> Device:
     job = Job.open(scenario)
-    tokens = read_tokens(text, job.tokenizer, least=scenario.training.sequence_length)
-    return Device(job, name, tokens, lambda *_: None)
+    length = scenario.training.sequence_length
+    tokens, unseen = held_out(read_tokens(text, job.tokenizer, least=length), length)
+    return Device(job, name, tokens, lambda *_: None, unseen=unseen)
 
 
 def train_unsplit(
@@ -162,8 +163,11 @@ def train_unsplit(
         Loss of every mini-batch, in order.
     """
     job, training = Job.open(scenario), scenario.training
-    tokens = {name: read_tokens(text, job.tokenizer) for name, text in texts.items()}
-    size, length, losses = training.batch_size, training.sequence_length, []
+    length = training.sequence_length
+    tokens = {
+        name: held_out(read_tokens(text, job.tokenizer), length)[0] for name, text in texts.items()
+    }
+    size, losses = training.batch_size, []
     with _one_thread():
         for number, name in zip(range(1, rounds + 1), itertools.cycle(texts), strict=False):
             update = optimiser(job.llm.trained(0, job.llm.num_blocks), learning_rate)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import torch
 
 from card.base.errors import LARGEST_COUNT, ScenarioError
 from card.costs import evaluate
+from card.llm.cuts import CutProfile
 from card.policies import Draws, check_decision, named
 from card.simulation import decided
 from card.training import checkpoint
@@ -96,6 +98,8 @@ class _Plan:
     round: int
     device: str
     cut: int
+    uplink_bits: int
+    downlink_bits: int
     frequency_hz: float
     predicted_delay_s: float
     predicted_energy_j: float
@@ -159,7 +163,7 @@ class Server:
         self._conduct = Conduct()
         self._saved: Path | None = None
         self._unsaved: checkpoint.CheckpointError | None = None
-        allowed = [int(cut) for cut in np.flatnonzero(job.system.feasible.all(axis=0))]
+        allowed = sorted(set(job.system.profile.cut[job.system.feasible.all(axis=0)].tolist()))
         for cut in terms.cuts:
             if cut not in allowed:
                 raise ScenarioError(
@@ -337,16 +341,18 @@ class Server:
         draws = Draws.of(arrays, np.array([index]), np.array([up]), np.array([down]))
         seed = self._job.scenario.simulation.seed + self._done
         (own,), (clock,), _ = decided(arrays, draws, self._policy_name, self._policy, seed)
-        cuts = self._terms.cuts
-        cut = cuts[self._done % len(cuts)] if cuts else int(own)
-        check_decision(arrays, index, cut, clock)
-        costs = evaluate(arrays, index, cut, clock, up, down)
-        fastest = evaluate(arrays, index, cut, arrays.frequency_max_hz, up, down)
+        option = self._option(index, int(own))
+        check_decision(arrays, index, option, clock)
+        costs = evaluate(arrays, index, option, clock, up, down)
+        fastest = evaluate(arrays, index, option, arrays.frequency_max_hz, up, down)
         shortest_s = float(fastest.server_compute_s)
+        cut, uplink_bits, downlink_bits = _chosen(arrays.profile, option)
         return _Plan(
             round=self._done + 1,
             device=device,
             cut=cut,
+            uplink_bits=uplink_bits,
+            downlink_bits=downlink_bits,
             frequency_hz=float(clock),
             predicted_delay_s=float(costs.delay_s),
             predicted_energy_j=float(costs.energy_j),
@@ -357,6 +363,23 @@ class Server:
             round_trip_s=rates.round_trip_s,
         )
 
+    def _option(self, device: int, own: int) -> int:
+        """The policy's option, or the one at the run's cut; with the policy's bits if they fit."""
+        profile, cuts = self._job.system.profile, self._terms.cuts
+        if not cuts:
+            return own
+        at_cut = profile.cut == cuts[self._done % len(cuts)]
+        fit = np.flatnonzero(at_cut & self._job.system.feasible[device]).tolist()
+        own_bits = _chosen(profile, own)[1:]
+        return min(fit, key=lambda option: _chosen(profile, option)[1:] != own_bits)
+
+
+def _chosen(profile: CutProfile, option: int) -> tuple[int, int, int]:
+    """Cut, bits up and bits down of an option."""
+    columns = profile.cut, profile.uplink_bits, profile.downlink_bits
+    cut, up, down = (int(column[option]) for column in columns)
+    return cut, up, down
+
 
 class _Round:
     """The server's part in one round."""
@@ -366,7 +389,8 @@ class _Round:
     ) -> None:
         self._job, self._terms, self._plan = job, terms, plan
         self._stream, self._report, self._work = stream, report, work
-        self._exchange = Exchange(stream, plan.round, terms.timeout_s, work.computing)
+        forms = job.forms(plan.uplink_bits, plan.downlink_bits)
+        self._exchange = Exchange(stream, plan.round, terms.timeout_s, forms, work.computing)
         self._side = job.server_side(plan.cut)
         trained = job.llm.trained(plan.cut, job.llm.num_blocks)
         self._optimiser = optimiser(trained, terms.learning_rate)
@@ -386,6 +410,8 @@ class _Round:
                 iterations=iterations,
                 learning_rate=self._terms.learning_rate,
                 seed=job.scenario.simulation.seed,
+                uplink_bits=self._plan.uplink_bits,
+                downlink_bits=self._plan.downlink_bits,
             )
         )
         if cut:
@@ -396,7 +422,7 @@ class _Round:
             rate = self._terms.learning_rate
             check_trained(job.llm.adapters(0, cut), trained, rate, iterations)
             job.llm.load_adapters(trained)
-        return {
+        outcome: dict[str, float | None] = {
             "loss": sum(losses) / iterations,
             "delay_s": time.perf_counter() - self._start_s,
             "device_compute_s": exchange.peer_compute_s,
@@ -405,6 +431,31 @@ class _Round:
             **dict(zip(("device_busy_j", "device_waiting_j"), exchange.spent(), strict=True)),
             **{name: after - before[name] for name, after in _traffic(self._stream).items()},
         }
+        exchange.iteration += 1
+        return {**outcome, "validation_loss": self._validated()}
+
+    def _validated(self) -> float | None:
+        """Loss on what the device holds out of training; counts neither as delay nor as traffic.
+
+        None where it holds nothing out, or leaves before: the round is completed all the same.
+        """
+        exchange, job = self._exchange, self._job
+        try:
+            if not exchange.announced():
+                return None
+            if self._plan.cut == job.llm.num_blocks:
+                return exchange.told()
+            arrived = exchange.receive(Tensors.SMASHED, job.smashed)
+            if job.scenario.training.topology == "vanilla":
+                loss = self._side.judge(arrived)
+                exchange.tell(loss)
+                return loss
+            with torch.no_grad():
+                final = self._side.forward(arrived)
+            exchange.send(Tensors.HIDDEN, {"hidden": final})
+            return exchange.told()
+        except WireError:
+            return None
 
     def _mini_batch(self, iteration: int) -> float:
         """Train one mini-batch; its loss. Whoever computes the loss tells it first."""

@@ -451,7 +451,8 @@ def test_combination(values, message):
 NO_FILE = (
     "give a file or one of calibrated, measured-server, nominal, realistic, realistic-8b, "
     "test-bed, battery-server, bigger-llm, congested-campus, datacentre-server, "
-    "labels-kept, limited-leakage, pipelined-turns, priced-devices, quantised-wire."
+    "labels-kept, limited-leakage, pipelined-turns, priced-devices, quantised-wire, "
+    "uneven-bed."
 )
 FILES = [
     (

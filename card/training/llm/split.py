@@ -203,6 +203,27 @@ class DeviceSide(_Side):
         if gradient is not None:
             self._differentiate(gradient)
 
+    @torch.no_grad()
+    def judge(self, hidden: Tensor | None = None) -> float:
+        """Loss after `forward` with nothing trained, where the head is here.
+
+        Parameters
+        ----------
+        hidden
+            Output of block I from the server, (B, L, H); None at c = I.
+
+        Raises
+        ------
+        SplitError
+            If no forward pass was made, or blocks are missing here.
+        """
+        final = self._output if hidden is None and self._whole else hidden
+        self._output = None
+        if final is None:
+            raise SplitError(f"at cut {self.cut} the device cannot judge a mini-batch now.")
+        _check_shape("hidden", final, (*self._labels.shape, self.llm.hidden))
+        return self.llm.loss(self._arrive(final), self._labels).item()
+
 
 class ServerSide(_Side):
     """Blocks c+1..I on the server; in the vanilla topology the head too.
@@ -255,6 +276,13 @@ class ServerSide(_Side):
         """
         self._differentiate(gradient)
         return self._down()
+
+    @torch.no_grad()
+    def judge(self, tensors: Mapping[str, Tensor]) -> float:
+        """Loss of what `DeviceSide.forward` sent with nothing trained; raises what `train` does."""
+        if self.topology == "u-shaped":
+            raise SplitError("in the u-shaped topology the loss is the device's.")
+        return self.llm.loss(self._run(tensors), tensors["labels"].long()).item()
 
     def _run(self, tensors: Mapping[str, Tensor]) -> Tensor:
         self._check(tensors)

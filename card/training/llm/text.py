@@ -83,6 +83,22 @@ def read_tokens(path: Path, tokenizer: Tokenizer, least: int = 2) -> Tokens:
     return tokens
 
 
+def held_out(tokens: Tokens, least: int = 1) -> tuple[Tokens, Tokens | None]:
+    """A text's first nine tenths, to train on, and its last tenth, to see what was learned.
+
+    Parameters
+    ----------
+    tokens
+        Token ids, (K,).
+    least
+        Tokens that the tenth must have, or all are trained on and none is held out.
+    """
+    unseen = len(tokens) // 10
+    if unseen < least:
+        return tokens, None
+    return tokens[:-unseen], tokens[-unseen:]
+
+
 def mini_batch(tokens: Tokens, batch_size: int, sequence_length: int, *key: int | str) -> Batch:
     """Sequences from random places of a text, the same ones for the same key on every machine.
 

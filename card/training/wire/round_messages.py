@@ -16,12 +16,17 @@ from card.training.trust import (
     check_arrived,
     check_own,
 )
+from card.training.wire.quantised import Form, Forms
 from card.training.wire.stream import Stream
 from card.training.wire.tensors import TensorSpec, WireError
 from card.training.wire.wire_pb2 import Report, Spent, Tensors
 
 _BEATS = 4
 """Signs of life within the longest silence that the other end bears."""
+
+_UP = (Tensors.SMASHED, Tensors.HIDDEN_GRADIENT)
+_DOWN = (Tensors.HIDDEN, Tensors.GRADIENT)
+_GRADIENTS = (Tensors.GRADIENT, Tensors.HIDDEN_GRADIENT)
 
 
 class Exchange:
@@ -35,6 +40,8 @@ class Exchange:
         Round; a message of another one breaks the agreement.
     timeout_s
         Longest wait for a message [s].
+    forms
+        What hidden states and gradients are written as, either way.
     work
         Context of each span of computing at this end.
     """
@@ -44,10 +51,11 @@ class Exchange:
         stream: Stream,
         number: int,
         timeout_s: float,
+        forms: Forms,
         work: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._stream, self._round, self._timeout_s = stream, number, timeout_s
-        self._work = work
+        self._forms, self._work = forms, work
         self.iteration = 0
         """Mini-batch that messages belong to, from 1; 0 before the first."""
         self.compute_s = 0.0
@@ -66,31 +74,52 @@ class Exchange:
         self.compute_s += time.perf_counter() - start
 
     def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:
-        """Send tensors, one of `Tensors.Kind`.
+        """Send tensors, one of `Tensors.Kind`, hidden states and gradients in the round's bits.
+
+        To turn numbers into fewer bits counts as computing.
 
         Raises
         ------
         DivergedError
-            If they are none that the other end would believe; else what `Stream.send` raises.
+            If they are none that the other end would believe; else what `Stream.send` and
+            `Form.written` raise.
         """
         check_own(tensors)
+        form = self._form(kind)
+        if form and kind in _GRADIENTS:
+            noise = self._forms.noise(self._round, self.iteration, kind)
+            with self.computing():
+                tensors = form.written(tensors["hidden"], noise, self._forms.gain)
+        elif form:
+            rest = {name: value for name, value in tensors.items() if name != "hidden"}
+            with self.computing():
+                tensors = {**form.written(tensors["hidden"]), **rest}
         untold_s = self._untold_s()
         self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s)
 
     def receive(self, kind: Tensors.Kind, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
-        """Tensors of the kind and shapes expected.
+        """Tensors of the kind and shapes expected, whatever bits they came in.
 
         Raises
         ------
         WireError
             If the other end is gone or silent, sends anything else, or what is not believed.
         """
+        form = self._form(kind)
+        rest = {name: spec for name, spec in expected.items() if not form or name != "hidden"}
+        crossing = {**(form.specs if form else {}), **rest}
         tensors, peer_s = self._stream.receive_tensors(
-            kind, self._round, self.iteration, expected, self._timeout_s
+            kind, self._round, self.iteration, crossing, self._timeout_s
         )
         check_arrived(tensors)
         self._believe(peer_s)
-        return tensors
+        if not form:
+            return tensors
+        gain = self._forms.gain if kind in _GRADIENTS else 1.0
+        with self.computing():
+            read = {"hidden": form.read(tensors, gain), **{name: tensors[name] for name in rest}}
+        check_arrived(read)
+        return read
 
     def tell(self, loss: float) -> None:
         """Tell the other end the loss of this mini-batch.
@@ -110,6 +139,17 @@ class Exchange:
         )
         if not math.isfinite(loss):
             raise DivergedError(f"the loss of mini-batch {self.iteration} is {loss}")
+
+    def announce(self, validates: bool) -> None:
+        """Say whether one more mini-batch follows, which nothing trained on."""
+        self._stream.send(Report(round=self._round, iteration=self.iteration, validates=validates))
+
+    def announced(self) -> bool:
+        """Whether the other end sends one more mini-batch; raises what `receive` does."""
+        message = self._stream.receive("report", timeout_s=self._timeout_s)
+        if (message.round, message.iteration) != (self._round, self.iteration):
+            raise WireError(f"the end of round {message.round} came in round {self._round}")
+        return bool(message.validates)
 
     def told(self) -> float:
         """Loss of this mini-batch, from the other end.
@@ -158,6 +198,11 @@ class Exchange:
     def _believe(self, claimed_s: float) -> None:
         passed_s = time.monotonic() - self._begun_s
         self.peer_compute_s = believed_s(self.peer_compute_s + claimed_s, passed_s)
+
+    def _form(self, kind: Tensors.Kind) -> Form | None:
+        if kind in _UP:
+            return self._forms.up
+        return self._forms.down if kind in _DOWN else None
 
     def _untold_s(self) -> float:
         untold_s = self.compute_s - self._told_s

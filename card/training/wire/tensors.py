@@ -15,6 +15,7 @@ from card.base.units import BITS_PER_BYTE
 
 _DTYPES = {
     "BOOL": torch.bool,
+    "I8": torch.int8,
     "U8": torch.uint8,
     "I32": torch.int32,
     "I64": torch.int64,

@@ -30,7 +30,7 @@ from card.training.wire.stream import (
 from card.training.wire.tensors import WireError
 from card.training.wire.wire_pb2 import Refusal
 
-VERSION = 2
+VERSION = 3
 """Of the conversation; both ends must have the same."""
 
 _SERVICE = "card.v1.SplitFineTuning"

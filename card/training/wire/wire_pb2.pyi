@@ -74,20 +74,24 @@ class Finished(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("round", "cut", "frequency_hz", "iterations", "learning_rate", "seed")
+    __slots__ = ("round", "cut", "frequency_hz", "iterations", "learning_rate", "seed", "uplink_bits", "downlink_bits")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     CUT_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_BITS_FIELD_NUMBER: _ClassVar[int]
+    DOWNLINK_BITS_FIELD_NUMBER: _ClassVar[int]
     round: int
     cut: int
     frequency_hz: float
     iterations: int
     learning_rate: float
     seed: int
-    def __init__(self, round: _Optional[int] = ..., cut: _Optional[int] = ..., frequency_hz: _Optional[float] = ..., iterations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    uplink_bits: int
+    downlink_bits: int
+    def __init__(self, round: _Optional[int] = ..., cut: _Optional[int] = ..., frequency_hz: _Optional[float] = ..., iterations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., seed: _Optional[int] = ..., uplink_bits: _Optional[int] = ..., downlink_bits: _Optional[int] = ...) -> None: ...
 
 class Tensors(_message.Message):
     __slots__ = ("kind", "round", "iteration", "safetensors", "compute_s")
@@ -118,16 +122,18 @@ class Tensors(_message.Message):
     def __init__(self, kind: _Optional[_Union[Tensors.Kind, str]] = ..., round: _Optional[int] = ..., iteration: _Optional[int] = ..., safetensors: _Optional[bytes] = ..., compute_s: _Optional[float] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("round", "iteration", "loss", "compute_s")
+    __slots__ = ("round", "iteration", "loss", "compute_s", "validates")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ITERATION_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_S_FIELD_NUMBER: _ClassVar[int]
+    VALIDATES_FIELD_NUMBER: _ClassVar[int]
     round: int
     iteration: int
     loss: float
     compute_s: float
-    def __init__(self, round: _Optional[int] = ..., iteration: _Optional[int] = ..., loss: _Optional[float] = ..., compute_s: _Optional[float] = ...) -> None: ...
+    validates: bool
+    def __init__(self, round: _Optional[int] = ..., iteration: _Optional[int] = ..., loss: _Optional[float] = ..., compute_s: _Optional[float] = ..., validates: _Optional[bool] = ...) -> None: ...
 
 class Spent(_message.Message):
     __slots__ = ("round", "busy_j", "waiting_j")

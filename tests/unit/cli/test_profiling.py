@@ -11,6 +11,7 @@ COMMANDS = [
     ["profile", "--quick"],
     ["profile", "--clocks", "--accelerator", "cuda"],
     ["leakage"],
+    ["bits"],
 ]
 FAMILIES = ["mistral", "qwen3_moe", "rwkv", None]
 

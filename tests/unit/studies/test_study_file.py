@@ -21,11 +21,13 @@ STUDIES = [
     "pipelined-turns",
     "priced-devices",
     "quantised-wire",
+    "uneven-bed",
 ]
 BASES = {
     "limited-leakage": "test-bed",
     "priced-devices": "realistic",
     "quantised-wire": "calibrated",
+    "uneven-bed": "test-bed",
 }
 """Bases other than `nominal`."""
 
@@ -77,6 +79,13 @@ def test_the_campus_has_twenty_boards_of_six_kinds_far_out_and_its_own_states():
     assert len({device.hardware for device in scenario.devices}) == 6
     assert min(device.distance_m for device in scenario.devices) >= 250
     assert not {"good", "normal", "poor"} & set(scenario.channel_states)
+
+
+@pytest.mark.parametrize("rate_bps", [1e8, 1e10])
+def test_the_uneven_bed_is_cut_in_two_places_over_any_fast_link(rate_bps):
+    system = card.system(card.load_scenario("uneven-bed"))
+    cuts = [card.solve(system, device, rate_bps, rate_bps).cut for device in range(3)]
+    assert cuts == [0, 4, 0]
 
 
 def test_unknown_names_list_scenarios_and_studies():

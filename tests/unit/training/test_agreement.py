@@ -14,6 +14,7 @@ from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 
 Job = pytest.importorskip("card.training.agreement").Job
+WireError = pytest.importorskip("card.training.wire.tensors").WireError
 
 from card.training import parts
 from card.training.llm.adapters import Part
@@ -34,16 +35,13 @@ def test_titles_make_no_difference():
     assert agreed(nominal) == agreed(nominal.updated({"title": "t"}))
 
 
-@pytest.mark.parametrize("key", ["uplink_bits", "downlink_bits"])
-def test_only_numbers_as_they_are_held_are_sent_for_real(key):
-    study = {f"wire.{key}": [32, 8]}
-    with pytest.raises(ScenarioError) as refusal:
-        Job.open(card.load_scenario("test-bed", **study), Path("no-such-folder"))
-    assert str(refusal.value) == (
-        f"wire.{key} = [32, 8] cannot be run for real yet, only counted; give null."
-    )
-    with pytest.raises(ScenarioError, match="no-such-folder"):
-        Job.open(card.load_scenario("test-bed", **{f"wire.{key}": [32]}), Path("no-such-folder"))
+@pytest.mark.parametrize(("up", "down", "wrong"), [(16, 32, "uplink"), (4, 8, "downlink")])
+def test_bits_that_the_scenario_does_not_list_are_not_agreed(up, down, wrong):
+    listed = {"wire.uplink_bits": [32, 4], "wire.downlink_bits": [32]}
+    job = Job.open(card.load_scenario("test-bed", **listed))
+    assert job.forms(4, 32).up.bits == 4
+    with pytest.raises(WireError, match=rf"bits are not among wire.{wrong}_bits, \["):
+        job.forms(up, down)
 
 
 @pytest.mark.parametrize(
