@@ -123,7 +123,7 @@ class Device:
                     self._report("joined", {"device": self._name})
                     while True:
                         heard_s = time.monotonic()
-                        task = stream.receive("assignment", timeout_s=patience_s)
+                        task = stream.wait_for("assignment", silence_s=patience_s)
                         try:
                             check_assignment(task, self._job.scenario, self._deepest)
                             with self._machine.round(task.frequency_hz, 1.0) as work:

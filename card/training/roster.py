@@ -7,11 +7,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import wait
 
-from card.training.wire.stream import Stream
+from card.training.wire.stream import ANSWER_S, Stream
 from card.training.wire.tensors import WireError
 
-ANSWER_S = 5.0
-"""How soon a device answers that it is alive, before another connection takes its place [s]."""
 _GOODBYE_S = 10.0
 
 

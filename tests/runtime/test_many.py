@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,6 @@ from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.split import DeviceSide
 from card.training.rehearsal import TEXTS, Rehearsal
-from card.training.roster import ANSWER_S
 from card.training.server import DevicesMissingError, Server, Terms
 from card.training.wire.certificates import (
     device_credentials,
@@ -32,7 +32,7 @@ from card.training.wire.certificates import (
 )
 from card.training.wire.door import CALLS_PER_CERTIFICATE, UNHEARD_PER_ADDRESS
 from card.training.wire.limits import Limits
-from card.training.wire.stream import PeerGone, PeerRefused
+from card.training.wire.stream import ANSWER_S, PeerGone, PeerRefused
 from card.training.wire.transport import connect
 
 CUT = 2
@@ -131,6 +131,21 @@ class TestWork:
         # a sign of life every eighth of a second, of four bytes each
         beats = (patient["framing_bit"] - quick["framing_bit"]) / 32
         assert 12 <= beats <= 30
+
+
+class TestTurns:
+    def test_device_waits_for_its_turn_longer_than_its_patience(self, job, tmp_path):
+        """Of a thousand devices, each waits for the turns of all others."""
+        own, log = Job.open(job.scenario), Log()
+        with serving(tmp_path, wait_for=2, rounds=2) as (address, _):
+            device = Device(own, "device-1", tokens("device-1", own), log)
+            run = partial(device.run, address, None, patience_s=0.3)
+            waiting = threading.Thread(target=run)
+            waiting.start()
+            time.sleep(2)
+            honest(job, address, name="device-2")
+            waiting.join()
+        assert log.named("lost") == []
 
 
 class TestWords:

@@ -30,6 +30,9 @@ from card.training.wire.tensors import (
 )
 from card.training.wire.wire_pb2 import Finished, Frame, Probe, Refusal, Tensors
 
+ANSWER_S = 5.0
+"""How soon an end answers that it is alive [s]."""
+
 
 class Stream(Line):
     """One end of a conversation.
@@ -127,6 +130,18 @@ class Stream(Line):
             raise farewell(frame) or WireError(
                 f"{self.peer} sent {kind or 'an empty frame'} where {' or '.join(kinds)} was agreed"
             )
+
+    def wait_for(self, kind: str, *, silence_s: float) -> Any:
+        """Next message, which must be of a kind, however long it takes while the other end lives.
+
+        After each silence of so long [s] it is asked whether it does. Raises what `receive` does.
+        """
+        while True:
+            try:
+                return self.receive(kind, timeout_s=silence_s)
+            except PeerStalled:
+                if not self._events.call(self.alive(ANSWER_S)):
+                    raise
 
     def send_tensors(
         self,
