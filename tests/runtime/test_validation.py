@@ -87,7 +87,7 @@ def test_held_out_text_is_never_trained_on(monkeypatch):
     monkeypatch.setattr(
         "card.training.in_process.Device",
         lambda job, name, tokens, report, unseen: (
-            seen.append((tokens, unseen)) or Device(job, name, tokens, report, unseen)
+            seen.append((tokens, unseen)) or Device(job, name, tokens, report, unseen=unseen)
         ),
     )
     rehearse(chosen, {NAME: PATH}, rounds=1, cuts=[2])

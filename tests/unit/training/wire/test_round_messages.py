@@ -15,7 +15,8 @@ from card.training.wire.wire_pb2 import Spent
 
 def arriving(message):
     """Round 3 of a conversation in which one message comes."""
-    return Exchange(SimpleNamespace(receive=lambda kind, timeout_s: message), 3, 1.0)
+    stream = SimpleNamespace(receive=lambda kind, timeout_s: message)
+    return Exchange(stream, 3, 1.0, forms=None)  # nothing here is hidden states or gradients
 
 
 @pytest.mark.parametrize(
