@@ -13,6 +13,7 @@ from card.base import DISTRIBUTION
 from card.base.arguments import check_rounds, check_seed
 from card.base.arrays import backend_of, check_library, copied
 from card.base.errors import ScenarioError, argument, no_scenario
+from card.base.functions import is_stop
 from card.base.units import FloatArray, IntArray
 from card.channel.rates import drawn_rates
 from card.costs import Costs, System, evaluate
@@ -105,7 +106,9 @@ def choice_of(
     try:
         option, frequency = (copied(_spread(draws, part)) for part in choice)
         return option, frequency
-    except (TypeError, ValueError, RuntimeError):
+    except BaseException as error:  # whatever an object of a user's own does when it is read
+        if is_stop(error):
+            raise
         raise ScenarioError(
             f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
             f"clocks [Hz] that broadcast to the shape {draws.device.shape} of the draws."

@@ -115,9 +115,14 @@ def repeated(items: Iterable[Hashable]) -> Any:
     return None
 
 
-def unknown(what: str, word: object, known: Iterable[str]) -> ScenarioError:
-    """Error for a name that is not in a catalogue."""
-    return ScenarioError(f"{what} = {shortened(word)} is unknown; {nearest(str(word), known)}")
+def unknown(what: str, word: object, known: Iterable[str], ending: str = "") -> ScenarioError:
+    """Error for a name that is not in a catalogue; a file may be given where `ending` is."""
+    choices = list(known)
+    remedy = nearest(str(word), choices)
+    if ending:
+        remedy = f"{remedy[:-1]}, or give a {ending} file{remedy[-1]}" if choices else ""
+        remedy = remedy or f"give a {ending} file."
+    return ScenarioError(f"{what} = {shortened(word)} is unknown; {remedy}")
 
 
 def no_scenario(value: object) -> ScenarioError:

@@ -78,9 +78,7 @@ class OwnFunction:
         except ScenarioError:
             raise
         except BaseException as error:
-            code = getattr(error, "code", None) if isinstance(error, SystemExit) else None
-            by_signal = isinstance(code, int) and code - _SIGNALS in signal.valid_signals()
-            if by_signal or isinstance(error, KeyboardInterrupt):
+            if is_stop(error):
                 raise
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == self.file]
@@ -89,6 +87,13 @@ class OwnFunction:
             raise ScenarioError(
                 f"{self.file}{where}: {self.name} fails ({reason:.200}); mend the function."
             ) from error
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether someone stops the process: Ctrl-C, or the exit that another signal becomes."""
+    code = getattr(error, "code", None) if isinstance(error, SystemExit) else None
+    by_signal = isinstance(code, int) and code - _SIGNALS in signal.valid_signals()
+    return by_signal or isinstance(error, KeyboardInterrupt)
 
 
 def _words(error: BaseException) -> str:

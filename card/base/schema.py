@@ -36,8 +36,8 @@ def _day(text: str) -> str:
     return text
 
 
+# the value of a key that is called `date`
 Day = Annotated[Name, AfterValidator(_day)]
-"""The value of a key that is called `date`."""
 
 
 POLICY_NAMES = (

@@ -84,6 +84,8 @@ def measure(
         raise ScenarioError(f"seeds = {seeds} gives no interval; give 2 or more.")
     if (twice := repeated(texts)) is not None:
         raise ScenarioError(f"text: {twice} is given twice; give each once.")
+    if cuts is not None and (twice := repeated(cuts)) is not None:
+        raise ScenarioError(f"cut: {twice} is given twice; give each once.")
     listed = {f"wire.{key}": list(WIDTHS) for key in ("uplink_bits", "downlink_bits")}
     lab = _Lab(Job.open(scenario.updated(listed), weights), texts, rounds)
     middle = lab.job.llm.num_blocks // 2

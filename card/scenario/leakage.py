@@ -158,7 +158,7 @@ def read_leakage(key: str, name: str) -> LeakageTable:
     elif is_leakage_file(name):
         path = Path(name)
     else:
-        raise unknown(key, name, leakage_names())
+        raise unknown(key, name, leakage_names(), ".json")
     if not path.is_file():
         raise ScenarioError(
             f"{key} = {shortened(name)} does not exist; give a file that card leakage wrote, or "

@@ -153,7 +153,7 @@ def read_penalties(key: str, name: str) -> PenaltyTable:
     elif is_penalty_file(name):
         path = Path(name)
     else:
-        raise unknown(key, name, penalty_names())
+        raise unknown(key, name, penalty_names(), ".json")
     if not path.is_file():
         raise ScenarioError(
             f"{key} = {shortened(name)} does not exist; give a file that card bits wrote, or "

@@ -90,7 +90,7 @@ def read_trace(key: str, name: str) -> Trace:
     if name in trace_names():
         return _read(DATA / "traces" / f"{name}.csv")
     if not is_trace_file(name):
-        raise unknown(key, name, trace_names())
+        raise unknown(key, name, trace_names(), ".csv")
     path = Path(name)
     if not path.is_file():
         wrong = "is a folder" if path.is_dir() else "does not exist"

@@ -110,6 +110,7 @@ class TestLab:
             ({"seeds": 1}, "seeds = 1 gives no interval; give 2 or more"),
             ({"cuts": [4]}, "cut = 4 sends no smashed data; give cuts from 0 to 3"),
             ({"texts": [TEXTS[0], TEXTS[0]]}, "is given twice; give each once"),
+            ({"cuts": [3, 1, 3]}, "cut: 3 is given twice; give each once"),
         ],
     )
     def test_what_cannot_be_measured_is_refused(self, given, said):

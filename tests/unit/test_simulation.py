@@ -378,6 +378,30 @@ def test_decision_of_an_own_policy_that_cannot_be_taken_is_refused(choice, messa
         assert text.endswith("that broadcast to the shape (3, 5, 2) of the draws.")
 
 
+@pytest.mark.parametrize("raised", [OSError("no file"), SystemExit(4), RuntimeError("no")])
+def test_what_an_own_policy_returns_may_fail_when_it_is_read(raised):
+    class Unreadable:
+        def __array__(self, *_, **__):
+            raise raised
+
+        def __repr__(self):
+            return "unreadable"
+
+    mine = {"mine": lambda system, draws, rng: (Unreadable(), 2e9)}
+    with pytest.raises(card.ScenarioError, match=r"the policy mine returns \(unreadable, 2000000"):
+        card.simulate(NOMINAL, mine, rounds=2)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(128 + 15)])
+def test_what_stops_the_process_is_no_fault_of_a_policy(stop):
+    class Stopped:
+        def __array__(self, *_, **__):
+            raise stop
+
+    with pytest.raises(type(stop)):
+        card.simulate(NOMINAL, {"mine": lambda system, draws, rng: (Stopped(), 2e9)}, rounds=2)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -127,6 +127,19 @@ class TestRefusals:
         with pytest.raises(ScenarioError, match=r"privacy.leakage = 'leak' is unknown; did you"):
             card.load_scenario("test-bed", **{"privacy.leakage": "leak"})
 
+    @pytest.mark.parametrize(
+        ("key", "remedy"),
+        [
+            ("privacy.leakage", "choose one of leakage, or give a .json file."),
+            ("wire.loss_penalty", "give a .json file."),
+            ("link.trace", "choose one of shaped-tcp, or give a .csv file."),
+        ],
+    )
+    def test_a_file_with_another_ending_is_told_which_ending_it_needs(self, key, remedy):
+        with pytest.raises(ScenarioError) as refused:
+            card.load_scenario("test-bed", **{key: "./mine.txt"})
+        assert str(refused.value).endswith(f" = './mine.txt' is unknown; {remedy}")
+
     def test_a_rate_beyond_one(self, mine):
         row = {**leaking(half)["rates"][0], "high": 1.5}
         said = self.said(mine, rates=[row])
