@@ -37,8 +37,7 @@ from card.book.walkthrough import walkthrough
 from card.costs import System, check_one_in_flight, load_scenario
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
-from card.scenario.leakage import is_leakage_file
-from card.scenario.penalties import is_penalty_file
+from card.scenario.leakage import is_table_file
 from card.scenario.traces import is_trace_file
 from card.studies.claims import applied
 from card.studies.study_file import Study, load_study
@@ -193,10 +192,10 @@ def portable(scenario: Scenario) -> tuple[dict[str, Any], dict[str, bytes]]:
             files[Path(name).name] = Path(name).read_bytes()
             values["link"]["trace"][place] = Path(name).name
     table = scenario.privacy.leakage
-    if table and is_leakage_file(table):
+    if table and is_table_file(table):
         values["privacy"]["leakage"] = carried("leakage", Path(table).read_bytes(), ".json")
     table = scenario.wire.loss_penalty
-    if table and is_penalty_file(table):
+    if table and is_table_file(table):
         values["wire"]["loss_penalty"] = carried("penalty", Path(table).read_bytes(), ".json")
     for place, policy in enumerate(values["policies"]):
         if is_function(policy):

@@ -140,8 +140,8 @@ def leakage_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (DATA / "runs").glob("leakage*.json")))
 
 
-def is_leakage_file(name: str) -> bool:
-    """Whether a name is that of a file."""
+def is_table_file(name: str) -> bool:
+    """Whether a name is that of a file with a table, of leakage or of loss penalties."""
     return name.casefold().endswith(".json")
 
 
@@ -155,7 +155,7 @@ def read_leakage(key: str, name: str) -> LeakageTable:
     """
     if name in leakage_names():
         path = DATA / "runs" / f"{name}.json"
-    elif is_leakage_file(name):
+    elif is_table_file(name):
         path = Path(name)
     else:
         raise unknown(key, name, leakage_names(), ".json")

@@ -14,13 +14,11 @@ from card.base.provenance import Source
 from card.base.schema import Name, Natural, Number, Record
 from card.base.text_files import read_json_object
 from card.hardware.profile import Machine
-from card.scenario.leakage import Width, is_leakage_file
+from card.scenario.leakage import Width, is_table_file
 
 Format = Literal["card-loss-penalty/1"]
 FORMAT: Format = "card-loss-penalty/1"
 """Version of the file that is written and read."""
-is_penalty_file = is_leakage_file
-"""Whether a name is that of a file."""
 
 
 class Estimate(Record):
@@ -150,7 +148,7 @@ def read_penalties(key: str, name: str) -> PenaltyTable:
     """
     if name in penalty_names():
         path = DATA / "runs" / f"{name}.json"
-    elif is_penalty_file(name):
+    elif is_table_file(name):
         path = Path(name)
     else:
         raise unknown(key, name, penalty_names(), ".json")

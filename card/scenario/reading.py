@@ -19,8 +19,7 @@ from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
 from card.hardware.catalogue import is_file
 from card.scenario.fleets import expanded, opened
-from card.scenario.leakage import is_leakage_file
-from card.scenario.penalties import is_penalty_file
+from card.scenario.leakage import is_table_file
 from card.scenario.traces import is_trace_file
 from card.scenario.whole import Scenario
 
@@ -103,8 +102,7 @@ def _anchored(node: Any, folder: Path, key: str = "") -> Any:
     last = key.rpartition(".")[2]
     named = (
         (last == "hardware" and is_file(node))
-        or (last == "leakage" and is_leakage_file(node))
-        or (last == "loss_penalty" and is_penalty_file(node))
+        or (last in ("leakage", "loss_penalty") and is_table_file(node))
         or (last == "trace" and is_trace_file(node))
         or (last == "policies" and is_function(node))
         or (key == "llm" and is_llm_file(node, folder))

@@ -20,8 +20,7 @@ from card.costs import load_scenario
 from card.hardware import catalogue
 from card.hardware.catalogue import Own, is_file
 from card.scenario import Scenario, read_study
-from card.scenario.leakage import is_leakage_file
-from card.scenario.penalties import is_penalty_file
+from card.scenario.leakage import is_table_file
 from card.scenario.traces import is_trace_file
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
@@ -35,8 +34,8 @@ _MAPPINGS = {
 _IS_FILE = {
     "hardware": is_file,
     "llm": is_llm_file,
-    "leakage": is_leakage_file,
-    "loss_penalty": is_penalty_file,
+    "leakage": is_table_file,
+    "loss_penalty": is_table_file,
 }
 
 
