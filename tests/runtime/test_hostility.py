@@ -66,7 +66,8 @@ def assigned(job, address, name="device-1"):
         stream.send(job.hello(name))
         stream.receive("welcome", timeout_s=SOON_S)
         task = stream.receive("assignment", timeout_s=SOON_S)
-        yield stream, task, Exchange(stream, task.round, SOON_S)
+        forms = job.forms(task.uplink_bits, task.downlink_bits)
+        yield stream, task, Exchange(stream, task.round, SOON_S, forms)
 
 
 def poisoned(job, address, value):
@@ -170,6 +171,7 @@ def assignment(job, **changes):
         "round": 1, "cut": 2, "iterations": scenario.training.local_iterations,
         "learning_rate": LEARNING_RATE, "frequency_hz": 1e9, "seed": scenario.simulation.seed,
     }  # fmt: skip
+    agreed |= dict.fromkeys(("uplink_bits", "downlink_bits"), scenario.training.activation_bits)
     return Assignment(**agreed | changes)
 
 
@@ -225,17 +227,19 @@ class TestDivergence:
             calls.append(None)
             return own(self, hidden, labels) * (math.nan if len(calls) > 10 else 1.0)
 
-        monkeypatch.setattr(AdaptedLlm, "loss", loss)
+        # from now on, for a job that opens computes losses, too
+        return lambda: monkeypatch.setattr(AdaptedLlm, "loss", loss)
 
     @pytest.mark.parametrize(
         ("cut", "topology"), [(2, "vanilla"), (4, "vanilla"), (2, "u-shaped")], ids=str
     )
-    @pytest.mark.usefixtures("diverging")
     def test_ends_both_ends_with_the_reason_and_the_last_good_checkpoint(
-        self, cut, topology, tmp_path
+        self, cut, topology, diverging, tmp_path
     ):
         scenario = card.load_scenario("test-bed", **{"training.topology": topology})
-        log, own, failures = Log(), Job.open(scenario), {}
+        log, failures = Log(), {}
+        own, other = Job.open(scenario), Job.open(scenario)
+        diverging()
         terms = Terms(5, LEARNING_RATE, timeout_s=10, patience_s=60, cuts=(cut,))
         server = Server(own, terms, tmp_path, log)
 
@@ -248,7 +252,6 @@ class TestDivergence:
         thread = threading.Thread(target=run, args=("server", server.run, "127.0.0.1:0", None))
         thread.start()
         assert log.address.wait(30)
-        other = Job.open(scenario)
         device = Device(other, "device-1", tokens("device-1", other), lambda *_: None)
         run("device", device.run, log.events[0]["address"], None)
         thread.join(30)
