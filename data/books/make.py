@@ -1,6 +1,6 @@
 """Writes the books: ``python data/books/make.py brotli-1.2.1.tar.gz``, Brotli's source from PyPI.
 
-Its tests carry four texts of the Canterbury corpus, which are all in the public domain. What
+Its tests carry texts of the Canterbury corpus, three of which are in the public domain. What
 Project Gutenberg and the editors put around them is left out, and lines are tidied; no word is
 changed. Of Paradise Lost the first books are kept, so that texts are of a size.
 """
@@ -18,7 +18,6 @@ BOOKS = {
     "carroll": ("alice29.txt", "CHAPTER I\n", None),
     "shakespeare": ("asyoulik.txt", "ACT I\n", None),
     "milton": ("plrabn12.txt", "Book I\n", "Book IV\n"),
-    "congress": ("lcet10.txt", "INTRODUCTION\n", "*End of The Project Gutenberg"),
 }
 """File in the archive, where the text begins, and before what it ends."""
 
