@@ -11,7 +11,7 @@ from card.training.in_process import rehearse
 from card.training.llm.split import optimiser
 from card.training.llm.text import held_out, mini_batch, read_tokens
 from card.training.rehearsal import TEXTS
-from card.training.wire.tensors import WireError
+from card.training.wire.stream import PeerGone
 
 NAME, PATH = next(iter(TEXTS.items()))
 CUTS = (0, 2, 4)
@@ -59,7 +59,7 @@ def test_a_round_is_completed_though_the_device_leaves_before_it_is_told(monkeyp
     def gone(self, exchange, side, unseen):
         if not left:
             left.append(True)
-            raise WireError("left")
+            raise PeerGone("left")
         return leave(self, exchange, side, unseen)
 
     monkeypatch.setattr(Device, "_validated", gone)
