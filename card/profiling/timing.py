@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,11 +111,13 @@ def repeat(runs: dict[str, Callable[[], Times]], limits: Limits) -> dict[str, Fl
     The runs take turns, so that whatever else slows the machine down meets all of them alike. Each
     runs once untimed before it is timed, as a training step follows another of its own kind: after
     a larger one that gave its memory back, it would have to ask for memory that it otherwise holds.
+    Their order is drawn anew every time, for what a run leaves in caches is of use to the next one.
     """
+    drawn = random.Random(0)
     samples: dict[str, list[Times]] = {name: [] for name in runs}
     start = time.perf_counter()
     for done in range(1, limits.most + 1):
-        for name, run in runs.items():
+        for name, run in drawn.sample([*runs.items()], len(runs)):
             run()
             samples[name].append(run())
         sums = [spread(np.sum(rows, axis=1)) for rows in samples.values()]
