@@ -16,7 +16,17 @@ from card.solver.clock import has_overhead
 from card.solver.decision import Extremes
 
 ROUNDING = 1e-9
-"""Sums of a few products of doubles lose 1e-15; the worst systems here normalise that by 1e-6."""
+"""What the search for a clock leaves of an objective between 0 and 1."""
+
+
+def rounding(bounds: Extremes) -> np.ndarray:
+    """How far two values of one objective may lie apart: what doubles lose of a delay or an energy,
+    a few of their last digits, is divided by its range, which may be far smaller."""
+    lost = np.full_like(bounds.delay_max_s, ROUNDING)
+    for low, high in (bounds[:2], bounds[2:]):
+        spread = np.where(high > low, high - low, np.inf)
+        lost = lost + 32 * np.finfo(float).eps * high / spread
+    return lost
 
 
 def clocks_of(system: System, device: int, points: int = 400) -> np.ndarray:
@@ -68,7 +78,7 @@ def test_no_clock_nearby_is_better(data):
         )
         costs = evaluate(system, device, decision.option, moved, up, down)
         value = objective(decision.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
-        assert (value >= decision.objective - ROUNDING).all()
+        assert (value >= decision.objective - rounding(decision.extremes)).all()
 
 
 @given(st.data())
@@ -88,7 +98,7 @@ def test_decision_is_feasible_and_reports_its_own_costs(data):
     np.testing.assert_allclose(decision.delay_s, costs.delay_s, rtol=1e-14)
     np.testing.assert_allclose(decision.energy_j, costs.energy_j, rtol=1e-14)
     value = objective(decision.extremes, system.delay_weight, costs.delay_s, costs.energy_j)
-    np.testing.assert_allclose(decision.objective, value, atol=ROUNDING)
+    assert (abs(decision.objective - value) <= rounding(decision.extremes)).all()
 
 
 @given(st.data())
@@ -101,9 +111,9 @@ def test_no_pair_of_cut_and_clock_is_better(data):
         delay, energy, _ = scores(system, position, up[i], down[i])
         bounds = Extremes(*(value[i] for value in decision.extremes))
         value = objective(bounds, system.delay_weight, delay, energy)
-        assert decision.objective[i] <= value.min() + ROUNDING
+        assert decision.objective[i] <= value.min() + rounding(bounds)
         if system.clocks_hz is not None:
-            assert decision.objective[i] >= value.min() - ROUNDING
+            assert decision.objective[i] >= value.min() - rounding(bounds)
 
 
 @given(st.data())
@@ -126,9 +136,10 @@ def test_extremes_bound_every_cut_and_clock_and_are_attained(data):
 def test_objective_lies_between_0_and_1(data):
     system = data.draw(systems())
     device, up, down = data.draw(rounds(system))
-    value = solve(system, device, up, down).objective
-    assert (value >= -ROUNDING).all()
-    assert (value <= 1 + ROUNDING).all()
+    decision = solve(system, device, up, down)
+    lost = rounding(decision.extremes)
+    assert (decision.objective >= -lost).all()
+    assert (decision.objective <= 1 + lost).all()
 
 
 @given(st.data())
@@ -136,8 +147,9 @@ def test_optimum_never_exceeds_the_smaller_weight(data):
     """The fastest decision has U <= 1 - w, the thriftiest U <= w."""
     system = data.draw(systems())
     device, up, down = data.draw(rounds(system))
-    value = solve(system, device, up, down).objective
-    assert (value <= min(system.delay_weight, 1 - system.delay_weight) + ROUNDING).all()
+    decision = solve(system, device, up, down)
+    smaller = min(system.delay_weight, 1 - system.delay_weight)
+    assert (decision.objective <= smaller + rounding(decision.extremes)).all()
 
 
 @given(st.data())
@@ -252,7 +264,7 @@ def test_unit_of_energy_changes_no_decision(data):
     np.testing.assert_allclose(after.frequency_hz, before.frequency_hz, rtol=1e-13)
     np.testing.assert_allclose(after.delay_s, before.delay_s, rtol=1e-13)
     np.testing.assert_allclose(after.energy_j, 1024 * before.energy_j, rtol=1e-12)
-    np.testing.assert_allclose(after.objective, before.objective, atol=ROUNDING)
+    assert (abs(after.objective - before.objective) <= rounding(before.extremes)).all()
 
 
 @given(st.data())
@@ -281,7 +293,7 @@ def test_unit_of_time_changes_no_decision(data):
     np.testing.assert_allclose(unit * after.frequency_hz, before.frequency_hz, rtol=1e-13)
     np.testing.assert_allclose(after.delay_s, unit * before.delay_s, rtol=1e-13)
     np.testing.assert_allclose(after.energy_j, before.energy_j, rtol=1e-12)
-    np.testing.assert_allclose(after.objective, before.objective, atol=ROUNDING)
+    assert (abs(after.objective - before.objective) <= rounding(before.extremes)).all()
 
 
 @given(st.data())
@@ -343,4 +355,4 @@ def test_fewer_choices_never_help_the_fixed_yardstick(data):
     free = solve(every, device, up, down)
     bound = solve_exhaustive(system, device, up, down)
     value = objective(yard, system.delay_weight, bound.delay_s, bound.energy_j)
-    assert (value >= free.objective - ROUNDING).all()
+    assert (value >= free.objective - rounding(yard)).all()
