@@ -17,7 +17,7 @@ _CODE = re.compile(r"^(`{3,})[^`\n]*\n.*?^\1$|(`+)(?!`).+?(?<!`)\2(?!`)", re.MUL
 _EQUATION = re.compile(r"^\$\$\n(.*?) \\tag\{([\w-]+)\}\n\$\$$", re.MULTILINE | re.DOTALL)
 _NOTE = re.compile(r"^> \*\*(.+)\*\*\n((?:>.*\n?)+)", re.MULTILINE)
 _FOLDED = re.compile(
-    r"^<details>\n<summary>(.+)</summary>\n(.*?)\n</details>$", re.MULTILINE | re.DOTALL
+    r"^<details>\n<summary>([^\n]+)</summary>\n(.*?)\n</details>$", re.MULTILINE | re.DOTALL
 )
 _LINKS = (
     (re.compile(r"\[\([\w-]+\)\]\([\w.]*#(eq-[\w-]+)\)"), r"{eq}`\1`"),
@@ -72,5 +72,6 @@ def referring(text: str) -> str:
 
 def _note(found: re.Match[str]) -> str:
     """A quotation that begins with a bold line, as a note with that line as its title."""
+    kind = "tip" if found[1] == "Predict first" else "important"
     body = re.sub("^> ?", "", found[2].strip("\n"), flags=re.MULTILINE).strip("\n")
-    return f"````{{admonition}} {found[1]}\n:class: important\n\n{body}\n````\n"
+    return f"````{{admonition}} {found[1]}\n:class: {kind}\n\n{body}\n````\n"

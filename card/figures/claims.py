@@ -39,7 +39,7 @@ def claims_map(
     points: Mapping[str, tuple[float, float]],
     meeting: tuple[float, float] | None,
 ) -> Figure:
-    """Two reductions over bandwidth and weight of delay, with the published level of each in both.
+    """Two reductions over bandwidth and delay weight, with the published level of each in both.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def claims_map(
         axes.grid(visible=False)
         marks = [line.get_xydata() for line in axes.get_lines()]
         _name_levels(axes, thin, np.concatenate([*bold, *marks, np.empty((0, 2))]))
-    panels[0].set_ylabel("weight of delay w")
+    panels[0].set_ylabel("delay weight w")
     handles = [
         Line2D([], [], color=_LINES[index][0], linestyle=_LINES[index][1], linewidth=2.2,
                label=f"{name} = {100 * level:.1f} %")

@@ -188,7 +188,7 @@ def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDT
 
 
 def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, float]) -> Figure:
-    """Cut that CARD picks over bandwidth and weight of delay, one panel per device.
+    """Cut that CARD picks over bandwidth and delay weight, one panel per device.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
             axes.set_xlabel("bandwidth [MHz]")
             axes.tick_params(labelbottom=True)
         if index % columns == 0:
-            axes.set_ylabel("weight of delay w")
+            axes.set_ylabel("delay weight w")
     handles = [
         Line2D([], [], color="black", linestyle=style, label=f"border, {state}")
         for state, style in zip(apart(states, NAME_LETTERS), cycle(STATE_STYLES), strict=False)
@@ -286,7 +286,7 @@ def thresholds_and_clocks(
         Smallest weight at which a device hands blocks to the server, shape `(devices, n)`; NaN
         where it never does.
     weight
-        Weights of delay, shape `(m,)`.
+        Delay weights, shape `(m,)`.
     frequency_hz
         CARD's server clock [Hz], shape `(devices, m)`; NaN where the server idles.
     names
@@ -298,7 +298,7 @@ def thresholds_and_clocks(
     left, right = figure.subplots(1, 2)
     _labelled_lines(left, np.asarray(distance_m), np.asarray(least_weight), names)
     left.set(title="Weight from which it offloads", xlabel="distance [m]",
-             ylabel="least weight of delay w", ylim=(0, 1))  # fmt: skip
+             ylabel="least delay weight w", ylim=(0, 1))  # fmt: skip
     clocks = np.asarray(frequency_hz) / 1e9
     handles, middles = [], []
     for (name, members), colour in zip(device_groups(names).items(), DEVICE_COLOURS, strict=False):
@@ -312,7 +312,7 @@ def thresholds_and_clocks(
     right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
     right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(4, 3),
                    textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
-    right.set(title="Best server clock", xlabel="weight of delay w", ylabel="GHz", xlim=(0, 1),
+    right.set(title="Best server clock", xlabel="delay weight w", ylabel="GHz", xlim=(0, 1),
               ylim=(0, 1.12 * highest_hz / 1e9))  # fmt: skip
     return figure
 

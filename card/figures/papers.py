@@ -33,7 +33,7 @@ _WEIGHTS = 21
 
 
 def comparison(scenario: Scenario, rounds: int, seed: int, width_in: float) -> Figure:
-    """Delay against server energy of every policy, and of CARD at every weight of delay."""
+    """Delay against server energy of every policy, and of CARD at every delay weight."""
     results = simulate(scenario, None, rounds, seed)
     others = [name for name in results.policy.values.tolist() if name != "exhaustive"]
     weights = {"objective.delay_weight": np.linspace(0, 1, _WEIGHTS).tolist()}

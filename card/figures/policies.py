@@ -85,7 +85,7 @@ def headline(
     table
         Result of `card.studies.bootstrap.mean_intervals` by policy.
     curve
-        Mean `delay_s` and `energy_j` of CARD along its weight of delay, drawn as a line.
+        Mean `delay_s` and `energy_j` of CARD along its delay weight, drawn as a line.
     width_in
         Width of the figure [inch].
     """

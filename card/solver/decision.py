@@ -215,7 +215,7 @@ def compiled(system: System | Scenario, library: str = "torch") -> Callable[...,
     -------
     Callable[..., Decision]
         Function of one-dimensional tensors of one length: device positions, uplink and downlink
-        rates [bit/s], and weights of delay. It does not check their values.
+        rates [bit/s], and delay weights. It does not check their values.
 
     Raises
     ------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _OWN = ("policy", "state", "device")
-_WORDS = {"link.bandwidth_hz": "bandwidth", "objective.delay_weight": "weight of delay w"}
+_WORDS = {"link.bandwidth_hz": "bandwidth", "objective.delay_weight": "delay weight w"}
 
 
 class Axis(NamedTuple):

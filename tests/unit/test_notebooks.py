@@ -18,7 +18,7 @@ LONGEST_CELL = 15
 
 MOST_PLACES = 3
 """Modules of the package that a chapter imports from."""
-HIDING = {"hide-input", "remove-input", "remove-cell"}
+HIDING = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 
 NAMES = re.compile(r"[A-Za-z][\w.-]*")
 """A word with a digit in it, such as C1, float32, GPT-2 or Llama-3.2-1B, is a name."""

@@ -42,6 +42,16 @@ from card.book.references import page, referring
             "<details>\n<summary>Solution</summary>\n\n```bash\ncard solve\n```\n\n</details>",
             "````{admonition} Solution\n:class: dropdown\n\n```bash\ncard solve\n```\n\n````",
         ),
+        (
+            "<details>\n<summary>One</summary>\n\nFirst.\n\n</details>\n\nBetween.\n\n"
+            "<details>\n<summary>Two</summary>\n\nSecond.\n\n</details>",
+            "````{admonition} One\n:class: dropdown\n\nFirst.\n\n````\n\nBetween.\n\n"
+            "````{admonition} Two\n:class: dropdown\n\nSecond.\n\n````",
+        ),
+        (
+            "> **Predict first**\n>\n> Which cut?",
+            "````{admonition} Predict first\n:class: tip\n\nWhich cut?\n````",
+        ),
     ],
 )
 def test_what_reads_in_jupyter_becomes_a_mark_of_the_book(written, rendered):

@@ -100,7 +100,7 @@ def test_regions_mark_cuts_and_scenario() -> None:
     (axes,) = figure.axes
     assert sorted(texts(figure)) == ["cut 0", "cut 8"]
     assert axes.get_xlabel() == "bandwidth [MHz]"
-    assert axes.get_ylabel() == "weight of delay w"
+    assert axes.get_ylabel() == "delay weight w"
     (ring,) = axes.get_lines()
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (10.0, 0.5)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -45,7 +45,7 @@ def test_line_styles_have_a_row_of_their_own_in_the_legend(grid):
     names = [text.get_text() for text in along(grid, BAND, by=WEIGHT).legends[0].get_texts()]
     columns = np.reshape(names, (-1, 2))  # a legend is filled column by column
     assert columns[:, 0].tolist() == ["CARD", "device only", "server only"]
-    assert columns[:, 1].tolist() == ["weight of delay w = 0.2", "weight of delay w = 0.8", ""]
+    assert columns[:, 1].tolist() == ["delay weight w = 0.2", "delay weight w = 0.8", ""]
 
 
 def test_a_legend_shows_values_in_the_unit_of_an_axis():
