@@ -6,6 +6,9 @@ from card.base.processes import end_on_signals
 def main() -> None:
     """Run the command; one signal ends it with all that it started, from the first moment on."""
     end_on_signals()
+    from card.base.terminals import spare_results
+
+    spare_results()
     from card.cli import app
 
     app(prog_name="card")

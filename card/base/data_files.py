@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from card.base.errors import ScenarioError, nearest, shortened
+from card.base.letters import no_letter
 from card.base.text_files import check_regular, read_json_object
 
 _ENDINGS = (".yml", ".yaml")
@@ -62,7 +62,7 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
         if text in names:
             return DATA / "scenarios" / folder / f"{text}.yml"
     what = "scenario" if beside is None else "base"
-    if re.search(r"[\x00-\x1f\x7f-\x9f]", text):  # would command a terminal, or break a message
+    if no_letter(text):  # would command a terminal, or break a message
         raise ScenarioError(f"{what} = {shortened(text)} cannot be printed; rename the file.")
     path = Path(text) if beside is None else beside / text
     for file in (path, *(Path(f"{path}{ending}") for ending in _ENDINGS)):

@@ -198,7 +198,8 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Con
         part = _schema_at(root, location[:-1])
         options = [part, *(_resolve(option, root) for option in part.get("anyOf", []))]
         siblings = [name for option in options for name in option.get("properties", {})]
-        return f"{path} is not a key of {whole}; {nearest(key, siblings, parent + dot)}"
+        remedy = nearest(key, siblings, parent + dot)
+        return f"{path or repr(path)} is not a key of {whole}; {remedy}"
     if location[-1:] == ("[key]",):  # what pydantic calls a key that is itself wrong
         path = dotted(location[:-1], raw)
         names = _resolve(_schema_at(root, location[:-2]).get("propertyNames", {}), root)

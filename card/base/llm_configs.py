@@ -9,6 +9,7 @@ from typing import Any
 
 from card.base.data_files import llm_names, read_json
 from card.base.errors import ScenarioError, shortened, unknown
+from card.base.letters import printable
 from card.base.text_files import read_json_object
 
 LlmConfig = dict[str, Any]
@@ -60,9 +61,9 @@ def llm_title(name: str, config: Mapping[str, Any]) -> str:
     """Name for people: the title in `_card`, else the publisher's name, else the file's own."""
     card, origin = config.get("_card"), config.get("_name_or_path")
     if isinstance(card, Mapping) and isinstance(card.get("title"), str) and card["title"]:
-        return str(card["title"])
+        return printable(str(card["title"]))
     if isinstance(origin, str) and Path(origin).name:
-        return Path(origin).name
+        return printable(Path(origin).name)
     path = Path(name).absolute()
     if path.name == "config.json":
         return path.parent.name or name

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from card.base.errors import ScenarioError, shortened
+from card.base.letters import odd_text
 from card.base.provenance import Source
 
 
@@ -21,8 +22,10 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     Raises
     ------
     ScenarioError
-        If one value is given twice, or an item of a list is none.
+        If one value is given twice, an item of a list is none, a name in a path is empty, or a text
+        has what is no letter.
     """
+    _check_names(changes)
     nested = _nested(changes, base)
     merged = dict(_merge(base, nested, ""))
     given, sources = nested.get("sources", {}), merged.get("sources", {})
@@ -45,6 +48,19 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     for key in stale:
         del sources[key]
     return {**merged, "sources": sources}
+
+
+def _check_names(changes: Mapping[str, Any]) -> None:
+    """Refuse paths with empty names, and texts that would command a terminal or break a line."""
+    for keys, _ in _entries(changes):
+        path = ".".join(keys)
+        if not all(path.split(".")):
+            raise ScenarioError(
+                f"{shortened(path)} is no path; write names with a dot between two, e.g. "
+                f"link.bandwidth_hz."
+            )
+    if odd := odd_text(changes):
+        raise ScenarioError(f"{shortened(odd)} is not allowed; give letters that can be printed.")
 
 
 def _of_all(path: str) -> str:

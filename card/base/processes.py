@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -60,8 +61,9 @@ def _stop(number: int, _: FrameType | None) -> None:
         other = getattr(signal, name, None)
         if other is not None:
             signal.signal(other, lambda *_: _end_now(code))
-    # not print, which may be at work just now
-    os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
+    with suppress(OSError):  # where stderr is full or closed
+        # not print, which may be at work just now
+        os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
     end_descendants()
     timer = threading.Timer(_GRACE_S, _end_now, (code,))
     timer.daemon = True

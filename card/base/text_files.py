@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.errors import ScenarioError, repeated, shortened
+from card.base.letters import odd_text
 
 LARGEST_BYTES = 2**20
 """Size of a file at most [byte]."""
@@ -59,7 +60,7 @@ def _content(path: Path, largest: int) -> bytes:
         raise ScenarioError(f"{path} cannot be read: {reason}.") from error
 
 
-def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
+def read_json_object(path: Path, remedy: str, *, shown: bool = False) -> dict[str, Any]:
     """Mapping in a JSON file as RFC 8259 has it: no key twice, no NaN.
 
     Parameters
@@ -68,6 +69,8 @@ def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
         The file.
     remedy
         What the reader of a refusal can do, e.g. "download it again".
+    shown
+        Whether what it says is shown, and so may hold no character that is no letter.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def read_json_object(path: Path, remedy: str) -> dict[str, Any]:
         raise ScenarioError(f"{path} is not a whole JSON document: {what}; {remedy}.") from error
     if not isinstance(content, dict):
         raise ScenarioError(f"{path} holds {shortened(content)}, not a mapping; {remedy}.")
+    if shown and (odd := odd_text(content)):
+        raise ScenarioError(f"{path} holds {shortened(odd)}, which cannot be printed; {remedy}.")
     return content
 
 

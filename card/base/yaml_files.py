@@ -10,9 +10,10 @@ from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -22,6 +23,7 @@ from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.scanner import ScannerError
 
 from card.base.errors import ScenarioError, shortened
+from card.base.letters import no_letter
 from card.base.text_files import DEEPEST, MOST_DIGITS, read_text
 
 MOST_VALUES = 200_000
@@ -81,6 +83,15 @@ class _Constructor(SafeConstructor):
         super().flatten_mapping(node)
 
 
+class _Composer(Composer):
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """Take what the tag `!` stands before as a word; ruamel takes it as if nothing did."""
+        event = self.parser.peek_event()
+        if str(event.ctag) == "!":
+            event.implicit = (False, True)  # as in quotes
+        return super().compose_scalar_node(anchor)
+
+
 def _problem(problem: str, node: Node) -> ConstructorError:
     return ConstructorError(problem=problem, problem_mark=node.start_mark)
 
@@ -92,12 +103,9 @@ def _check_scalar(node: ScalarNode) -> None:
         raise _problem(f"{node.value!r:.40} is no {str(node.tag).rpartition(':')[2]}", node)
     if str(node.tag).endswith(":int") and len(node.value) > MOST_DIGITS:
         raise _problem(f"a number has {len(node.value):,} digits, more than {MOST_DIGITS:,}", node)
-    odd = re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", node.value
-    )
-    if odd:
-        what = "no whole letter" if odd[0] >= "\ud800" else "no letter that can be printed"
-        raise _problem(f"{odd[0]!a} is {what}", node)
+    if odd := no_letter(node.value, "\t\n"):
+        what = "whole letter" if category(odd) == "Cs" else "letter that can be printed"
+        raise _problem(f"{odd!a} is no {what}", node)
 
 
 def _check_names(keys: Iterable[Node]) -> None:
@@ -174,7 +182,8 @@ def _constructed(text: str, any_keys: bool) -> Any:
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
-    yaml.Resolver, yaml.Constructor, yaml.max_depth = _Resolver, _Constructor, DEEPEST
+    yaml.Resolver, yaml.Composer, yaml.Constructor = _Resolver, _Composer, _Constructor
+    yaml.max_depth = DEEPEST
     return yaml
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import card
+from card.base.terminals import tell
 from card.cli import benchmarks, model, schedules, studies, taking_home
 from card.cli import profiling as lab
 from card.cli import training as runtime
@@ -21,7 +22,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"card {card.__version__}")
+        tell(f"card {card.__version__}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from card.base.functions import functions_in
-from card.cli.options import AsJson, Rounds, Seed, Text, option, scenario_files
+from card.cli.options import AsJson, Rounds, Seed, Text, argument, option, scenario_files
 from card.cli.terminal import (
     MEANS,
     check_place,
@@ -30,9 +30,9 @@ app = typer.Typer()
 def benchmark(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[FILE.py[:FUNCTION]|NAME…]",
-            help="Policies of your own: a function of a file, or all of it that take "
+        argument(
+            "[FILE.py[:FUNCTION]|NAME…]",
+            "Policies of your own: a function of a file, or all of it that take "
             "(system, draws, rng). Or the general optimisers evolution and genetic, which take "
             "up to half a second for each device-round: ask for few rounds.",
         ),

@@ -8,6 +8,7 @@ import typer
 
 from card import costs as model
 from card.base.schema import Natural
+from card.base.terminals import tell
 from card.base.units import BITS_PER_BYTE
 from card.book.markdown import interval as ends
 from card.book.markdown import reproduced
@@ -262,7 +263,7 @@ def claims(as_json: AsJson = False) -> None:
         print_table("Published claims", head, rows)
     for claim in found:
         if claim.drift:
-            typer.echo(f"{claim.id} drifted: {claim.drift}", err=True)
+            tell(f"{claim.id} drifted: {claim.drift}", err=True)
     if any(claim.status != "holds when calibrated" for claim in found):
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import category
 
 import typer
 from pydantic import AfterValidator, TypeAdapter
@@ -19,6 +20,8 @@ from typer.core import TyperGroup
 from card.base import schema
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
+from card.base.letters import no_letter
+from card.base.terminals import tell
 from card.policies import SHIPPED
 
 Text = schema.Name
@@ -56,14 +59,21 @@ def reader(kind: Any) -> Callable[[Any], Any]:
     def read(text: Any) -> Any:
         if not isinstance(text, str):  # a default
             return text
+        odd = no_letter(text)
         digits = number and len(text) < _LONGEST and NUMBER.fullmatch(text)
         try:
-            return adapter.validate_python(number(text) if digits else text)
+            if odd is None:
+                return adapter.validate_python(number(text) if digits else text)
         except ValueError:  # pydantic's are such, too
-            said = text if digits and len(text) <= _SHOWN else shortened(text)
-            foreign = any("\ud800" <= letter <= "\udfff" for letter in text)  # bytes that are none
-            wanted = "letters that the locale's encoding has" if foreign else within
-            raise typer.BadParameter(f"{said} is not allowed; give {wanted}.") from None
+            pass
+        said = text if digits and len(text) <= _SHOWN else shortened(text)
+        wanted = within
+        if odd is not None:  # bytes that the encoding does not have become halves of letters
+            of = (
+                "that can be printed" if category(odd) != "Cs" else "that the locale's encoding has"
+            )
+            wanted = f"letters {of}"
+        raise typer.BadParameter(f"{said} is not allowed; give {wanted}.")
 
     return read
 
@@ -73,6 +83,11 @@ def option(kind: Any, *names: str, **more: Any) -> Any:
     _, shape = _adapted(kind)
     limits: dict[str, Any] = {"min": shape.get("minimum"), "max": shape.get("maximum")}
     return typer.Option(*names, parser=reader(kind), **limits | more)
+
+
+def argument(metavar: str, text: str, **more: Any) -> Any:
+    """An argument that is a text."""
+    return typer.Argument(metavar=metavar, help=text, parser=reader(Text), **more)
 
 
 def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -141,7 +156,7 @@ class Commands(TyperGroup):
     def make_context(self, info_name: Any, args: list[str], *more: Any, **options: Any) -> Any:
         """Read what comes before the command's name; without anything, help is asked for."""
         given = list(args)
-        with _one_line("card", given):
+        with _output_may_end(), _one_line("card", given):
             context = super().make_context(info_name, args or ["--help"], *more, **options)
         context.obj = given
         return context
@@ -185,12 +200,15 @@ def _output_may_end() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # rich and click exit with 1 then
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         _drop(sys.stdout, sys.stderr)
         raise SystemExit(_PIPE_CLOSED) from None
     except OSError as error:
         _drop(sys.stdout)
-        typer.echo(f"Error: the standard output: {error.strerror}; free it, or redirect.", err=True)
+        tell(f"Error: the standard output: {error.strerror}; free it, or redirect.", err=True)
         raise SystemExit(2) from None
 
 
@@ -208,7 +226,7 @@ def _one_line(path: str, given: Sequence[str]) -> Iterator[None]:
         yield
     except (ScenarioError, UsageError) as error:
         said = _said(error, path, given) if isinstance(error, UsageError) else str(error)
-        typer.echo(f"Error: {said}", err=True)
+        tell(*f"Error: {said}".split("\n"), err=True)
         raise typer.Exit(2) from None
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from card.base.data_files import DATA, llm_names, scenario_file, scenario_names, study_names
-from card.base.errors import ScenarioError, argument
+from card.base.errors import ScenarioError
+from card.base.letters import printable
 from card.base.text_files import read_json_object, read_text
 from card.book.notation import notation
 from card.hardware import catalogue, hardware
@@ -57,7 +58,7 @@ def check(studies: Sequence[str] | None = None) -> tuple[int, list[str]]:
 
 
 def _study(name: str) -> _Work:
-    called = name if name.isprintable() else argument(name)
+    called = printable(name)
     shipped = name in (*scenario_names(), *study_names())
     path = scenario_file(name) if shipped else Path(name).absolute()
     return _Work(str(path) if shipped else called, path, partial(load_study, name))

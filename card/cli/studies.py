@@ -14,6 +14,7 @@ from card.base.arrays import LIBRARIES
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError, extra
 from card.base.schema import Count, Sweep
+from card.base.terminals import tell
 from card.base.units import counted
 from card.cli.clusters import cluster
 from card.cli.options import (
@@ -40,7 +41,6 @@ from card.cli.terminal import (
     names,
     print_json,
     print_table,
-    printable,
     progress,
     refusals,
     save,
@@ -86,7 +86,7 @@ def new(
         if path.exists():
             raise ScenarioError(f"{path} exists already; choose another name, or remove it.")
         save("name", str(path), new_study(path.stem, base, path.parent) + "\n")
-    typer.echo(path)
+    tell(path)
 
 
 @app.command()
@@ -184,7 +184,7 @@ def sweep(
         return
     _print_points(chosen.title, grid, rows, output)
     for file in filter(None, (figure, output)):
-        typer.echo(file)
+        tell(file)
 
 
 @app.command()
@@ -202,7 +202,7 @@ def book(
         page = _built(
             lambda: build_book(study, commands=card, quick=quick, jobs=jobs, echo=progress)
         )
-    typer.echo(page)
+    tell(page)
 
 
 @app.command()
@@ -216,7 +216,7 @@ def pdf(
         from card.book.pdf import build_pdf  # loads the book's tools
 
         printed = _built(lambda: build_pdf(study, commands=card, echo=progress))
-    typer.echo(printed)
+    tell(printed)
 
 
 @app.command()
@@ -230,10 +230,10 @@ def check(
     with refusals():
         count, faults = check_sound(studies)
     for line in faults:
-        typer.echo(printable(line))
+        tell(line)
     if faults:
         raise typer.Exit(1)
-    typer.echo(f"{count} checked, all sound")
+    tell(f"{count} checked, all sound")
 
 
 @app.command()
@@ -277,7 +277,7 @@ def _built(build: Callable[[], Path]) -> Path:
     try:
         return build()
     except BookError as error:
-        typer.echo(f"Error: {error}", err=True)
+        tell(*f"Error: {error}".split("\n"), err=True)
         raise typer.Exit(1) from None
 
 

@@ -8,7 +8,8 @@ import typer
 
 import card
 from card.base.errors import extra, unknown
-from card.cli.options import Name, Rounds, Seed, Settings, Text, option, scenario_argument
+from card.base.terminals import tell
+from card.cli.options import Name, Rounds, Seed, Settings, Text, argument, option, scenario_argument
 from card.cli.terminal import check_place, load, refusals, save
 from card.studies.export import WRITERS, as_frame, read_results, write_table
 
@@ -38,7 +39,7 @@ _ARTIFACT = """\
 @app.command()
 def export(
     result: Annotated[
-        str, typer.Argument(help="A .nc or .zarr of card simulate, sweep or benchmark.")
+        str, argument("RESULT", "A .nc or .zarr of card simulate, sweep or benchmark.")
     ],
     to: Annotated[
         str, option(Text, metavar="FILE", help="Table to write: .tex, .csv, .xlsx or .parquet.")
@@ -50,12 +51,12 @@ def export(
         with extra("export", "card export"), read_results(result) as results:
             content = write_table(as_frame(results), next(s for s in WRITERS if to.endswith(s)))
         save("--to", to, content)
-    typer.echo(to)
+    tell(to)
 
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="comparison, states or cuts.")],
+    name: Annotated[str, argument("NAME", "comparison, states or cuts.")],
     scenario: Name = "nominal",
     width: Annotated[
         str, option(Text, metavar="WIDTH", help="Width, in in, cm, mm or TeX's pt.")
@@ -82,7 +83,7 @@ def figure(
         check_place("--output", file, [f".{file_format}"])
         drawn = picture(name, load(scenario, settings), file_format, width_in, rounds, seed)
         save("--output", file, drawn)
-    typer.echo(file)
+    tell(file)
 
 
 @app.command()
@@ -99,7 +100,8 @@ def cite(
             chosen = load(scenario, settings)
             of = f"Scenario {_escaped(chosen.title)}, SHA-256 {chosen.digest[:16]}"
             note = f",\n  note    = {{{of}}}"
-    typer.echo(f"{_LETTER}\n\n{_ARTIFACT.format(version=card.__version__, note=note)}")
+    own = _ARTIFACT.format(version=card.__version__, note=note)
+    tell(*f"{_LETTER}\n\n{own}".split("\n"))
 
 
 def _escaped(title: str) -> str:

@@ -17,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from card.base.errors import ScenarioError, ScenarioWarning, repeated
+from card.base.letters import no_letter, printable
 from card.base.one_file import is_installed
 from card.base.overrides import canonical, overlap
+from card.base.terminals import tell
 from card.base.units import engineering
 from card.base.whole_files import check_writable, write_whole
 from card.base.yaml_files import parse_value
@@ -46,11 +48,11 @@ def refusals() -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ScenarioError, OSError, MemoryError) as error:
-            typer.echo(f"Error: {printable(_said(error))}", err=True)
+            tell(*f"Error: {_said(error)}".split("\n"), err=True)
             raise typer.Exit(2) from None
     told = (one for one in caught if _is_told(one))
     for text in dict.fromkeys(str(one.message) for one in told):
-        typer.echo(f"Warning: {printable(' '.join(text.split()))}", err=True)
+        tell(f"Warning: {' '.join(text.split())}", err=True)
 
 
 def _is_told(warning: warnings.WarningMessage) -> bool:
@@ -81,7 +83,7 @@ def load(
 def note(lines: Iterable[str]) -> None:
     """Say beside the results what to know of them."""
     for line in lines:
-        typer.echo(f"Note: {line}", err=True)
+        tell(f"Note: {line}", err=True)
 
 
 def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def by_path(option: str, given: Sequence[str], form: str) -> dict[str, Any]:
     texts: dict[str, str] = {}
     for item in given:
         path, equals, value = item.partition("=")
-        if not (path and equals):
+        if not equals or not all(path.split(".")) or no_letter(path):
             raise ScenarioError(f"{option} {item!r} is not allowed; write PATH={form}.")
         for other, text in texts.items():
             if overlap(path, other):
@@ -122,12 +124,8 @@ def given(option: str, value: Any) -> str:
 
 
 def _excluded(one: str, other: str) -> ScenarioError:
-    return ScenarioError(f"{one} and {other} exclude each other; give one of them.")
-
-
-def printable(text: str) -> str:
-    """Lines with an escape for each character that would command a terminal."""
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda odd: repr(odd[0])[1:-1], text)
+    both = f"{printable(one)} and {printable(other)}"
+    return ScenarioError(f"{both} exclude each other; give one of them.")
 
 
 def _said(error: Exception) -> str:
@@ -177,7 +175,7 @@ def writing(option: str, file: str) -> Iterator[None]:
 
 def progress(line: str) -> None:
     """One line of progress, beside what the command prints."""
-    typer.echo(line, err=True)
+    tell(line, err=True)
 
 
 MEANS = (
@@ -258,17 +256,9 @@ def _known(node: Any) -> Any:
 def print_json(document: Any) -> None:
     """Print one JSON document; an encoding without all letters gets JSON's own escapes."""
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(
-        json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=plain) + "\n"
-    )
-
-
-class _Console(Console):
-    """A console that leaves it to the command what happens when its reader has left."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on with the error at hand, which rich would make exit code 1."""
-        raise
+    text = json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=plain)
+    for line in text.split("\n"):
+        sys.stdout.write(printable(line, json.dumps) + "\n")
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -277,7 +267,7 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
     On a terminal cells are folded to its width. Elsewhere, and where a terminal is too narrow for
     the columns, each row is one whole line.
     """
-    body = [[" ".join(cell.split()) for cell in row] for row in rows]
+    body = [[_one_line(cell) for cell in row] for row in rows]
     table = Table(header_style="bold")
     for name, *cells in zip(head, *body, strict=True):
         numbers = all(map(_NUMBER.match, cells))
@@ -285,11 +275,15 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
     for row in body:
         table.add_row(*map(Text, row))
     # FORCE_COLOR would make a terminal of a file, and fold its lines
-    console = _Console(highlight=False, force_terminal=sys.stdout.isatty())
+    console = Console(highlight=False, force_terminal=sys.stdout.isatty())
     if not console.is_terminal or console.width < _COLUMN * len(head):
         console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)
-    console.print(Text(" ".join(title.split()), style="italic"), soft_wrap=True)
+    console.print(Text(_one_line(title), style="italic"), soft_wrap=True)
     console.print(table, crop=False)
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 _NUMBER = re.compile(r"[-−–+]?\d|–?$")

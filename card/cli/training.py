@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import Field
+from rich.markup import escape
 
 from card.base.errors import ScenarioError, extra
+from card.base.letters import printable
 from card.base.schema import Count, Natural, NotNegative
-from card.base.terminals import beside
+from card.base.terminals import beside, tell
 from card.base.units import counted
 from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
 from card.cli.terminal import load, progress, refusals
@@ -174,7 +176,7 @@ def serve(
                     ) as error:
                         raise _failure(error) from None
             job.llm.save(folder / "adapters")
-    typer.echo(folder / "adapters")
+    tell(folder / "adapters")
 
 
 @app.command()
@@ -243,7 +245,7 @@ def _lab(threads: int | None = None) -> Iterator[None]:
 
 
 def _failure(error: Exception) -> typer.Exit:
-    typer.echo(f"Error: {error}", err=True)
+    tell(*f"Error: {error}".split("\n"), err=True)
     return typer.Exit(1)
 
 
@@ -258,11 +260,11 @@ def _narrator(line: Line) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
     with console.status("waiting") if console.is_terminal else nullcontext() as status:
 
         def narrate(event: str, fields: Mapping[str, Any]) -> None:
-            said = line(event, fields)
+            said = printable(line(event, fields) or "")
             if said and event != "iteration":
                 console.print(said, markup=False)
             elif said and status:
-                status.update(said)
+                status.update(escape(said))
 
         yield narrate
 

@@ -359,7 +359,7 @@ def read_profile(path: Path) -> Profile:
         If the file is missing, corrupt, truncated, of another version or not a profile.
     """
     again = "record it again with card profile"
-    raw = read_json_object(path, again)
+    raw = read_json_object(path, again, shown=True)
     version = raw.get("format")
     if version not in FORMATS:
         known = " and ".join(map(repr, FORMATS))

@@ -164,5 +164,5 @@ def read_leakage(key: str, name: str) -> LeakageTable:
             f"{key} = {shortened(name)} does not exist; give a file that card leakage wrote, or "
             f"one of {', '.join(leakage_names())}."
         )
-    raw = read_json_object(path, "measure it again with card leakage")
+    raw = read_json_object(path, "measure it again with card leakage", shown=True)
     return validated(LeakageTable, raw, str(path))

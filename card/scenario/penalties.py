@@ -157,5 +157,5 @@ def read_penalties(key: str, name: str) -> PenaltyTable:
             f"{key} = {shortened(name)} does not exist; give a file that card bits wrote, or "
             f"one of {', '.join(penalty_names())}."
         )
-    raw = read_json_object(path, "measure it again with card bits")
+    raw = read_json_object(path, "measure it again with card bits", shown=True)
     return validated(PenaltyTable, raw, str(path))

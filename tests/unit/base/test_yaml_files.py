@@ -79,6 +79,14 @@ class TestCoreSchema:
     def test_a_key_may_be_a_position(self):
         assert parse_value("{0: 1, 12: 2}") == {0: 1, 12: 2}
 
+    @pytest.mark.parametrize("text", ["12", "true", "null", "", "1e3", "'12'"])
+    def test_what_stands_behind_the_tag_of_no_kind_is_a_word(self, text):
+        # section 6.9.1, example 6.28: `! 12` is the string "12"
+        assert parse_value(f"! {text}") == text.strip("'")
+        assert parse_value(f"[! {text}, {{a: ! {text}}}]") == [text.strip("'")] * 1 + [
+            {"a": text.strip("'")}
+        ]
+
     def test_settings_may_be_lists_mappings_and_null(self):
         assert parse_value("[0, null]") == [0, None]
         assert parse_value("{rank: 4}") == {"rank": 4}
@@ -174,6 +182,9 @@ MONSTERS = {
     "hexadecimal": ("a: 0x" + "f" * 6000, "a number has 6,002 digits, more than 1,000."),
     "half a letter": ('a: "\\ud800"', "line 1 is not valid YAML: '\\ud800' is no whole letter."),
     "turns the line around": ('a: "x \\u202e y"', "'\\u202e' is no letter that can be printed."),
+    "line of its own": ('a: "x \\u2028 y"', "'\\u2028' is no letter that can be printed."),
+    "writes to the left": ('a: "x \\u200f y"', "'\\u200f' is no letter that can be printed."),
+    "nothing to see": ('a: "x\\ufeffy"', "'\\ufeff' is no letter that can be printed."),
     "escape": ('a: "\\e[31m"', "'\\x1b' is no letter that can be printed."),
     "escape in a key": ('"\\x9b": 1', "'\\x9b' is no letter that can be printed."),
     "half a letter in a key": ('"\\udfff": 1', "'\\udfff' is no whole letter."),

@@ -5,11 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
+import typer
 from commands import run
 from typer.testing import CliRunner
 
 import card
 from card.cli import app
+
+GROUP = typer.main.get_command(app)
 
 BAD = {
     "key": "lora.rnk: 4",
@@ -231,6 +234,34 @@ def test_a_refusal_is_one_line_that_commands_no_terminal(line):
     (said,) = result.output.splitlines()
     assert not set(said) & {"\x1b", "\x9b"}
     assert result.exit_code in (1, 2)
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\n", "\u2028"])
+@pytest.mark.parametrize("command", sorted(GROUP.commands))
+def test_no_text_of_a_command_line_commands_a_terminal(tmp_path, monkeypatch, command, odd):
+    monkeypatch.chdir(tmp_path)
+    params = GROUP.commands[command].params
+    needed = {max(one.opts, key=len): one for one in params if one.required}
+    taking = [one for one in params if not getattr(one, "is_flag", False)]
+    for one in taking:
+        name = max(one.opts, key=len)
+        if "=" in str(one.metavar):  # whose values are YAML
+            continue
+        of = {other: "nominal" for other in needed if other != name} | {name: f"a{odd}b"}
+        line = [command, *(word for key, word in of.items() if not key.startswith("-"))]
+        line += [word for key, word in of.items() if key.startswith("-") for word in (key, word)]
+        result = CliRunner().invoke(app, line, color=True)
+        assert result.exit_code in (1, 2), line
+        assert len(result.output.splitlines()) == 1, line
+        assert odd not in result.output.removesuffix("\n"), line
+
+
+@pytest.mark.parametrize("path", ["", ".a", "a..b", "a.", "link.", "sources.link.", "link.\u2028"])
+@pytest.mark.parametrize("command", [["show", "nominal", "--set"], ["sweep", "nominal", "--over"]])
+def test_a_path_without_a_name_is_refused_as_it_was_typed(path, command):
+    said = refusal([*command, f"{path}=[1]"], "")
+    assert said.startswith(f"Error: {command[-1]} {f'{path}=[1]'!r} is not allowed; write PATH=")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_study_whose_name_would_command_a_terminal_is_refused(tmp_path):

@@ -157,6 +157,27 @@ def test_a_full_output_is_one_line(arguments):
     assert b"No space left" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("stdout", ["&-", "/dev/full", "/dev/null"])
+@pytest.mark.parametrize("stderr", ["&-", "/dev/full"])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("nope",), 2), (("show",), 2), (("--version",), 0)]
+)
+def test_where_errors_go_nowhere_the_exit_code_is_the_same(arguments, code, stdout, stderr):
+    line = ["sh", "-c", f'"$@" >{stdout} 2>{stderr}', "sh", *CARD, *arguments]
+    full = stdout == "/dev/full"
+    assert subprocess.run(line, check=False).returncode == (2 if full else code)
+
+
+@pytest.mark.parametrize("arguments", [("sweep", "--help"), ("--version",), ("check", "nominal")])
+def test_a_reader_that_has_left_ends_help_and_version_as_on_sigpipe(arguments):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as left:
+        done = subprocess.run([*CARD, *arguments], stdout=left, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_a_closed_output_is_no_error():
     done = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *CARD, "--version"], stderr=subprocess.PIPE, check=False
