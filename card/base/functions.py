@@ -58,9 +58,12 @@ class OwnFunction:
         known = _defined(file, source)
         _check_imports(file, source)
         if name not in known:
+            offered, lack = _functions(known), _lack(source)
+            why = f"the file {lack}has" if lack else "there is"
+            where = "" if lack else " in the file"
+            remedy = nearest(name, offered) if offered else "write it there."
             raise ScenarioError(
-                f"{what} = {shortened(reference)}: there is no function {name!r} in the file; "
-                f"{nearest(name, known)}"
+                f"{what} = {shortened(reference)}: {why} no function {name!r}{where}; {remedy}"
             )
         return cls(file, name, source)
 
@@ -147,20 +150,30 @@ def functions_in(file: str, arguments: int) -> list[str]:
     ScenarioError
         If the file cannot be read, is not Python, or has none.
     """
-    named = _defined(file, _text(file))
+    source = _text(file)
+    named = _functions(_defined(file, source))
     found = [
         f"{file}:{name}"
         for name, node in named.items()
-        if isinstance(node, ast.FunctionDef)
-        and not name.startswith("_")
-        and len(node.args.posonlyargs + node.args.args) == arguments
+        if not name.startswith("_") and len(node.args.posonlyargs + node.args.args) == arguments
     ]
     if not found:
+        remedy = f"add one, or name it: {file}:FUNCTION." if named else "add one."
         raise ScenarioError(
-            f"{file} has no function of {arguments} arguments; add one, or name it: "
-            f"{file}:FUNCTION."
+            f"{file} {_lack(source)}has no function of {arguments} arguments; {remedy}"
         )
     return found
+
+
+def _functions(named: Mapping[str, ast.stmt]) -> dict[str, ast.FunctionDef]:
+    return {name: node for name, node in named.items() if isinstance(node, ast.FunctionDef)}
+
+
+def _lack(source: str) -> str:
+    """What a file without any code is, in words for the middle of a sentence."""
+    if ast.parse(source).body:
+        return ""
+    return "has comments alone and " if source.strip() else "is empty and "
 
 
 def _text(file: str) -> str:

@@ -112,4 +112,5 @@ def _place(scores: dict[str, Any]) -> float:
 
 def _objective(scores: dict[str, Any]) -> str:
     value, low, high = scores["objective"].values()
-    return f"{value:.4f} ({low:.4f} to {high:.4f})" if value == value else "–"
+    ends = f" ({low:.4f} to {high:.4f})" if low == low else ""  # one round has no interval
+    return f"{value:.4f}{ends}" if value == value else "–"

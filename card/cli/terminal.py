@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import warnings
@@ -187,11 +188,25 @@ MEANS = (
 
 
 def names(option: str | None, what: str = "--policies") -> list[str] | None:
-    """Names between commas, each given once."""
-    found = None if option is None else [name.strip() for name in option.split(",")]
+    """Names between commas, each given once; a comma in the name of a file is a part of it."""
+    found = None if option is None else list(_between_commas(option))
     if found and (twice := repeated(found)):
         raise ScenarioError(f"{what}: {twice} is given twice; give it once.")
     return found
+
+
+def _between_commas(option: str) -> Iterator[str]:
+    parts = option.split(",")
+    while parts:
+        firsts = [",".join(parts[:count]).strip() for count in range(1, len(parts) + 1)]
+        name = next(filter(_is_file, firsts), firsts[0])
+        yield name
+        del parts[: firsts.index(name) + 1]
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is that of a study's file, or of a function in one."""
+    return any(map(os.path.isfile, (name, name.rpartition(":")[0], f"{name}.yml")))
 
 
 def quantity(value: Any, unit: str) -> str:

@@ -31,6 +31,7 @@ _TITLE = 32
 """Letters of a line below an axis at most."""
 _HANDLE_PT = 50.0
 """What an entry of a legend needs beside its words [pt]."""
+_IS = " = "
 _MARKED = 25
 """Values that have a mark on a line, about."""
 
@@ -90,9 +91,18 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
         loc="outside upper center",
         ncols=columns,
         handlelength=2.6,
-        title="\n".join(short(found[name].at(0), 3 * LETTERS) for name in single) or None,
+        title="\n".join(_named(found[name]) for name in single) or None,
     )
     return figure
+
+
+def _named(single: Axis) -> str:
+    """The one value of a path behind its name, of which both are seen."""
+    whole = single.at(0)
+    if len(whole) <= 3 * LETTERS:
+        return whole
+    value = whole.removeprefix(single.words + _IS)
+    return f"{short(single.words, LETTERS)}{_IS}{short(value, 2 * LETTERS - len(_IS))}"
 
 
 def check_drawable(sizes: Mapping[str, int], path: str, by: str | None = None) -> None:
@@ -159,11 +169,12 @@ def _key(sweep: xr.Dataset, by: Axis | None) -> tuple[list[Line2D], int]:
                marker=POLICY_MARKERS.get(policy, "h"))
         for policy in sweep.policy.values.tolist()
     ]  # fmt: skip
-    head = f"{by.words} = " if by else ""
-    values = [by.at(place).removeprefix(head) for place in range(len(by.values))] if by else []
+    named = [by.at(place).removeprefix(by.words) for place in range(len(by.values))] if by else []
+    head = f"{short(by.words, LETTERS - len(_IS))}{_IS}" if by else ""
+    values = apart([name.removeprefix(_IS) for name in named])
     styles = [
-        Line2D([], [], color="#444444", linestyle=style, label=short(head, LETTERS) + value)
-        for value, style in zip(apart(values), _STYLES, strict=False)
+        Line2D([], [], color="#444444", linestyle=style, label=head + value)
+        for value, style in zip(values, _STYLES, strict=False)
     ]
     longest = max(width_pt(str(handle.get_label())) for handle in (*policies, *styles))
     columns = int(72 * WIDTH_IN // (longest + _HANDLE_PT))

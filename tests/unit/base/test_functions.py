@@ -319,11 +319,32 @@ def test_what_is_no_function_is_told(file, monkeypatch, name, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", "the file is empty and has no function 'mine'; write it there."),
+        ("# mine", "the file has comments alone and has no function 'mine'; write it there."),
+        ("x = 1", "there is no function 'mine' in the file; write it there."),
+        ("def mind(x): ...", "there is no function 'mine' in the file; did you mean 'mind'?"),
+    ],
+)
+def test_a_file_without_the_function_is_told_what_it_has(tmp_path, text, message):
+    path = tmp_path / "own.py"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        functions("policies", [f"{path}:mine"], {"card": 1})
+    assert str(refusal.value).endswith(f"own.py:mine': {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("def f(:\n", ", line 1 is not valid Python: "),
         ("\x00", " is not valid Python: "),
         ("(" * 5000, ", line 1 is not valid Python: "),
         ("f(\n\n  1,\n", ", line 1 is not valid Python: '(' was never closed; mend it."),
-        ("", " has no function of 3 arguments; add one, or name it: "),
+        ("", " is empty and has no function of 3 arguments; add one."),
+        ("\n\t\n", " is empty and has no function of 3 arguments; add one."),
+        ("# mine\n", " has comments alone and has no function of 3 arguments; add one."),
+        ("mine = 3\n", " has no function of 3 arguments; add one."),
+        ("def f(x): ...\n", " has no function of 3 arguments; add one, or name it: "),
     ],
 )
 def test_a_file_that_is_no_python_is_told(tmp_path, text, message):

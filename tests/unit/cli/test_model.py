@@ -328,6 +328,17 @@ def test_schema_accepts_the_shipped_scenarios_and_a_study_and_refuses_a_wrong_ke
         jsonschema.validate({"sweep": {"ovr": {}}}, schema)
 
 
+def test_a_comma_in_the_name_of_a_policy_s_file_is_a_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = "def {}(system, draws, rng):\n    return 3, 2e9\n"
+    for folder, name in (("a, b,c", "mine"), (".", "ours")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "own.py").write_text(own.format(name), "utf-8")
+    asked = "card, a, b,c/own.py:mine,own.py:ours"
+    found = document("simulate", "nominal", "--policies", asked, "--rounds", 1)
+    assert list(found["policies"]) == ["card", "mine", "ours"]
+
+
 def test_help_names_every_command():
     text = run("--help").stdout
     for command in (

@@ -147,6 +147,16 @@ def test_labels_of_an_axis_leave_each_other_room_and_the_panels_theirs(values):
     assert len(set(words)) == len(words) >= 1
 
 
+@pytest.mark.parametrize("length", [20, 28, 31, 32, 33, 200])
+def test_a_legend_tells_name_and_value_apart_however_long_the_name(length):
+    path = f"devices.{'n' * length}.share"
+    figure = along(means("x", [1.0, 2.0], {path: ["one", "two"]}), "x", by=path)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [one.partition(" = ")[2] for one in words if "n" * 9 in one] == ["one", "two"]
+    figure = along(means("x", [1.0, 2.0], {path: ["one"]}), "x")
+    assert figure.legends[0].get_title().get_text().endswith(" = one")
+
+
 def test_a_long_legend_makes_the_figure_taller_and_says_what_differs():
     boards = [f"{{hardware: some-board-of-many, share: 0.{n}}}" for n in range(1, 5)]
     figure = along(means("x", [1.0, 2.0], {"devices.first": boards}), "x", by="devices.first")
