@@ -14,14 +14,16 @@ from typing import Annotated, Any
 from unicodedata import category
 
 import typer
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typer.core import TyperGroup
 
 from card.base import schema
+from card.base.arguments import LARGEST, SMALLEST
 from card.base.data_files import scenario_names, study_names
 from card.base.errors import NUMBER, ScenarioError, allowed, shortened, unknown
 from card.base.letters import no_letter
 from card.base.terminals import tell
+from card.llm.families import MOST_BLOCKS
 from card.policies import SHIPPED
 
 Text = schema.Name
@@ -133,9 +135,9 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Rounds = Annotated[int | None, option(schema.Count, help="Rounds per device and state.")]
 Seed = Annotated[int | None, option(schema.Natural, help="Seed of the draws.")]
-Rate = Annotated[
-    float | None, option(schema.Positive, help="Link rate in bit/s; the state's when not given.")
-]
+Cut = Annotated[schema.Natural, Field(le=MOST_BLOCKS)]
+_Bps = Annotated[schema.Number, Field(ge=SMALLEST, le=LARGEST)]
+Rate = Annotated[float | None, option(_Bps, help="Link rate in bit/s; the state's when not given.")]
 
 
 class Commands(TyperGroup):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from pydantic import Field
 
 from card.base.errors import ScenarioError, extra, repeated, shortened, unknown
-from card.base.schema import Count, Natural
-from card.cli.options import AsJson, Name, Place, Settings, Text, option
+from card.base.schema import Count
+from card.cli.options import AsJson, Cut, Name, Place, Settings, Text, option
 from card.cli.terminal import (
     check_place,
     load,
@@ -27,6 +28,8 @@ from card.scenario.leakage import LeakageTable
 
 app = typer.Typer()
 
+Several = Annotated[Count, Field(ge=2)]
+"""A number of repetitions that have an interval."""
 Accelerator = Literal["cpu", "cuda"]
 
 
@@ -120,9 +123,9 @@ def bits(
     ] = None,
     cut: Annotated[
         list[int] | None,
-        option(Natural, metavar="INT", help="Cut to measure; may be given repeatedly."),
+        option(Cut, metavar="INT", help="Cut to measure; may be given repeatedly."),
     ] = None,
-    seeds: Annotated[int, option(Count, help="Trainings for each cut and pair of bits.")] = 5,
+    seeds: Annotated[int, option(Several, help="Trainings for each cut and pair of bits.")] = 5,
     rounds: Annotated[int, option(Count, help="Turns in a training.")] = 9,
     weights: Annotated[
         Path | None, option(Place, help="Folder of pre-trained weights; see card serve.")

@@ -14,17 +14,25 @@ from rich.markup import escape
 
 from card.base.errors import ScenarioError, extra
 from card.base.letters import printable
-from card.base.schema import Count, Natural, NotNegative
+from card.base.schema import Count, NotNegative
 from card.base.terminals import beside, tell
 from card.base.units import counted
-from card.cli.options import Name, Place, Seconds, Settings, Text, option, reader, scenario_files
+from card.cli.options import (
+    Cut,
+    Name,
+    Place,
+    Seconds,
+    Settings,
+    Text,
+    option,
+    reader,
+    scenario_files,
+)
 from card.cli.terminal import load, progress, refusals
-from card.llm.families import MOST_BLOCKS
 
 app = typer.Typer()
 
 Days = Annotated[Count, Field(le=36_500)]
-Cut = Annotated[Natural, Field(le=MOST_BLOCKS)]
 Step = Annotated[NotNegative, Field(le=1)]
 Silence = Annotated[Seconds, Field(ge=0.1)]
 
@@ -42,7 +50,13 @@ Weights = Annotated[
 ]
 Patience = Annotated[float, option(Seconds, help="Longest wait for the other end, in s.")]
 Threads = Annotated[
-    int | None, option(Count, help="Processor threads; torch's choice when not given.")
+    int | None,
+    option(
+        Count,
+        min=None,
+        max=None,
+        help="Processor threads, at most its cores; torch's choice when not given.",
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from card.cli import app
 
 COUNT = "give a whole number from 1 to 1000000000."
-RATE = "give a finite number above 0."
+RATE = "give a finite number from 1e-100 to 1e+100."
 GROUP = typer.main.get_command(app)
 
 
@@ -45,6 +45,10 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
         ((*SOLVE, "--uplink-bps", "1_000"), f"--uplink-bps = '1_000' is not allowed; {RATE}"),
         ((*SOLVE, "--uplink-bps", "1e400"), f"--uplink-bps = 1e400 is not allowed; {RATE}"),
         ((*SOLVE, "--downlink-bps", "nan"), f"--downlink-bps = 'nan' is not allowed; {RATE}"),
+        (
+            ("bits", "--seeds", "1"),
+            "--seeds = 1 is not allowed; give a whole number from 2 to 1000000000.",
+        ),
         (("book", "--jobs", "0"), f"--jobs = 0 is not allowed; {COUNT}"),
         (
             ("certs", "x", "--days", "99999999"),
@@ -99,6 +103,52 @@ def test_a_refusal_names_the_value_and_what_is_allowed(arguments, message):
     said = refusal(*arguments)
     assert said.startswith(f"Error: {message}")
     assert said.count("\n") == 1
+
+
+def numeric():
+    """Every command with each of its options that takes a number, and the ends of its range."""
+    for name, command in GROUP.commands.items():
+        for one in command.params:
+            if getattr(one, "min", None) is not None:
+                yield name, max(one.opts, key=len), one.min, one.max
+
+
+def line(command, name, value):
+    """A command line on a scenario that is none, so that nothing is done if all else is right."""
+    params = GROUP.commands[command].params
+    needed = {max(one.opts, key=len): "nominl" for one in params if one.required}
+    asked = {"benchmark": ["--scenarios", "nominl"]}.get(command, [])
+    if command in ("certs", "leakage", "bits", "serve", "join", "book"):
+        asked = ["nominl"] if command != "certs" else ["--scenario", "nominl"]
+    if command == "figure":
+        needed = {"name": "cuts", "scenario": "nominl"}
+    words = [word for key, word in needed.items() if not key.startswith("-")]
+    words += [w for key, word in needed.items() if key.startswith("-") and key != name
+              for w in (key, word)]  # fmt: skip
+    return command, *words, *asked, f"{name}={value}"
+
+
+@pytest.mark.parametrize(("command", "name", "least", "most"), [*numeric()])
+def test_the_range_of_a_number_that_help_shows_is_the_one_that_is_enforced(
+    command, name, least, most
+):
+    beyond = (least - 1, most + 1) if isinstance(least, int) else (least / 2 - 1e-9, most * 2)
+    for value in beyond:
+        said = refusal(*line(command, name, value))
+        assert said.startswith(f"Error: {name} = {value} is not allowed; give a ")
+        text = "".join(run_help(command).split())
+        assert f"{least:g}<=x<={most:g}" in text or f"{least}<=x<={most}" in text
+        assert said.endswith(f" from {least} to {most}.\n") or said.endswith(
+            f" from {least:g} to {most:g}.\n"
+        )
+    for value in (least, most):
+        assert name not in refusal(*line(command, name, value)), value
+
+
+def run_help(command):
+    """What help says, without the frame around it."""
+    text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    return text.replace("│", "")
 
 
 @pytest.mark.parametrize(("command", "name"), [*taking_values()])
