@@ -54,4 +54,6 @@ async def _reach(address: str) -> None:
     from distributed.security import Security
 
     security = Security().get_connection_args("client")
-    (await connect(address, timeout=_PATIENCE_S, **security)).abort()
+    # of its own it waits without end for another kind of server's greeting
+    reached = asyncio.wait_for(connect(address, timeout=_PATIENCE_S, **security), 2 * _PATIENCE_S)
+    (await reached).abort()
