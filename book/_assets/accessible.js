@@ -67,3 +67,8 @@ addEventListener("load", async () => {
   addEventListener("resize", reachScrollingBoxes);
   addEventListener("toggle", reachScrollingBoxes, true);
 });
+
+// Search fetches excerpts page by page, which browsers refuse on pages opened from a disk
+if (location.protocol === "file:") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}

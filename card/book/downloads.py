@@ -17,6 +17,7 @@ import xarray as xr
 from card.base.units import counted
 from card.book.indexes import Picture
 from card.book.markdown import table, write
+from card.figures.image_files import PHONE
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
 _FIGURE = re.compile(
@@ -24,6 +25,8 @@ _FIGURE = re.compile(
     re.DOTALL,
 )
 _IMAGE = re.compile(r'_images/[^"]+"')
+_TAG = re.compile(r"<img\b[^>]*>")
+_NARROW = "(max-width: 576px)"
 _MANY = 6
 _SVG, _PNG = "image/svg+xml", "image/png"
 
@@ -33,25 +36,28 @@ def lift_figures(notebook: Path, folder: Path) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     for name, data in _figures(content):
         write(folder / f"{name}.svg", _joined(data[_SVG]))
+        if PHONE in data:
+            write(folder / f"{name}-phone.svg", _joined(data[PHONE]))
         if _PNG in data:
             (folder / f"{name}.png").write_bytes(base64.b64decode(_joined(data[_PNG])))
 
 
 def for_pages(content: Mapping[str, Any]) -> dict[str, Any]:
     """An executed notebook whose figures are SVG alone, which follow the theme of a page."""
-    return _without(_PNG, content)
+    return _without((_PNG, PHONE), content)
 
 
 def for_readers(content: Mapping[str, Any]) -> dict[str, Any]:
     """An executed notebook whose figures are PNG alone: Jupyter shows no SVG from elsewhere."""
-    return _without(_SVG, content)
+    return _without((_SVG, PHONE), content)
 
 
-def _without(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def _without(kinds: Sequence[str], content: Mapping[str, Any]) -> dict[str, Any]:
     copied: dict[str, Any] = deepcopy(dict(content))
     for _, data in _figures(copied):
         if {_SVG, _PNG} <= data.keys():
-            del data[kind]
+            for kind in kinds:
+                data.pop(kind, None)
     return copied
 
 
@@ -125,6 +131,9 @@ def link_figures(html_folder: Path) -> None:
                     for kind in ("svg", "png")
                 )
                 shown = found[0].replace(f'"{source}"', f'"{root}results/{stem}.svg"')
+                if (html_folder / f"results/{stem}-phone.svg").is_file():
+                    phone = f'<source media="{_NARROW}" srcset="{root}results/{stem}-phone.svg">'
+                    shown = _TAG.sub(rf"<picture>{phone}\g<0></picture>", shown, count=1)
                 return f'{shown} <span class="figure-files">{" ".join(links)}</span>'
         return found[0]
 

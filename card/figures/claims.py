@@ -12,7 +12,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from card.figures.decisions import LineStyle
@@ -194,7 +194,7 @@ def tornado(
         axes.axvline(100 * base[index], color="black", linewidth=1)
         axes.axvline(100 * level, color=COLOURS["vermillion"], linestyle="--", linewidth=1.6)
         axes.set(title=f"{name} [%]", ylim=(len(chosen) - 0.4, -0.6))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.grid(visible=False, axis="y")
     labels = [_row_label(name, members) for name, members in chosen]
     panels[0].set_yticks(range(len(chosen)), labels=labels)

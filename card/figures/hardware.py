@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from card.base.units import FloatArray
 from card.figures.labels import NAME_LETTERS, short
-from card.figures.style import COLOURS, WIDTH_IN
+from card.figures.style import COLOURS, STATE_COLOURS, WIDTH_IN
 from card.hardware import Profile
 from card.hardware.profile import Ceilings, Part, PartName, Spread
 
@@ -155,7 +155,7 @@ def _roof(axes: Axes, profile: Profile, ceilings: Ceilings) -> None:
         axes.legend(loc="lower right", fontsize=8.5)
     axes.set(title=profile.title, xlabel="intensity [FLOP/byte]", ylabel=f"rate [{unit}]")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def whole_step(profile: Profile, num_blocks: int) -> Figure:
@@ -308,7 +308,7 @@ def along_utilisation(
         strict=True,
     ):
         for place, (state, values) in enumerate(decisions.items()):
-            colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
+            colour = STATE_COLOURS[place % len(STATE_COLOURS)]
             style = _LINE_STYLES[place % len(_LINE_STYLES)]
             axes.plot(
                 utilisation,
@@ -321,8 +321,8 @@ def along_utilisation(
             axes.plot([measured_at], [star], "*", color=colour, markersize=12, zorder=3)
         axes.set_ylabel(label)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axes.xaxis.set_major_formatter(_percent)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(bottom=0)
     panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, 0].set_ylim(bottom=-0.6)
@@ -330,3 +330,7 @@ def along_utilisation(
     for axes in panels[1]:
         axes.set_xlabel("share of the datasheet peak")
     return figure
+
+
+def _percent(share: float, _: int) -> str:
+    return f"{100 * share:g} %"

@@ -16,9 +16,12 @@ from matplotlib.text import Text
 from PIL import Image
 
 from card.figures.palette import COLOURS, TEXT_COLOURS, dark
+from card.figures.phones import for_phone
 
 PNG_DPI = 200
 """Resolution of PNG files [dots per inch]."""
+PHONE = "application/vnd.card.phone+svg"
+"""Kind of output that has a figure for phones, which Jupyter knows not to show."""
 
 _PAINT = re.compile(r"\b(fill|stroke)(: |=\")(#[0-9a-fA-F]{6})\b")
 # Named by matplotlib alone, the font leaves readers who lack it with a narrow serif; the next ones
@@ -73,13 +76,19 @@ def themed(picture: str) -> str:
     return re.sub(r"<svg\b([^>]*)>", rf'<svg class="card-figure"\1>{sheet}', picture, count=1)
 
 
+def phone_svg(figure: Figure, *, name: str = "card-phone") -> str:
+    """Figure as `svg` gives it, but with its panels in one column as wide as a phone."""
+    return svg(for_phone(figure), name=name)
+
+
 def show_in_notebooks() -> None:
-    """Let a notebook show figures as SVG that follows the theme, and keep a PNG beside it."""
+    """Let a notebook show figures as SVG that follows the theme, as PNG, and as SVG for phones."""
     from IPython import get_ipython  # only in Jupyter
 
-    formatters = get_ipython().display_formatter.formatters
-    formatters["image/svg+xml"].for_type(Figure, svg)
-    formatters["image/png"].for_type(Figure, png)
+    def shown(figure: Figure, **_: object) -> dict[str, str | bytes]:
+        return {"image/svg+xml": svg(figure), "image/png": png(figure), PHONE: phone_svg(figure)}
+
+    get_ipython().display_formatter.mimebundle_formatter.for_type(Figure, shown)
 
 
 def legible(figure: Figure) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from card.base.units import FloatArray, IntArray
 from card.figures.labels import NAME_LETTERS, apart, fit, short
-from card.figures.style import COLOURS, WIDTH_IN
+from card.figures.style import COLOURS, STATE_COLOURS, WIDTH_IN
 
 _INK, _QUIET = "#222222", "#666666"
-_STATE_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
 _MANY = 8
 """Devices above which their names do not fit beside each other."""
 _NAME_SHARE = 0.04
@@ -45,8 +44,7 @@ def rates(
     figure = Figure(figsize=(WIDTH_IN, 6.6), layout="constrained")
     over, spread = figure.subplots(2, 1)
     styles = {
-        state: (COLOURS[_STATE_COLOURS[i % 6]], _STATE_MARKERS[i % 6])
-        for i, state in enumerate(curves_bps)
+        state: (STATE_COLOURS[i % 6], _STATE_MARKERS[i % 6]) for i, state in enumerate(curves_bps)
     }
     for state, (up, down) in curves_bps.items():
         colour, marker = styles[state]
@@ -148,7 +146,7 @@ def running_means(
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(which="minor", visible=False)
     axes.set_xlim(rounds[0], rounds[-1] * 1.02)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from card.base.units import FloatArray
 from card.figures.style import COLOURS, WIDTH_IN, label_line
@@ -55,7 +55,7 @@ def rounds_by_schedule(
         whole.fill_between(counts, low, high, color=_LOOKS[schedule][1], alpha=0.15, linewidth=0)
         _line(whole, schedule, counts, of.mean("draw").values)
     whole.set_yscale("log")
-    whole.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    whole.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     whole.yaxis.set_minor_formatter(NullFormatter())
     whole.set(xlabel="devices", ylabel="round of all devices [s]")
     return figure
@@ -73,6 +73,6 @@ def _powers(axes: Axes, values: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(values)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     span = values[-1] / values[0]
     axes.set_xlim(values[0] / span**0.06, values[-1] * span**0.38)

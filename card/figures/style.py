@@ -72,6 +72,11 @@ POLICY_COLOURS = {
     "alternating_clock_first": COLOURS["grey"],
 }
 
+STATE_COLOURS = tuple(
+    COLOURS[name] for name in ("black", "purple", "orange", "grey", "sky", "green")
+)
+"""Colours of channel states; the first ones stand for nothing else."""
+
 PART_LABELS = {
     "device_compute_s": "device computes",
     "uplink_s": "uplink",

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from card.base.errors import ScenarioError, nearest
 from card.figures.decisions import LineStyle
@@ -83,7 +83,7 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
         panel.set(xlabel=folded(found[path].title, _TITLE), ylabel=label)
         if 0 < 20 * lowest < highest:
             panel.set_yscale("log")
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         else:
             panel.set_ylim(0, 1.06 * highest or 1.0)
     figure.legend(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB, FloatArray
 from card.costs import Costs
@@ -123,7 +123,7 @@ def _memory_limits(axes: Axes, usable_gb: Mapping[str, float], count: int) -> No
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.8},
         )
     axes.set_ylim(top=2.2 * max(axes.get_ylim()[1], *usable_gb.values()) / 1.4)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(which="minor", visible=False)
 
 

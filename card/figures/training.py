@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from card.base.units import FloatArray
 from card.figures.labels import NAME_LETTERS, apart
@@ -167,9 +167,9 @@ def delay_by_cut(record: Mapping[str, Any]) -> Figure:
     delays.set(ylabel="delay of a round [s]", yscale="log")
     delays.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     delays.yaxis.set_minor_locator(NullLocator())
-    delays.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    delays.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     low, high = delays.get_xlim()
-    delays.set_xlim(low - 0.17 * (high - low), high)
+    delays.set_xlim(low - 0.3 * (high - low), high)
     errors.axhline(0, color=_INK, linewidth=1)
     errors.set(xlabel="cut", ylabel="measured − predicted\n[% of predicted]")
     errors.xaxis.set_major_locator(MaxNLocator(integer=True))

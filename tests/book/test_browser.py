@@ -1,12 +1,13 @@
 """Every page of the built book: complete from the disk, drawn, described, linked, narrow."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from built import BOOK, links, missing_book, resolves
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 Look = Callable[[str], Any]
 
@@ -50,6 +51,29 @@ def test_search_finds_pages_without_a_network(words: str, found: str, tab: Page)
     tab.wait_for_function("/found/i.test(document.querySelector('.search-summary')?.innerText)")
     links = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.href)")
     assert any(found in link for link in links)
+
+
+@missing_book
+@pytest.mark.parametrize("words", ["bandwidth", "cut", "delay weight", "energy", "adapter"])
+def test_search_puts_chapters_before_names_of_the_package(words: str, tab: Page) -> None:
+    tab.goto(f"{(BOOK / 'search.html').as_uri()}?q={quote(words)}")
+    tab.wait_for_function("/found/i.test(document.querySelector('.search-summary')?.innerText)")
+    links = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.href)")
+    kinds = [bool(re.search(r"/html/(?:notebooks|idea|glossary|your-)", link)) for link in links]
+    assert kinds[0]
+    assert kinds == sorted(kinds, reverse=True)
+
+
+def test_search_shows_excerpts_where_a_server_serves_the_pages(
+    browser: Browser, address: str
+) -> None:
+    tab = browser.new_page()  # online
+    tab.goto(f"{address}/search.html?q=bandwidth")
+    tab.wait_for_function("/found/i.test(document.querySelector('.search-summary')?.innerText)")
+    excerpt = tab.locator("#search-results li p.context").first
+    excerpt.wait_for()
+    assert "bandwidth" in excerpt.inner_text().lower()
+    tab.close()
 
 
 @missing_book

@@ -134,13 +134,13 @@ def test_code_is_folded_behind_a_visible_toggle(page: str, look: Callable[[str],
 
 def test_what_goes_on_fades_until_its_end_is_reached(opened: Open) -> None:
     tab = opened("notebooks/01_system_model.html", "light")
-    figure = tab.locator("figure:has(img[src$='.svg'])").first
+    code = tab.locator("div.highlight pre", has_text="representatives").first
     mask = "getComputedStyle(box).maskImage"
-    assert figure.evaluate(f"box => {mask}") == "none"  # a screen holds it whole
+    assert code.evaluate(f"box => {mask}") == "none"  # a screen holds it whole
     tab.set_viewport_size(PHONE)
-    tab.wait_for_function(f"box => {mask} !== 'none'", arg=figure.element_handle())
-    figure.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
-    tab.wait_for_function(f"box => {mask} === 'none'", arg=figure.element_handle())
+    tab.wait_for_function(f"box => {mask} !== 'none'", arg=code.element_handle())
+    code.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    tab.wait_for_function(f"box => {mask} === 'none'", arg=code.element_handle())
 
 
 def test_the_first_screen_says_it_all(opened: Open) -> None:

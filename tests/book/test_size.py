@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser
 
 BOOK_MB = 25
 FIRST_PAGE_MB = 1.5
 INTERACTIVE_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def address(book: Path) -> Iterator[str]:
-    """The book behind a local web server, as readers of a site get it, but uncompressed."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    serve = functools.partial(Quiet, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def test_the_whole_book_is_small(book: Path) -> None:
