@@ -21,7 +21,11 @@ _BENCHMARKS = {
     "server_only": (0, "leave all blocks to the server"),
 }
 
-Status = Literal["holds when calibrated", "does not hold", "drifted"]
+Status = Literal[
+    "holds untuned", "missed untuned, fitted when calibrated", "does not hold", "drifted"
+]
+BROKEN: tuple[Status, ...] = ("does not hold", "drifted")
+"""What says that the artifact is no longer as it was recorded."""
 
 
 class ClaimDraws(Record):
@@ -220,8 +224,13 @@ def _claim(name: str, entry: RecordedClaim, found: dict[str, Any], drawn: dict[s
         if not abs(here[key]["value"] - recorded) <= entry.tolerance
     ]
     calibrated = here["calibrated"]
-    holds = abs(calibrated["value"] - entry.published) <= entry.agreement
-    status: Status = "holds when calibrated" if holds else "does not hold"
+    untuned, fitted = (
+        abs(here[key]["value"] - entry.published) <= entry.agreement
+        for key in ("nominal", "calibrated")
+    )
+    status: Status = "holds untuned" if untuned else "missed untuned, fitted when calibrated"
+    if not fitted:
+        status = "does not hold"
     return Claim(
         id=name,
         text=entry.text,

@@ -42,7 +42,7 @@ def test_claims_on_their_own_draws():
     assert "delay is reduced by 70.8 %" in claims["C1"].text
     assert "energy consumption is reduced by 53.1 %" in claims["C2"].text
     for name, claim in claims.items():
-        assert (claim.status, claim.drift) == ("holds when calibrated", "")
+        assert (claim.status, claim.drift) == ("missed untuned, fitted when calibrated", "")
         assert claim.calibrated == pytest.approx(claim.published, abs=0.001)
         assert claim.low < claim.calibrated < claim.high
         # nothing fits the nominal scenario to the abstract, and it does not
@@ -90,7 +90,7 @@ def test_changed_record_is_drift(monkeypatch, tmp_path):
     first, second = found["C1"].drift.split("; ")
     assert first == f"nominal is {found['C1'].nominal:.5f}, recorded 0.10000 ± 0.05"
     assert second == f"calibrated is {found['C1'].calibrated:.5f}, recorded 0.20000 ± 0.05"
-    assert (found["C2"].status, found["C2"].drift) == ("holds when calibrated", "")
+    assert (found["C2"].status, found["C2"].drift) == ("missed untuned, fitted when calibrated", "")
 
 
 def test_claim_that_does_not_hold_is_told_apart_from_drift(monkeypatch, tmp_path):
@@ -99,7 +99,7 @@ def test_claim_that_does_not_hold_is_told_apart_from_drift(monkeypatch, tmp_path
 
     found = with_record(monkeypatch, tmp_path, change)
     assert (found["C2"].status, found["C2"].drift) == ("does not hold", "")
-    assert found["C1"].status == "holds when calibrated"
+    assert found["C1"].status == "missed untuned, fitted when calibrated"
 
 
 def test_drift_outranks_a_claim_that_does_not_hold(monkeypatch, tmp_path):
@@ -140,3 +140,11 @@ def test_a_record_that_is_a_list_gets_advice_of_its_own(tmp_path, monkeypatch):
         recorded_claims()
     assert "holds ['C1']; write a mapping of keys to values, e.g. " in str(refusal.value)
     assert "base" not in str(refusal.value).replace(str(tmp_path), "")
+
+
+def test_a_claim_that_the_untuned_scenario_meets_says_so(monkeypatch, tmp_path):
+    def change(record):
+        nominal = record["claims"]["C1"]["reproduced"]["nominal"]
+        record["claims"]["C1"] |= {"published": nominal, "agreement": 1.0}
+
+    assert with_record(monkeypatch, tmp_path, change)["C1"].status == "holds untuned"
