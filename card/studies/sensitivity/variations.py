@@ -171,7 +171,8 @@ def numbers(scenario: Scenario) -> Iterator[tuple[str, str, float]]:
     """Path without names of devices and states, full path, and value of a scenario's numbers."""
     for item in parameters(scenario):
         if isinstance(item.value, (int, float)) and not isinstance(item.value, bool):
-            yield item.shared, item.path, item.value
+            # what has a unit is no count, even where it is written as a whole number
+            yield item.shared, item.path, float(item.value) if item.unit else item.value
 
 
 def _moved(generic: str, value: float, side: int) -> float:

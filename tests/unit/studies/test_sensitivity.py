@@ -74,6 +74,13 @@ def test_steps(
     assert item.overrides[path] == pytest.approx(value)
 
 
+def test_what_is_zero_has_no_step_unless_it_is_counted(
+    scenario: card.Scenario, found: dict[tuple[str, int], Variation]
+) -> None:
+    assert scenario.devices[0].block_overhead_s == 0
+    assert [name for name, _ in found if name.endswith(("_s", "_w"))] == []
+
+
 def test_all_devices_move_together(found: dict[tuple[str, int], Variation]) -> None:
     assert len(found["devices.distance_m", 1].overrides) == 5
 
