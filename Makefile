@@ -14,7 +14,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test quick coverage lint types check dist bench lock clean
+.PHONY: help book pdf report test quick coverage lint types check dist bench lock clean
 
 # one thread each, as the workers share the processors already
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --benchmark-disable
@@ -30,7 +30,10 @@ book: $(READY) ## Run every notebook and build the book; STUDY=my-study.yml buil
 pdf: $(READY) ## Print the book on one PDF, with Chromium; STUDY=my-study.yml as above
 	$(BIN)/card pdf $(STUDY)
 
-test: $(READY) ## Run the tests; those of the book need `make book`, and `make pdf`, first
+report: $(READY) ## Write the report, a paper of four pages, from what `make book` built
+	$(BIN)/card report
+
+test: $(READY) ## Run the tests; those of the book need `make book`, `make pdf` and `make report` first
 	$(PYTEST) --ignore=tests/bench --durations=15 -m 'not alone'
 	$(PYTEST) -n 0 tests/runtime -m alone
 

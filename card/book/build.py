@@ -318,7 +318,8 @@ def render(place: Place, folder: Path, *, strict: bool = True) -> None:
     fresh = place.build / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.move(output / "_build/html", fresh)
-    place.pdf.unlink(missing_ok=True)
+    for printed in (place.pdf, place.report):
+        printed.unlink(missing_ok=True)
     place.made_of.unlink(missing_ok=True)
     shutil.rmtree(place.html, ignore_errors=True)
     fresh.rename(place.html)

@@ -21,7 +21,7 @@ with extra("book", "card.book.crossrefs"):
     from sphinx.transforms.post_transforms import SphinxPostTransform
     from sphinx.writers.html5 import HTML5Translator
 
-_UNIT = re.compile(
+UNIT_GAP = re.compile(
     r"(?<=\d) (?=(?:%|[mµn]?s|min|h|days|years|[kmM]?J|k?Wh?|[kMG]?Hz|dBm?|k?m|[kMG]?B"
     r"|[kMG]?bit(?:/s)?|[GT]FLOP(?:/s)?)(?!\w))"
 )
@@ -108,7 +108,7 @@ class KeepUnits(SphinxPostTransform):
             if isinstance(within, _VERBATIM):
                 continue
             before = last if within is block else ""  # a pasted number is a text of its own
-            joined = _UNIT.sub("\N{NO-BREAK SPACE}", before + text.astext())
+            joined = UNIT_GAP.sub("\N{NO-BREAK SPACE}", before + text.astext())
             block, last = within, joined[-1:]
             if joined != before + text.astext():
                 text.parent.replace(text, nodes.Text(joined[len(before) :]))

@@ -44,6 +44,11 @@ class Place(NamedTuple):
         """The pages on paper."""
         return self.build / "card.pdf"
 
+    @property
+    def report(self) -> Path:
+        """The short paper on what was found."""
+        return self.build / "report.pdf"
+
     @classmethod
     def of(cls, root: Path, name: str) -> Place:
         """Place of a book in `_build/<name>` below the root that has its pages and notebooks."""

@@ -220,6 +220,16 @@ def pdf(
 
 
 @app.command()
+def report() -> None:
+    """Write a report of four pages from the results of the book as it was last built."""
+    with refusals(), extra("book", "card report"):
+        from card.book.report import build_report  # loads the book's tools
+
+        printed = _built(lambda: build_report(echo=progress))
+    typer.echo(printed)
+
+
+@app.command()
 def check(
     studies: Annotated[
         list[str] | None,
