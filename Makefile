@@ -14,7 +14,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf report test quick coverage lint types check dist bench lock clean
+.PHONY: help book pdf report test quick coverage lint types check dist release bench lock clean
 
 # one thread each, as the workers share the processors already
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --benchmark-disable
@@ -56,6 +56,9 @@ dist: $(READY) ## Build the wheel and the source archive; TAG, if given, must be
 	rm -rf dist
 	test -z "$(TAG)" || test "$(TAG)" = "v$$($(BIN)/python -m hatchling version)"
 	$(BIN)/python -m hatchling build
+
+release: dist book pdf report ## Build all that is published, with digests, into dist; TAG as above
+	$(BIN)/python -m card.book.release
 
 bench: $(READY) ## Time the package
 	$(BIN)/python -m pytest tests/bench --benchmark-only

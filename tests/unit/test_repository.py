@@ -207,7 +207,7 @@ class TestContinuousIntegration:
         runs = {step["run"] for job in jobs for step in job["steps"] if "run" in step}
         trust = 'git config --system --add safe.directory "$GITHUB_WORKSPACE"'
         scripts = {".ci/run", ".ci/sphinx", ".ci/studies"}
-        targets = {"make quick", 'make dist TAG="$GITHUB_REF_NAME"'}
+        targets = {"make quick", 'make release TAG="$GITHUB_REF_NAME"'}
         assert runs <= {trust, *scripts, *targets, *script_lines("run")}
 
     @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
