@@ -26,6 +26,7 @@ from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
 from card.base.yaml_files import label, read_yaml
 from card.book import pages, provenance
 from card.book.chapters import Echo, chapters_of, execute, stage
+from card.book.citation import bibtex
 from card.book.command_pages import commands_page
 from card.book.downloads import downloads_page, link_figures
 from card.book.indexes import indexes, pages_of, pictures
@@ -117,7 +118,7 @@ def build_book(
 
     def prepare() -> None:
         shutil.copytree(DATA, place.source / "data")
-        shutil.copy(ROOT / "CITATION.cff", place.source)
+        write(place.results / "card.bib", bibtex(read_yaml(ROOT / "CITATION.cff")))
         if not asked.shipped:
             write(place.source / f"{name}.yml", label(values))
         for file, content in files.items():

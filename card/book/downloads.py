@@ -17,6 +17,7 @@ import xarray as xr
 from card.base.units import counted
 from card.book.indexes import Picture
 from card.book.markdown import table, write
+from card.book.place import Place
 from card.figures.image_files import PHONE
 
 _SAVED = re.compile(r"save_(?:result|figure)\(\s*\"(\w+)\"")
@@ -24,6 +25,7 @@ _FIGURE = re.compile(
     r'<figure\b[^>]*\bid="([\w-]+)">\s*<img\b[^>]*\bsrc="([^"]+)".*?(?=</p>\s*</figcaption>)',
     re.DOTALL,
 )
+_PRINTS = re.compile(r'<p class="prints">.*?</p>', re.DOTALL)
 _IMAGE = re.compile(r'_images/[^"]+"')
 _TAG = re.compile(r"<img\b[^>]*>")
 _NARROW = "(max-width: 576px)"
@@ -146,6 +148,22 @@ def link_figures(html_folder: Path) -> None:
     for picture in html_folder.glob("_images/*"):
         if picture.name not in shown:
             picture.unlink()
+
+
+def offer_prints(place: Place) -> None:
+    """Have the downloads page of a built book link to its PDF and its report, as far as there are.
+
+    They lie beside the folder of the pages, and stay there.
+    """
+    prints = {"the book as a PDF": place.pdf, "the report, a PDF of four pages": place.report}
+    links = [
+        f"{_link(f'../{file.name}', words)} ({size(file.stat().st_size)})"
+        for words, file in prints.items()
+        if file.is_file()
+    ]
+    page = place.html / "downloads.html"
+    said = f'<p class="prints">For paper: {" and ".join(links)}.</p>'
+    write(page, _PRINTS.sub(lambda _: said, page.read_text(encoding="utf-8")))
 
 
 def holds(path: Path) -> str:

@@ -14,6 +14,7 @@ from card.base.errors import extra
 from card.base.processes import StandstillError, python_child, run
 from card.book.build import ROOT, asked_for, build_book, contents_of, portable
 from card.book.chapters import Echo
+from card.book.downloads import offer_prints
 from card.book.markdown import write
 from card.book.one_document import one_document
 from card.book.place import BookError, Place
@@ -81,6 +82,7 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     write(document, numbered(document.read_text(encoding="utf-8"), pdf))
     to_pdf(document, pdf, browser)
     pdf.replace(place.pdf)
+    offer_prints(place)
     return place.pdf
 
 

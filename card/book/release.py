@@ -50,7 +50,7 @@ def gather(place: Place, folder: Path) -> list[Path]:
         names = ", ".join(map(str, missing))
         raise BookError(f"There is no {names}; make release builds all that is published.")
     stem = f"{DISTRIBUTION}-{metadata.version(DISTRIBUTION)}"
-    archive(place.html, folder / f"{stem}-book.zip")
+    archive(place, folder / f"{stem}-book.zip")
     shutil.copyfile(place.pdf, folder / f"{stem}-book.pdf")
     shutil.copyfile(place.report, folder / f"{stem}-report.pdf")
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
@@ -60,20 +60,23 @@ def gather(place: Place, folder: Path) -> list[Path]:
     return [*files, sums]
 
 
-def archive(source: Path, target: Path) -> None:
-    """Pack a folder into a zip file, in which it has the file's name; no time and owner is kept.
+def archive(place: Place, target: Path) -> None:
+    """Pack a book's pages with its print and the report, to which they link, into a zip file.
+
+    Times and owners are left out. All is in one folder that has the file's name.
 
     Parameters
     ----------
-    source
-        Folder to pack.
+    place
+        Where the book has been built and printed.
     target
         File to write.
     """
-    paths = sorted(path for path in source.rglob("*") if path.is_file())
+    pages = (path for path in place.html.rglob("*") if path.is_file())
+    paths = sorted((*pages, place.pdf, place.report))
     with ZipFile(target, "w", ZIP_DEFLATED, compresslevel=9) as packed:
         for path in paths:
-            entry = ZipInfo(f"{target.stem}/{path.relative_to(source).as_posix()}", _FIRST_DAY)
+            entry = ZipInfo(f"{target.stem}/{path.relative_to(place.build).as_posix()}", _FIRST_DAY)
             entry.external_attr = _READABLE
             entry.create_system = 3  # on Windows, too
             entry.compress_type = ZIP_DEFLATED

@@ -17,6 +17,7 @@ from card.base.yaml_files import read_yaml
 from card.book.build import ROOT, asked_for
 from card.book.chapters import Echo
 from card.book.crossrefs import UNIT_GAP
+from card.book.downloads import offer_prints
 from card.book.markdown import to_json, write
 from card.book.pdf import built, chromium, to_pdf, typeset
 from card.book.place import BookError, Place
@@ -81,7 +82,9 @@ def build_report(*, echo: Echo = print) -> Path:
     echo("Printing")
     printed = place.build / "report.print.pdf"
     to_pdf(document, printed, browser)
-    return printed.replace(place.report)
+    printed.replace(place.report)
+    offer_prints(place)
+    return place.report
 
 
 def _figures(place: Place) -> Iterator[Path]:

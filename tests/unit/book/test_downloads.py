@@ -16,9 +16,11 @@ from card.book.downloads import (
     holds,
     lift_figures,
     link_figures,
+    offer_prints,
     size,
 )
 from card.book.indexes import Picture
+from card.book.place import Place
 
 
 @pytest.fixture
@@ -115,6 +117,21 @@ def test_a_figure_links_to_its_files_from_wherever_it_stands(tmp_path: Path) -> 
         assert f'href="../results/figures/fig-rates.{kind}"' in chapter.read_text()
         assert f'href="results/headline.{kind}"' in first.read_text()
     assert first.read_text().endswith(drawn_by_hand), "its file is the picture itself"
+
+
+def test_the_page_offers_the_prints_that_there_are(tmp_path: Path) -> None:
+    place = Place.of(tmp_path, "nominal")
+    place.html.mkdir(parents=True)
+    page = place.html / "downloads.html"
+    page.write_text('<h1>Downloads</h1>\n<p class="prints">Not yet\nprinted.</p>\n<p>More</p>\n')
+    for file, others in ((place.pdf, 0), (place.report, 1)):
+        file.write_bytes(b"1234")
+        offer_prints(place)
+        text = page.read_text()
+        assert f'<a href="../{file.name}" download>' in text
+        assert text.count("<a href") == 1 + others
+        assert text.endswith("(0.0\N{NO-BREAK SPACE}kB).</p>\n<p>More</p>\n")
+    assert "Not yet" not in text
 
 
 def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:

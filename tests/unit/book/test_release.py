@@ -52,14 +52,16 @@ def test_all_parts_are_there_with_their_digests(place, folder):
     ]
 
 
-def test_the_archive_is_one_folder_with_the_whole_book(place, folder):
+def test_the_archive_is_one_folder_with_the_whole_book_and_what_it_links_to(place, folder):
     gather(place, folder)
     (packed,) = folder.glob("*.zip")
     with ZipFile(packed) as archive:
         read = {name: archive.read(name) for name in archive.namelist()}
     assert read == {
-        f"{packed.stem}/index.html": b"first page",
-        f"{packed.stem}/notebooks/01.html": b"chapter",
+        f"{packed.stem}/html/index.html": b"first page",
+        f"{packed.stem}/html/notebooks/01.html": b"chapter",
+        f"{packed.stem}/card.pdf": b"print",
+        f"{packed.stem}/report.pdf": b"report",
     }
 
 
