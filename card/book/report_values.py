@@ -17,6 +17,7 @@ import numpy as np
 
 from card.base import DISTRIBUTION
 from card.book.markdown import interval, percent, plain, reproduced, scientific, settled, table
+from card.book.place import BookError
 from card.book.tables import duration
 from card.costs import load_scenario, system
 from card.figures.style import POLICY_LABELS
@@ -42,6 +43,11 @@ class Results:
     ----------
     folder
         Folder of the results.
+
+    Raises
+    ------
+    BookError
+        When a result is asked for that there is not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,12 +55,17 @@ class Results:
 
     def __getitem__(self, name: str) -> Any:
         """What a JSON file holds."""
-        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        return json.loads(self._read(f"{name}.json"))
 
     def sensitivities(self) -> list[dict[str, str]]:
         """Rows of what each assumption of the scenario moves."""
-        with (self.folder / "sensitivities.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(self._read("sensitivities.csv").splitlines()))
+
+    def _read(self, name: str) -> str:
+        path = self.folder / name
+        if not path.is_file():
+            raise BookError(f"There is no {path}; a chapter failed, so build the book again.")
+        return path.read_text(encoding="utf-8")
 
 
 def values(html: Path, pins: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from card.book import report
 from card.book.place import BookError, Place
 from card.book.report import FOLDER, page
-from card.book.report_values import assumptions, claims_table
+from card.book.report_values import Results, assumptions, claims_table
 
 TEXT = r"""# A title
 
@@ -98,6 +98,13 @@ def test_a_book_that_was_not_built_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(Place, "of_study", lambda *_: Place.of(tmp_path, "nominal"))
     with pytest.raises(BookError, match="build it first: card book"):
         report.build_report(echo=lambda _: None)
+
+
+def test_a_result_that_is_missing_is_named(tmp_path):
+    (tmp_path / "there.json").write_text("1")
+    assert Results(tmp_path)["there"] == 1
+    with pytest.raises(BookError, match=r"no .*gone\.json; a chapter failed"):
+        Results(tmp_path)["gone"]
 
 
 def test_claims_have_a_column_for_each_scenario():
