@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from card.base.data_files import DATA
 from card.base.errors import ScenarioError, repeated
 from card.base.llm_configs import llm_name
 from card.base.provenance import Source
@@ -25,6 +24,7 @@ from card.profiling import machine
 from card.scenario import Scenario
 from card.scenario.leakage import Width
 from card.scenario.penalties import FORMAT, Estimate, Learned, Penalised, PenaltyTable
+from card.training import rehearsal
 from card.training.agreement import Job
 from card.training.llm.models import shipped_checkpoint
 from card.training.llm.split import Batch, optimiser, step
@@ -32,7 +32,7 @@ from card.training.llm.text import Tokens, held_out, mini_batch, read_tokens
 from card.training.wire.quantised import Forms
 from card.training.wire.wire_pb2 import Tensors
 
-TEXTS = tuple(DATA / "books" / f"{name}.txt" for name in ("carroll", "shakespeare", "milton"))
+TEXTS = tuple(rehearsal.TEXTS.values())
 """The shipped books, one for each device of the test bed.
 
 :meta hide-value:

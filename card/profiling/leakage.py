@@ -16,7 +16,6 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from card.base.data_files import DATA
 from card.base.errors import ScenarioError, repeated
 from card.base.llm_configs import llm_name
 from card.base.provenance import Source
@@ -31,14 +30,15 @@ from card.scenario.leakage import (
     Width,
     check_llm,
 )
+from card.training import rehearsal
 from card.training.agreement import Job
 from card.training.attacks import as_sent, final_gradient, infer_labels, inverter, search, smashed
 from card.training.llm.models import shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, optimiser, step
 from card.training.llm.text import Tokens, mini_batch, read_tokens
 
-TEXTS = tuple(sorted((DATA / "text").glob("*.txt")))
-"""The shipped texts.
+TEXTS = tuple(rehearsal.TEXTS.values())
+"""The shipped books, one for each device of the test bed.
 
 :meta hide-value:
 """

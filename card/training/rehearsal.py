@@ -29,11 +29,11 @@ Event = dict[str, Any]
 """What happened, as a line of `metrics.jsonl` has it."""
 
 TEXTS = {
-    "device-1": DATA / "text" / "weather.txt",
-    "device-2": DATA / "text" / "recipes.txt",
-    "device-3": DATA / "text" / "timetable.txt",
+    "device-1": DATA / "books" / "carroll.txt",
+    "device-2": DATA / "books" / "shakespeare.txt",
+    "device-3": DATA / "books" / "milton.txt",
 }
-"""A text of its own for each device of the test bed.
+"""A book of its own for each device of the test bed.
 
 :meta hide-value:
 """

@@ -33,8 +33,11 @@ def scenario(**changes):
 
 
 def unsplit(chosen):
-    """Losses and adapters of transformers' own training on the same mini-batches."""
-    job, training, losses = Job.open(chosen), chosen.training, []
+    """Losses and adapters of transformers' own training on the same mini-batches, and its gains.
+
+    A gain is how much more an LLM that is not trained loses on the mini-batch.
+    """
+    job, base, training, losses, gains = Job.open(chosen), Job.open(chosen), chosen.training, [], []
     for number, name in zip(range(1, ROUNDS + 1), itertools.cycle(DEVICES), strict=False):
         update = optimiser(job.llm.trained(0, job.llm.num_blocks), LEARNING_RATE)
         for iteration in range(1, training.local_iterations + 1):
@@ -47,14 +50,17 @@ def unsplit(chosen):
             loss.backward()
             update.step()
             losses.append(loss.item())
-    return losses, job.llm.adapters(0, job.llm.num_blocks)
+            with torch.no_grad():
+                left = base.llm.model(input_ids=batch.ids, labels=batch.ids).loss.item()
+            gains.append(left - loss.item())
+    return losses, gains, job.llm.adapters(0, job.llm.num_blocks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
 def test_curves_coincide_for_all_cuts_and_unsplit_training(topology, tmp_path):
     chosen = scenario(training__topology=topology, devices={"device-2": {"utilisation": 1.0}})
-    expected, adapters = unsplit(chosen)
+    expected, gains, adapters = unsplit(chosen)
     plans = {f"cut {cut}": (cut,) for cut in range(5)}
     plans |= {"cuts in turn": (3, 0, 4, 1), "CARD": ()}
     print(f"\n{topology}: loss {expected[0]:.4f} to {expected[-1]:.4f} without a cut")
@@ -71,7 +77,8 @@ def test_curves_coincide_for_all_cuts_and_unsplit_training(topology, tmp_path):
         assert sorted(told) == sorted(losses)
         if name == "CARD":
             assert len({event["cut"] for event in log.named("round")}) > 1
-    assert np.mean(expected[16:24]) < 0.9 * np.mean(expected[:8])  # device-1's two rounds
+    # 0.37 nat in the last two rounds, measured; the rest is room for other arithmetic
+    assert np.mean(gains[16:]) > 0.25
 
 
 @pytest.mark.parametrize("bits", [16, 32])

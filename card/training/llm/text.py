@@ -14,8 +14,8 @@ from card.base.data_files import DATA
 from card.base.errors import ScenarioError
 from card.training.llm.split import Batch
 
-TOKENIZER = DATA / "text" / "tokenizer.json"
-"""The shipped tokenizer, byte-level BPE of 512 entries.
+TOKENIZER = DATA / "books" / "tokenizer.json"
+"""The shipped tokenizer, byte-level BPE of 512 entries, trained on English.
 
 :meta hide-value:
 """
