@@ -44,8 +44,9 @@ from card.book.tables import (
 )
 from card.figures.image_files import phone_svg, png, svg
 from card.llm import closed_forms
+from card.scenario.penalties import read_penalties
 from card.solver import scipy_search
-from card.studies import calibration, privacy, schedules, sensitivity, speed
+from card.studies import calibration, learning, privacy, schedules, sensitivity, speed
 from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
 from card.studies.claims import applied, recorded_claims
 from card.studies.explorer import explore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from card.base.units import FloatArray
 from card.figures.style import COLOURS, WIDTH_IN
+from card.scenario.penalties import Penalised
 
 Line = tuple[FloatArray, FloatArray]
 """Values along the horizontal axis and along the vertical one."""
@@ -43,6 +44,39 @@ def reductions_by_bits(lines: Mapping[str, Line], published: tuple[float, float]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(loc="lower left")
+    return figure
+
+
+def loss_by_bits(penalties: Sequence[Penalised]) -> Figure:
+    """What each pair of bits costs in loss beyond 16 bits either way, with intervals, by cut.
+
+    Parameters
+    ----------
+    penalties
+        Rows of a table of loss penalties.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+    axes = figure.subplots()
+    pairs = list(dict.fromkeys((one.uplink_bits, one.downlink_bits) for one in penalties))
+    cuts = sorted({one.cut for one in penalties})
+    colours = (COLOURS["blue"], COLOURS["vermillion"], COLOURS["sky"], COLOURS["grey"])
+    for place, cut in enumerate(cuts):
+        rows = {(one.uplink_bits, one.downlink_bits): one for one in penalties if one.cut == cut}
+        found = [rows[pair] for pair in pairs]
+        reach = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
+        axes.errorbar(
+            np.arange(len(pairs)) + 0.16 * (place - (len(cuts) - 1) / 2),
+            [one.mean for one in found],
+            reach,
+            fmt="osD^"[place % 4],
+            color=colours[place % len(colours)],
+            capsize=3,
+            label=f"cut {cut}",
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(np.arange(len(pairs)), [f"{up} up\n{down} down" for up, down in pairs])
+    axes.set(xlabel="bits per number", ylabel="loss beyond 16 bits [nat]")
+    axes.legend()
     return figure
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from losing import losing
 
-from card.figures.beyond import fronts, priced, reductions_by_bits, saved
+from card.figures.beyond import fronts, loss_by_bits, priced, reductions_by_bits, saved
+from card.scenario.penalties import PenaltyTable
 
 
 def test_reductions_are_drawn_by_bits_with_the_published_pair():
@@ -67,3 +69,19 @@ def test_every_extension_has_its_row_with_marks_and_intervals():
     assert list(second_ends.get_xdata()) == [0.7, 0.8]
     assert (second.get_xdata()[0], second.get_ydata()[0]) == (0.7, 1)
     assert [line.get_xdata()[0] for line in right.lines] == [0.5, 0.9], "nothing that is unknown"
+
+
+def test_penalties_have_a_mark_and_an_interval_for_every_pair_and_cut():
+    def row(cut, up, down):
+        return cut / up, cut / up - 0.1, cut / up + 0.2
+
+    table = PenaltyTable.model_validate(losing(row, cuts=[1, 2]))
+    (axes,) = loss_by_bits(table.penalties).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cut 1", "cut 2"]
+    assert len(axes.get_xticks()) == 9
+    for cut, drawn in zip((1, 2), axes.containers, strict=True):
+        marks, _, (bars,) = drawn
+        means = [cut / up for up in (16, 8, 4) for _ in range(3)]
+        assert marks.get_ydata() == pytest.approx(means)
+        for bar, mean in zip(bars.get_segments(), means, strict=True):
+            assert bar[:, 1] == pytest.approx([mean - 0.1, mean + 0.2])

@@ -131,7 +131,7 @@ class TestRefusals:
         ("key", "remedy"),
         [
             ("privacy.leakage", "choose one of leakage, or give a .json file."),
-            ("wire.loss_penalty", "give a .json file."),
+            ("wire.loss_penalty", "choose one of loss-penalty, or give a .json file."),
             ("link.trace", "choose one of shaped-tcp, or give a .csv file."),
         ],
     )
