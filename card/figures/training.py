@@ -60,19 +60,21 @@ def ladders(frames: Mapping[str, Sequence[Frame]]) -> Figure:
 
 
 def loss_by_round(rounds: Sequence[Event]) -> Figure:
-    """Loss of every round, a line per device; digits are the cuts.
+    """Loss on held-out text after every round, a line per device; digits are the cuts.
 
     Parameters
     ----------
     rounds
-        Events `round` of a run, in order.
+        Events `round` of a run, in order; where a device left before it told the loss on its
+        held-out text, there is no point.
     """
     figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
     axes = figure.subplots()
-    names = dict.fromkeys(event["device"] for event in rounds)
-    turns_of = {name: [event for event in rounds if event["device"] == name] for name in names}
+    told = [event for event in rounds if event["validation_loss"] is not None]
+    names = dict.fromkeys(event["device"] for event in told)
+    turns_of = {name: [event for event in told if event["device"] == name] for name in names}
     curves = {
-        name: ([event["round"] for event in own], [event["loss"] for event in own])
+        name: ([event["round"] for event in own], [event["validation_loss"] for event in own])
         for name, own in turns_of.items()
     }
     for place, (name, own) in enumerate(turns_of.items()):
@@ -81,13 +83,14 @@ def loss_by_round(rounds: Sequence[Event]) -> Figure:
         axes.plot(*curves[name], color=colour, marker=marker, markersize=5, label=name)
         others = [curve for other, curve in curves.items() if other != name]
         for event in own:
-            below = _nearest_is_above(event["round"], event["loss"], others)
+            at = event["round"], event["validation_loss"]
+            below = _nearest_is_above(*at, others)
             axes.annotate(
-                str(event["cut"]), (event["round"], event["loss"]), (0, -6 if below else 5),
+                str(event["cut"]), at, (0, -6 if below else 5),
                 textcoords="offset points", ha="center", va="top" if below else "bottom",
                 fontsize=8.5, color=colour,
             )  # fmt: skip
-    axes.set(xlabel="round", ylabel="mean loss of the round")
+    axes.set(xlabel="round", ylabel="loss on held-out text")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.1)
     axes.legend(title="digits are cuts", title_fontsize=9)

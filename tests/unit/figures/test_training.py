@@ -26,7 +26,8 @@ class TestLadders:
 
 
 def round_event(number, device, cut, loss):
-    return {"event": "round", "round": number, "device": device, "cut": cut, "loss": loss}
+    place = {"event": "round", "round": number, "device": device, "cut": cut}
+    return {**place, "loss": 9.0, "validation_loss": loss}
 
 
 class TestLossByRound:
@@ -35,6 +36,8 @@ class TestLossByRound:
             round_event(1, "a", 0, 5.0),
             round_event(2, "b", 4, 4.0),
             round_event(3, "a", 2, 3.0),
+            round_event(4, "b", 4, None),
+            round_event(5, "c", 4, None),
         ]
         (axes,) = pictures.loss_by_round(rounds).axes
         assert contains(drawn(axes), [1, 3], [5.0, 3.0])
