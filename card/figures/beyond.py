@@ -20,7 +20,7 @@ _STYLES = ("-", "--", ":")
 
 
 def reductions_by_bits(lines: Mapping[str, Line], published: tuple[float, float]) -> Figure:
-    """Both reductions of CARD at every weight of delay, a line for each list of bits.
+    """Both reductions of CARD at every delay weight, a line for each list of bits.
 
     Parameters
     ----------
