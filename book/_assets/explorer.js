@@ -1,237 +1,256 @@
-/* The Explorer: shows decisions that `card` computed when the book was built.
-
-Sliders stop only where a decision was computed, so nothing here knows the model. What is worked out
-here is where in a round a moment lies. */
+/* The Explorer: controls that move a position, whose decision explorer-solver.js finds at once. */
 
 "use strict";
 
 (() => {
-  const { PARTS, area, box, drawings, number, quantity, shape } = ExplorerDrawings;
-  /** How long the animation of a round takes, whatever the round takes. */
-  const PLAY_MS = 15000;
-  const FORM = `
-    <svg class="ex-patterns" aria-hidden="true"><defs>
-      <pattern id="ex-uplink" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6"/></pattern>
-      <pattern id="ex-downlink" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)"><path d="M0 0V6"/></pattern>
-      <pattern id="ex-server" width="5" height="5" patternUnits="userSpaceOnUse"><path d="M0 0H5"/></pattern>
-      <pattern id="ex-adapters" width="5" height="5" patternUnits="userSpaceOnUse"><path d="M0 0H5M0 0V5"/></pattern>
-    </defs></svg>
-    <form class="ex-controls" aria-label="What the Explorer decides for">
-      <label class="ex-wide">Device <select name="device"></select></label>
-      <label>Channel state <select name="state"></select></label>
-      <label>Delay weight <span class="ex-value" aria-hidden="true"></span><input type="range" name="weight"></label>
-      <label>Bandwidth <span class="ex-value" aria-hidden="true"></span><input type="range" name="band"></label>
-      <label>Distance <span class="ex-value" aria-hidden="true"></span><input type="range" name="distance"></label>
-      <button type="reset">Back to the scenario</button>
-    </form>
-    <p class="ex-decision" aria-live="polite"></p>
-    <div class="ex-panels">
-      <div><p class="ex-title">Where to cut, how fast to clock</p><svg data-panel="cut" role="img"></svg></div>
-      <div><p class="ex-title">Its place ★ among all weights</p><svg data-panel="front" role="img"></svg></div>
-      <div><p class="ex-title">Delay of the round</p><svg data-panel="delay" role="img"></svg></div>
-      <div><p class="ex-title">Energy of the round</p><svg data-panel="energy" role="img"></svg></div>
-    </div>
-    <p class="ex-legend" aria-hidden="true"></p>
-    <div class="ex-round">
-      <p class="ex-title">The round, from its first moment to its last</p>
-      <div class="ex-player">
-        <button type="button">Play</button>
-        <label>Moment <input type="range" name="moment" min="0" max="1000" value="0"></label>
-      </div>
-      <p class="ex-now"></p>
-      <svg data-panel="round" role="img"></svg>
-      <p class="ex-spent"></p>
-    </div>
-    <div class="ex-command">
-      <p class="ex-title">The same decision from the command line</p>
-      <pre tabindex="0"><code></code></pre><button type="button">Copy</button>
-    </div>`;
+  const { PARTS, area, box, drawings, number, quantity, shape, shares } = ExplorerDrawings;
+  const { benchmarks, caseOf, decide, roundOf, systemOf } = ExplorerSolver;
+  const POLICIES = ["CARD", "device only", "server only"];
+  const COLUMNS = 60, ROWS = 40, WEIGHTS = 121;
+  /** How long a reader rests before the result is read out, and the address written [ms]. */
+  const REST_MS = 400;
 
   /** Value as a person writes it, such as 12.5 MHz. */
-  function plain(value, scale, unit) {
-    return `${Number((value / scale).toPrecision(4)).toLocaleString("en")} ${unit}`;
-  }
+  const plain = (value, scale, unit) => `${Number((value / scale).toPrecision(4)).toLocaleString("en")}${unit && ` ${unit}`}`;
+  const rounded = (value, digits) => Number(value.toPrecision(digits));
   const quoted = (text) => (/^[\w./=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  const unpacked = (text) =>
-    text.split(" ").flatMap((run) => {
-      const [value, count] = run.split("*");
-      return Array(Number(count ?? 1)).fill(Number(value));
-    });
+  const between = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  /** Decisions on the grid, by position on its axes. */
-  class Grid {
-    constructor(data) {
-      Object.assign(this, data);
-      for (const [name, text] of Object.entries(data.columns)) this.columns[name] = unpacked(text);
-      let first = 0;
-      for (const board of this.boards) {
-        board.first = first;
-        first += this.states.length * this.bandwidths_hz.length * board.distances_m.length;
-      }
-    }
-    board(at) {
-      return this.boards[this.devices[at.device].board];
-    }
-    /** Decision of a policy at a place of the grid. */
-    row(at, policy = 0, weight = at.weight) {
-      const board = this.board(at), bands = this.bandwidths_hz.length;
-      const link = board.first + (at.state * bands + at.band) * board.distances_m.length + at.distance;
-      const index = (policy * this.links + link) * this.weights.length + weight;
-      const row = {};
-      for (const [name, values] of Object.entries(this.columns)) row[name] = values[index];
-      row.delay_s = PARTS.reduce((sum, [part]) => sum + row[part], 0);
-      return row;
-    }
-    own(device) {
-      const distances = this.boards[this.devices[device].board].distances_m;
-      return distances.indexOf(this.devices[device].distance_m);
-    }
-  }
-
-  /** What happens in a round, in order, with the energy spent before each step. */
-  function timeline(grid, row) {
-    const lasting = {
-      device: row.device_compute_s, uplink: row.uplink_s,
-      server: row.server_compute_s, downlink: row.downlink_s,
-    };
-    const sent = row.uplink_s + row.adapter_up_s;
-    const computing = row.device_energy_j - row.sending_j;
-    const steps = [];
-    let time = 0, server = 0, device = 0;
-    function run(lane, label, seconds, batch) {
-      if (!(seconds > 0)) return;
-      const step = { lane, label, batch, start: time, seconds, server, device, serverJ: 0, deviceJ: 0 };
-      if (lane === "server") step.serverJ = row.energy_j * (seconds / row.server_compute_s);
-      if (lane === "device") step.deviceJ = computing * (seconds / row.device_compute_s);
-      if (lane === "uplink") step.deviceJ = row.sending_j * (seconds / sent);
-      steps.push(step);
-      time += seconds;
-      server += step.serverJ;
-      device += step.deviceJ;
-    }
-    run("downlink", "adapters", row.adapter_down_s, 0);
-    for (let batch = 1; batch <= grid.iterations; batch++)
-      for (const [lane, label, share] of grid.steps[row.cut])
-        run(lane, label, (share * lasting[lane]) / grid.iterations, batch);
-    run("uplink", "adapters", row.adapter_up_s, 0);
-    return { steps, seconds: time, server, device };
-  }
-
-  function stateAt(round, time) {
-    let low = 0, high = round.steps.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (round.steps[middle].start <= time) low = middle;
-      else high = middle - 1;
-    }
-    const step = round.steps[low];
-    const done = Math.min(1, Math.max(0, (time - step.start) / step.seconds));
-    return { step, server: step.server + done * step.serverJ, device: step.device + done * step.deviceJ };
-  }
+  /** Sliders: what they are called on axes, their scale, and how a place on them becomes a value. */
+  const SLIDERS = {
+    weight: { label: "delay weight", scale: 1, unit: "", step: 0.005, value: (place) => rounded(place, 3) },
+    distance: { label: "distance [m]", scale: 1, unit: "m", step: 1, value: (place) => Math.round(place) },
+    band: { label: "bandwidth [MHz]", scale: 1e6, unit: "MHz", step: 0.01, log: true, value: (place) => rounded(10 ** place, 4) },
+    static: { label: "power at any clock [W]", scale: 1, unit: "W", step: 0.5, value: (place) => rounded(place, 4) },
+    waiting: { label: "power while waiting [W]", scale: 1, unit: "W", step: 0.5, value: (place) => rounded(place, 4) },
+  };
 
   class Explorer {
     constructor(root) {
-      const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-      root.querySelector(".ex-without").remove();
-      root.insertAdjacentHTML("beforeend", FORM);
       this.root = root;
-      this.grid = new Grid(data);
+      this.data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
       this.form = root.querySelector("form");
-      this.button = root.querySelector(".ex-player button");
-      this.moment = root.querySelector('[name="moment"]');
+      this.whole = root.dataset.view === "whole";
+      const { home } = this.data;
+      this.home = { ...home, ...this.placed(home.device), across: "distance", upwards: "weight" };
       this.fill();
+      this.at = this.read();
       this.form.addEventListener("input", (event) => this.moved(event.target));
       this.form.addEventListener("submit", (event) => event.preventDefault());
       this.form.addEventListener("reset", (event) => {
         event.preventDefault();
-        this.home();
+        this.at = { ...this.home };
+        this.show();
+        this.write();
       });
-      this.button.addEventListener("click", () => (this.playing ? this.pause() : this.play()));
-      this.moment.addEventListener("input", () => {
-        this.pause();
-        this.cursor();
-      });
-      this.copying();
-      this.home();
-      new ResizeObserver(() => this.draw()).observe(root);
+      for (const axis of root.querySelectorAll(".ex-axes select"))
+        axis.addEventListener("input", () => this.turned(axis));
+      if (this.whole) {
+        for (const event of ["popstate", "hashchange"])
+          addEventListener(event, () => {
+            clearTimeout(this.rest);
+            this.at = this.read();
+            this.show();
+          });
+        this.copying();
+        const map = root.querySelector('[data-panel="map"]');
+        for (const event of ["pointerdown", "pointermove"])
+          map.addEventListener(event, (moved) => moved.buttons === 1 && this.pointed(map, moved));
+      }
+      this.show();
+      new ResizeObserver(() => this.soon()).observe(root);
+    }
+
+    /** Where the scenario has a device. */
+    placed(device) {
+      const { board, distance_m } = this.data.devices[device];
+      return { distance: distance_m, band: this.data.boards[board].bandwidth_hz };
     }
 
     fill() {
-      const { devices, states } = this.grid;
-      for (const [name, items] of [["device", devices.map((d) => `${d.name} (${this.grid.boards[d.board].title})`)], ["state", states]])
-        items.forEach((text, value) => this.form[name].add(new Option(text, value)));
-      for (const [, part, label] of PARTS.slice(1)) {
+      const { devices, boards, states, llms, servers, topologies, bits, limits } = this.data;
+      const listed = (way) => ["listed", bits.listed[way].length > 1 ? `best of ${bits.listed[way].join(", ")}` : `${bits.listed[way][0]} (the scenario’s)`];
+      const widths = (way) => [listed(way), ...bits.offered[way].filter((one) => String(one) !== String(bits.listed[way])).map((one) => [one, one])];
+      const choices = {
+        device: devices.map((one, place) => [place, `${one.name} (${boards[one.board].title})`]),
+        state: states.map((state, place) => [place, state]),
+        llm: Object.entries(llms), server: Object.entries(servers),
+        topology: topologies.map((one) => [one, one]),
+        up: widths("uplink_bits"), down: widths("downlink_bits"),
+      };
+      for (const [name, options] of Object.entries(choices))
+        for (const [value, text] of options) this.form[name]?.add(new Option(text, value));
+      const legend = this.root.querySelector(".ex-legend");
+      for (const [, part, label] of legend ? PARTS.slice(1) : []) {
         const swatch = shape("svg", { width: 22, height: 14 }), item = document.createElement("span");
         swatch.append(...area(part, box(0, 0, 22, 14)));
         item.append(swatch, ` ${label}`);
-        this.root.querySelector(".ex-legend").append(item);
+        legend.append(item);
+      }
+      for (const limit of limits) {
+        const item = document.createElement("li");
+        item.textContent = limit;
+        this.root.querySelector(".ex-limits").append(item);
       }
     }
 
-    /** Back to where the scenario itself stands. */
-    home() {
-      const { scenario } = this.grid;
-      this.grid.at = { ...scenario.at, distance: this.grid.own(scenario.at.device) };
-      this.show();
+    /** Lowest and highest value of each slider; powers end where the server's own do. */
+    ranges(at = this.at) {
+      const { server } = systemOf(this.data, at), home = this.home, devices = this.data.devices;
+      const most = server ? Math.min(server.max_power_w, server.power_cap_w ?? Infinity) : 100;
+      const linear = server ? server.linear_power_w_per_hz * server.clock_hz : 0;
+      const board = this.placed(at.device);
+      return {
+        weight: [0, 1],
+        distance: [1, Math.max(this.data.farthest_m, ...devices.map((one) => one.distance_m))],
+        band: [Math.min(1e6, board.band), Math.max(1e8, board.band)],
+        static: [0, Math.max(0.9 * (most - linear), at.server === home.server ? home.static : 0)],
+        waiting: [0, most],
+      };
+    }
+
+    /** The position that the address tells, on what is on offer; the scenario's own where it tells none. */
+    read() {
+      const at = { ...this.home }, told = this.whole ? new URLSearchParams(location.hash.slice(1)) : new URLSearchParams();
+      const names = { device: this.data.devices.map((one) => one.name), state: this.data.states };
+      for (const [key, list] of Object.entries(names))
+        if (list.includes(told.get(key))) at[key] = list.indexOf(told.get(key));
+      Object.assign(at, this.placed(at.device));
+      for (const key of ["llm", "server", "topology", "up", "down"])
+        if ([...(this.form[key]?.options ?? [])].some((option) => option.value === told.get(key))) at[key] = told.get(key);
+      for (const key of ["across", "upwards"]) if (told.get(key) in SLIDERS) at[key] = told.get(key);
+      for (const [key, [low, high]] of Object.entries(this.ranges(at))) {
+        const value = told.has(key) ? Number(told.get(key)) : at[key];
+        at[key] = Number.isFinite(value) ? between(value, low, high) : at[key];
+      }
+      return at;
+    }
+
+    /** Write the position into the address: in place while a slider moves, as a step to return from once it rests. */
+    write() {
+      if (!this.whole) return;
+      const told = new URLSearchParams(), { devices, states } = this.data, own = { ...this.home, ...this.placed(this.at.device) };
+      for (const [key, value] of Object.entries(this.at))
+        if (value !== own[key]) told.set(key, key === "device" ? devices[value].name : key === "state" ? states[value] : value);
+      const hash = told.size ? `#${told}` : "";
+      if (hash === location.hash || (!hash && !location.hash.includes("="))) return;
+      history.pushState(null, "", hash || location.pathname + location.search);
     }
 
     moved(input) {
-      const at = this.grid.at;
-      at[input.name] = Number(input.value);
-      if (input.name === "device") at.distance = this.grid.own(at.device);
+      const { name } = input, { at } = this;
+      if (name in SLIDERS) at[name] = between(SLIDERS[name].value(Number(input.value)), ...this.ranges()[name]);
+      else at[name] = ["device", "state"].includes(name) ? Number(input.value) : input.value;
+      if (name === "device") Object.assign(at, this.placed(at.device));
+      if (name === "server" || name === "llm")
+        for (const power of ["static", "waiting"]) at[power] = between(at[power], ...this.ranges()[power]);
+      this.show();
+    }
+
+    /** Another axis of the map; one that the other already has changes places with it. */
+    turned({ name, value }) {
+      const other = name === "across" ? "upwards" : "across";
+      if (this.at[other] === value) this.at[other] = this.at[name];
+      this.at[name] = value;
       this.show();
     }
 
     show() {
-      const { grid, form } = this, { at, scenario } = grid;
-      const distances = grid.board(at).distances_m;
-      const sliders = {
-        weight: [grid.weights, (v) => plain(v, 1, "").trim(), scenario.at.weight],
-        band: [grid.bandwidths_hz, (v) => plain(v, 1e6, "MHz"), scenario.at.band],
-        distance: [distances, (v) => plain(v, 1, "m"), grid.own(at.device)],
-      };
-      for (const [name, [values, text, own]] of Object.entries(sliders)) {
-        const input = form[name], shown = text(values[at[name]]) + (at[name] === own ? " (the scenario’s)" : "");
-        input.max = values.length - 1;
-        input.value = at[name];
+      const { data, form, at } = this, ranges = this.ranges(), board = this.placed(at.device);
+      for (const [name, { scale, unit, step, log }] of Object.entries(SLIDERS)) {
+        const input = form[name];
+        if (!input) continue;
+        const [low, high] = ranges[name].map((end) => (log ? Math.log10(end) : end));
+        const own = { ...this.home, ...board }[name], shown = plain(at[name], scale, unit) + (at[name] === own ? " (the scenario’s)" : "");
+        Object.assign(input, { min: low, max: high, step, value: log ? Math.log10(at[name]) : at[name] });
         input.setAttribute("aria-valuetext", shown);
         input.parentElement.querySelector(".ex-value").textContent = shown;
       }
-      form.device.value = at.device;
-      form.state.value = at.state;
-      const rows = grid.policies.map((_, policy) => grid.row(at, policy));
-      this.view = { grid, at, rows, row: rows[0], round: timeline(grid, rows[0]) };
-      this.root.querySelector(".ex-decision").textContent = this.sentence();
+      for (const select of this.root.querySelectorAll("select")) select.value = at[select.name];
+      this.case = caseOf(data, at);
+      const round = roundOf(data, at, this.case);
+      this.view = round.refused ? { refused: round.refused } : this.decided(round);
+      const said = this.view.refused ? `No decision: ${this.view.refused}` : this.sentence();
+      this.root.querySelector(".ex-decision").textContent = said;
+      this.tell(said);
       const code = this.root.querySelector(".ex-command code");
-      code.replaceChildren(...this.command().flatMap((words, k) => {
+      code?.replaceChildren(...this.command().flatMap((words, k) => {
         const span = document.createElement("span");
         span.textContent = words.map(quoted).join(" ");
         return k ? [" ", span] : [span];
       }));
-      this.pause();
-      this.moment.value = 0;
-      this.draw();
+      this.soon();
+    }
+
+    /** Read the result out, and write the address, once the reader rests. */
+    tell(said) {
+      clearTimeout(this.rest);
+      this.rest = setTimeout(() => {
+        if (this.told !== undefined) {
+          if (this.told !== said) this.root.querySelector(".ex-said").textContent = said;
+          this.write();
+        }
+        this.told = said;
+      }, REST_MS);
+    }
+
+    decided(round) {
+      const row = decide(round, this.at.weight), rows = [row, ...benchmarks(round, this.at.weight)];
+      const headAtDevice = this.at.topology === "u-shaped", { blocks } = round.system;
+      const view = { blocks, headAtDevice, policies: POLICIES, round, row, rows, server: round.server };
+      return this.root.dataset.view === "pair" ? { ...view, pair: this.pair() } : view;
+    }
+
+    /** What CARD saves of the devices' mean delay and the server's mean energy, without shadowing. */
+    pair() {
+      const { data, at } = this, rounds = [];
+      for (let device = 0; device < data.devices.length; device++)
+        for (let state = 0; state < data.states.length; state++) {
+          const { distance } = this.placed(device);
+          rounds.push(roundOf(data, { ...at, device, state, distance }));
+        }
+      const sum = (rows, key) => rows.reduce((total, row) => total + row[key], 0);
+      const saved = (weight) => {
+        const mine = rounds.map((round) => decide(round, weight)), others = rounds.map((round) => benchmarks(round, weight));
+        return [
+          1 - sum(mine, "delay_s") / sum(others.map(([alone]) => alone), "delay_s"),
+          1 - sum(mine, "energy_j") / sum(others.map(([, served]) => served), "energy_j"),
+        ];
+      };
+      const curve = Array.from({ length: 41 }, (_, k) => saved(k / 40));
+      return { published: [data.published.delay, data.published.energy], reached: saved(at.weight), curve };
     }
 
     sentence() {
-      const { grid, row } = this.view, { cut } = row;
-      const clock = row.frequency_ghz ? `server at ${number(row.frequency_ghz)} GHz` : "server idle";
-      let where = `Cut after block ${cut} of ${grid.blocks}`;
-      if (cut === 0) where = `Cut before block 1 of ${grid.blocks}`;
-      if (cut === grid.blocks) where = `No cut, all ${grid.blocks} blocks on the device`;
+      const { blocks, row, pair } = this.view, { cut } = row;
+      if (pair) {
+        const percent = (share) => `${(100 * share).toFixed(1).replace("-", "−")} %`;
+        const [delay, energy] = pair.reached.map(percent), [c1, c2] = pair.published.map(percent);
+        const hit = pair.reached.every((share, k) => Math.abs(share - pair.published[k]) < 0.005);
+        return `${hit ? "The published pair: " : ""}CARD saves ${delay} of the delay (published: ${c1}) and ${energy} of the server’s energy (published: ${c2}).`;
+      }
+      const clock = row.cycles > 0 ? `server at ${number(row.frequency_hz / 1e9)} GHz` : "server idle";
+      let where = `Cut after block ${cut} of ${blocks}`;
+      if (cut === 0) where = `Cut before block 1 of ${blocks}`;
+      if (cut === blocks) where = `No cut, all ${blocks} blocks on the device`;
       const device = Number.isNaN(row.device_energy_j) ? "" : `, ${quantity(row.device_energy_j, "J")} at the device`;
-      return `${where}, ${clock}: ${quantity(row.delay_s, "s")}, ${quantity(row.energy_j, "J")} at the server${device}.`;
+      const bits = [row.up, row.down].join("/"), { listed } = this.data.bits;
+      const sent = Object.values(listed).flat().length > 2 || this.at.up !== "listed" || this.at.down !== "listed" ? `, ${bits} bits up/down` : "";
+      return `${where}${sent}, ${clock}: ${quantity(row.delay_s, "s")}, ${quantity(row.energy_j, "J")} at the server${device}.`;
     }
 
     /** What `card solve` is asked for the same decision: groups of words to keep on one line. */
     command() {
-      const { grid, at } = this.view, { scenario } = grid, device = grid.devices[at.device];
-      const groups = [["card", "solve", scenario.name], ["--device", device.name], ["--state", grid.states[at.state]]];
-      const set = (path, value) => groups.push(["--set", `${path}=${value}`]);
-      if (at.weight !== scenario.at.weight) set("objective.delay_weight", grid.weights[at.weight]);
-      if (at.band !== scenario.at.band) set("link.bandwidth_hz", grid.bandwidths_hz[at.band]);
-      if (at.distance !== grid.own(at.device))
-        set(`devices.${device.name}.distance_m`, grid.board(at).distances_m[at.distance]);
+      const { data, at, home } = this, device = data.devices[at.device], own = this.placed(at.device);
+      const groups = [["card", "solve", data.scenario.name], ["--device", device.name], ["--state", data.states[at.state]]];
+      const link = data.boards[device.board].own_band ? `devices.${device.name}.link` : "link";
+      const paths = {
+        weight: "objective.delay_weight", band: `${link}.bandwidth_hz`, distance: `devices.${device.name}.distance_m`,
+        llm: "llm", topology: "training.topology", server: "server.hardware",
+        static: "server.static_power_w", waiting: "server.waiting_power_w", up: "wire.uplink_bits", down: "wire.downlink_bits",
+      };
+      for (const [key, path] of Object.entries(paths))
+        if (at[key] !== { ...home, ...own }[key]) groups.push(["--set", `${path}=${["up", "down"].includes(key) ? `[${at[key]}]` : at[key]}`]);
       return groups;
     }
 
@@ -249,54 +268,75 @@ here is where in a round a moment lies. */
       });
     }
 
+    /** Draw with the next frame, however many moves there are until then. */
+    soon() {
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined;
+        this.draw();
+      });
+    }
+
     draw() {
+      const { view } = this;
       for (const svg of this.root.querySelectorAll("[data-panel]")) {
-        const width = svg.parentElement.clientWidth;
+        const { clientWidth: width, clientHeight: height } = svg;
         if (width < 100) continue;
         svg.replaceChildren();
-        const [height, said] = drawings[svg.dataset.panel](svg, width, this.view);
         svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-        svg.setAttribute("aria-label", said);
+        const seen = { ...view, ...this.more(svg.dataset.panel) };
+        svg.setAttribute("aria-label", view.refused ? "No decision." : drawings[svg.dataset.panel](svg, width, height, seen));
       }
-      this.cursor();
     }
 
-    cursor() {
-      const { round, grid, row } = this.view, svg = this.root.querySelector('[data-panel="round"]');
-      const share = Number(this.moment.value) / Number(this.moment.max), time = share * round.seconds;
-      const { step, server, device } = stateAt(round, time), width = svg.parentElement.clientWidth;
-      const place = 68 + share * (width - 70);
-      svg.querySelector(".ex-cursor")?.setAttribute("transform", `translate(${place} 0)`);
-      const when = `${quantity(time, "s")} of ${quantity(round.seconds, "s")}`;
-      const batch = step.batch ? `mini-batch ${step.batch} of ${grid.iterations}` : "once per round";
-      this.moment.setAttribute("aria-valuetext", when);
-      this.root.querySelector(".ex-now").textContent = `${when} · ${batch} · ${step.lane}: ${step.label}`;
-      const spent = [`server ${quantity(server, "J")} of ${quantity(row.energy_j, "J")} (solid line)`];
-      if (!Number.isNaN(device)) spent.push(`device ${quantity(device, "J")} of ${quantity(row.device_energy_j, "J")} (dashed)`);
-      this.root.querySelector(".ex-spent").textContent = `Spent so far: ${spent.join(", ")}`;
+    /** What only one picture needs. */
+    more(panel) {
+      const { view, at } = this;
+      if (view.refused) return {};
+      if (panel === "front")
+        return {
+          front: Array.from({ length: WEIGHTS }, (_, k) => decide(view.round, k / (WEIGHTS - 1))),
+          rivals: [1, 2].map((k) => [POLICIES[k], view.rows[k]]),
+        };
+      return panel === "map" ? { grid: this.grid(at) } : {};
     }
 
-    play() {
-      const whole = Number(this.moment.max);
-      if (Number(this.moment.value) >= whole) this.moment.value = 0;
-      const from = Number(this.moment.value), rough = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      let begun;
-      const tick = (now) => {
-        begun ??= now;
-        const moved = ((now - begun) / PLAY_MS) * whole;
-        this.moment.value = from + (rough ? Math.floor(moved / 50) * 50 : moved);
-        this.cursor();
-        if (Number(this.moment.value) >= whole) this.pause();
-        else this.playing = requestAnimationFrame(tick);
+    /** An axis of the map: its ends, and the value at a share of the way between them. */
+    axis(name) {
+      const [low, high] = this.ranges()[name], { label, log = false, scale } = SLIDERS[name];
+      const value = (share) => (log ? low * (high / low) ** share : low + share * (high - low));
+      return { low, high, label, log, scale, value };
+    }
+
+    /** Go where the map is pointed at; its sliders do the same by keyboard. */
+    pointed(svg, event) {
+      const place = svg.getBoundingClientRect();
+      const found = shares(place.width, place.height, event.clientX - place.left, event.clientY - place.top);
+      ["across", "upwards"].forEach((way, k) => {
+        const name = this.at[way], value = this.axis(name).value(found[k]);
+        this.at[name] = between(SLIDERS[name].value(SLIDERS[name].log ? Math.log10(value) : value), ...this.ranges()[name]);
+      });
+      this.show();
+    }
+
+    /** Best cut at the middle of every cell of the map; null where there is none. */
+    grid(at) {
+      const across = this.axis(at.across), upwards = this.axis(at.upwards);
+      const fast = at.across === "weight" || at.upwards === "weight";
+      const other = at.across === "weight" ? at.upwards : at.across;
+      const rounds = new Map();
+      const round = (place) => {
+        const key = fast ? place[other] : NaN;
+        if (!rounds.has(key) || !fast) rounds.set(key, roundOf(this.data, place, this.case));
+        return rounds.get(key);
       };
-      this.playing = requestAnimationFrame(tick);
-      this.button.textContent = "Pause";
-    }
-
-    pause() {
-      cancelAnimationFrame(this.playing);
-      this.playing = undefined;
-      this.button.textContent = "Play";
+      const cells = Array.from({ length: ROWS }, (_, r) =>
+        Array.from({ length: COLUMNS }, (_, c) => {
+          const place = { ...at, [at.across]: across.value((c + 0.5) / COLUMNS), [at.upwards]: upwards.value((r + 0.5) / ROWS) };
+          const found = round(place);
+          return found.refused ? null : decide(found, place.weight).cut;
+        }),
+      );
+      return { across, upwards, cells, blocks: this.view.blocks, here: [at[at.across], at[at.upwards]] };
     }
   }
 

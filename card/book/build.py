@@ -29,6 +29,8 @@ from card.book.chapters import Echo, chapters_of, execute, stage
 from card.book.citation import bibtex
 from card.book.command_pages import commands_page
 from card.book.downloads import downloads_page, link_figures
+from card.book.explorer_page import element
+from card.book.explorer_panel import document
 from card.book.indexes import indexes, pages_of, pictures
 from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
@@ -109,8 +111,9 @@ def build_book(
     name, scenario = asked.name, asked.scenario
     place = Place.of_study(ROOT, asked)
     values, files = portable(scenario)
+    called = name if asked.shipped else f"../{name}.yml"
     parameters = {
-        "scenario": name if asked.shipped else f"../{name}.yml",
+        "scenario": called,
         "seed": scenario.simulation.seed,
         "quick": quick,
     }
@@ -136,6 +139,8 @@ def build_book(
         beyond = place.results / "extensions.json"
         rows = json.loads(beyond.read_text(encoding="utf-8")) if beyond.is_file() else {}
         write(generated / "extensions.md", extensions_table(rows))
+        small = document(called, scenario, whole=False)
+        write(generated / "explorer.html", element(small, "small"))
         write(generated / "provenance.md", provenance.provenance_page(scenarios))
         write(generated / "commands.md", commands_page(commands))
         indexes(ROOT, place.source, claims)

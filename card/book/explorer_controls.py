@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from card.base.errors import extra
+from card.book.explorer_page import View, element
 from card.book.explorer_panel import telling
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
@@ -17,12 +19,32 @@ from card.studies.timeline import Step, busy
 
 if TYPE_CHECKING:
     import xarray as xr
+    from IPython.display import HTML
     from ipywidgets import Output, VBox  # type: ignore[import-untyped]
     from matplotlib.figure import Figure
 
 MOMENTS = 40
 """Steps in which a round is played."""
 _LOOK: dict[str, Any] = {"layout": {"width": "32em"}, "style": {"description_width": "9em"}}
+
+
+def panel(content: Mapping[str, Any], scenario: Scenario, view: View = "whole") -> HTML | VBox:
+    """The Explorer of a book's page, or live controls in Jupyter, whose cells load no scripts.
+
+    Parameters
+    ----------
+    content
+        What the page computes with, as `card.book.explorer_page.element` takes it.
+    scenario
+        What the controls vary.
+    view
+        What of it stands in the page.
+    """
+    from IPython.display import HTML
+
+    if "CARD_RESULTS" not in os.environ:
+        return controls(scenario)
+    return HTML(element(content, view))  # type: ignore[no-untyped-call]
 
 
 def controls(scenario: Scenario) -> VBox:

@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from card.base.errors import extra
-from card.book.explorer_controls import controls
-from card.book.explorer_panel import document, element
+from card.book.explorer_controls import panel
+from card.book.explorer_panel import document
 from card.book.markdown import (
     interval,
     percent,

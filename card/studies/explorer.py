@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +28,6 @@ POLICIES = ("card", "device_only", "server_only")
 """CARD, and the two benchmarks that the claims are read against."""
 DELAY_WEIGHTS = tuple(step / 20 for step in range(21))
 """Delay weights on offer [1]."""
-BANDWIDTHS_HZ = (1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6)
-"""Bandwidths on offer [Hz]."""
 DISTANCES_M = (20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 """Distances on offer [m]."""
 MOST_DEVICES = 24
@@ -87,30 +84,6 @@ def boards(scenario: Scenario) -> list[Board]:
 def ladder(values: Sequence[float], own: Sequence[float]) -> tuple[float, ...]:
     """Values on offer together with the scenario's own, ascending."""
     return tuple(sorted({*map(float, values), *map(float, own)}))
-
-
-def grid(scenario: Scenario) -> xr.Dataset:
-    """Decisions at every value on offer, the scenario's own values among them.
-
-    Parameters
-    ----------
-    scenario
-        What the values on offer vary.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dataset as of `explore`; a kind of board is there once, under the name of its first device.
-    """
-    bands = ladder(BANDWIDTHS_HZ, [scenario.link.bandwidth_hz])
-    points = [
-        (board.devices[0], state, band, distance)
-        for board in boards(scenario)
-        for state, band, distance in product(scenario.channel_states, bands, board.distance_m)
-    ]
-    device, state, band, distance = zip(*points, strict=True)
-    weights = ladder(DELAY_WEIGHTS, [scenario.objective.delay_weight])
-    return explore(scenario, device, state, band, distance, weights)
 
 
 def explore(

@@ -7,85 +7,85 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from built import DESKTOP, PHONE
 from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
 import card
 from card.book import explorer_panel as panel
+from card.book.explorer_page import View, element
 from card.cli import app
 from card.studies import explorer
 
 ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
-SCENARIO = card.load_scenario("nominal")
-WEIGHTS = explorer.ladder(explorer.DELAY_WEIGHTS, [SCENARIO.objective.delay_weight])
-BANDS = explorer.ladder(explorer.BANDWIDTHS_HZ, [SCENARIO.link.bandwidth_hz])
-DISTANCES = {name: b.distance_m for b in explorer.boards(SCENARIO) for name in b.devices}
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SCRIPTS = [f"explorer-{part}.js" for part in ("formulas", "solver", "drawings")] + ["explorer.js"]
 SHOWN = 5e-4
 """Half a unit of the last of four digits, relative, at worst."""
+SHIFT = 0.05
+"""Most that a page may move by while it loads, half of what is called good on the web."""
+PAGE_BYTES = 200_000
+RESTED_MS = 600
+"""A little more than what the page waits for before it reads out and writes the address."""
 DECISION = re.compile(
-    r"(?:Cut (?:after|before) block (?P<block>\d+) of 16|No cut, all 16 blocks on the device), "
+    r"(?:Cut (?:after|before) block (?P<block>\d+) of \d+|No cut, all (?P<all>\d+) blocks on the "
+    r"device)(?:, \d+/\d+ bits up/down)?, "
     r"server (?:at (?P<clock>[\d.]+) GHz|idle): (?P<delay>[\d.,]+) s, "
     r"(?P<server>[\d.,]+ k?J) at the server, (?P<device>[\d.,]+ k?J) at the device\."
 )
+OBSERVE = """window.shift = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({ type: 'layout-shift', buffered: true });"""
 
-
-class Node(NamedTuple):
-    """Where the sliders stand."""
-
-    device: str
-    state: str
-    weight: float
-    band: float
-    distance: float
-
-
-NODES = [
-    Node("device-1", "good", WEIGHTS[0], BANDS[0], DISTANCES["device-1"][0]),
-    Node("device-1", "poor", WEIGHTS[-1], BANDS[-1], DISTANCES["device-1"][-1]),
-    Node("device-5", "poor", WEIGHTS[-1], BANDS[0], DISTANCES["device-5"][-1]),
-    Node("device-3", "normal", 0.75, 20e6, 140.0),
-    Node("device-4", "good", 0.15, 50e6, 50.0),
+POSITIONS: list[dict[str, Any]] = [
+    {"device": "device-1", "state": "good", "weight": 0, "band": 1e6, "distance": 1},
+    {"device": "device-5", "state": "poor", "weight": 1, "band": 1e8, "distance": 500},
+    {"device": "device-3", "weight": 0.835, "band": 3.7e7, "distance": 77},
+    {
+        "device": "device-4",
+        "llm": "llama-3.2-3b",
+        "server": "h200-sxm",
+        "static": 70,
+        "waiting": 90,
+    },
+    {"topology": "u-shaped", "up": "8", "down": "4", "llm": "qwen2.5-0.5b"},
 ]
 
 
+def address(position: dict[str, Any]) -> str:
+    return "#" + "&".join(f"{key}={value}" for key, value in position.items())
+
+
 @pytest.fixture
-def tab(browser: Browser, book: Path) -> Iterator[Page]:
-    """The Explorer on a desktop, without a network."""
-    file = book / "notebooks/explorer.html"
-    if not file.is_file():
+def file(book: Path) -> str:
+    path = book / "notebooks/explorer.html"
+    if not path.is_file():
         pytest.skip("no book; run `make book`")
+    return path.as_uri()
+
+
+@pytest.fixture
+def tab(browser: Browser, file: str) -> Iterator[Page]:
+    """The Explorer on a desktop, without a network."""
     context = browser.new_context(viewport=DESKTOP, offline=True)
     tab = context.new_page()
-    tab.goto(file.as_uri(), wait_until="load")
+    tab.goto(file, wait_until="load")
     yield tab
     context.close()
 
 
-def slide(tab: Page, label: str, position: int) -> None:
-    """Move a slider by keyboard, from its lowest value."""
-    tab.get_by_role("slider", name=label).focus()
-    tab.keyboard.press("Home")
-    for _ in range(position):
-        tab.keyboard.press("ArrowRight")
+def at(tab: Page, position: dict[str, Any]) -> None:
+    """Follow a link to a position."""
+    tab.evaluate("hash => { location.hash = hash; }", address(position))
+    tab.wait_for_timeout(50)
 
 
-def move(tab: Page, node: Node) -> None:
-    tab.get_by_role("combobox", name="Device").select_option(option(tab, node.device))
-    tab.get_by_role("combobox", name="Channel state").select_option(node.state)
-    slide(tab, "Delay weight", WEIGHTS.index(node.weight))
-    slide(tab, "Bandwidth", BANDS.index(node.band))
-    slide(tab, "Distance", DISTANCES[node.device].index(node.distance))
-
-
-def option(tab: Page, device: str) -> str:
-    """The option of a device, whose text also names its board."""
-    texts = tab.locator('select[name="device"] option').all_text_contents()
-    return next(text for text in texts if text.startswith(f"{device} "))
+def said(tab: Page) -> str:
+    return tab.locator(".ex-decision").text_content() or ""
 
 
 def joules(text: str) -> float:
@@ -93,146 +93,169 @@ def joules(text: str) -> float:
     return float(number.replace(",", "")) * {"J": 1, "kJ": 1000}[unit]
 
 
-def solved(node: Node) -> dict[str, float]:
-    """What the solver says there, without the Explorer's own grid."""
-    scenario = SCENARIO.updated(
-        {
-            "objective.delay_weight": node.weight,
-            "link.bandwidth_hz": node.band,
-            f"devices.{node.device}.distance_m": node.distance,
-        }
-    )
-    up, down = explorer.rates(scenario, [node.state], [node.band], [node.distance])
-    index = scenario.device_index(node.device)
-    decision = card.solve(scenario, index, up[0], down[0])
-    costs = card.evaluate(scenario, index, decision.cut, decision.frequency_hz, up[0], down[0])
-    return {
-        "cut": int(decision.cut),
-        "clock": float(decision.frequency_hz),
-        "delay": float(decision.delay_s),
-        "server": float(decision.energy_j),
-        "device": float(costs.device_energy_j),
-    }
-
-
-def check_shown(tab: Page, said: dict[str, float]) -> None:
-    text = tab.locator(".ex-decision").text_content() or ""
-    shown = DECISION.fullmatch(text)
-    assert shown, text
-    cut = 16 if shown["block"] is None else int(shown["block"]) - ("before" in text)
-    assert cut == said["cut"]
+def check_shown(tab: Page, solved: dict[str, Any]) -> None:
+    shown = DECISION.fullmatch(said(tab))
+    assert shown, said(tab)
+    cut = int(shown["all"] or shown["block"]) - ("before" in shown[0])
+    assert cut == solved["cut"]
     if shown["clock"]:
-        assert 1e9 * float(shown["clock"]) == pytest.approx(said["clock"], rel=SHOWN)
-    assert (shown["clock"] is None) == (said["cut"] == 16)
-    assert float(shown["delay"].replace(",", "")) == pytest.approx(said["delay"], rel=SHOWN)
-    for side in ("server", "device"):
-        assert joules(shown[side]) == pytest.approx(said[side], rel=SHOWN, abs=1e-12)
+        assert 1e9 * float(shown["clock"]) == pytest.approx(solved["frequency_hz"], rel=SHOWN)
+    assert float(shown["delay"].replace(",", "")) == pytest.approx(solved["delay_s"], rel=SHOWN)
+    for side, key in (("server", "energy_j"), ("device", "device_energy_j")):
+        assert joules(shown[side]) == pytest.approx(solved[key], rel=SHOWN, abs=1e-12)
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: "-".join(map(str, node)))
-def test_moving_a_slider_shows_what_the_solver_says(tab: Page, node: Node) -> None:
-    move(tab, node)
-    check_shown(tab, solved(node))
+def run(tab: Page) -> dict[str, Any]:
+    """What the command that the page shows prints."""
+    program, *words = shlex.split(tab.locator(".ex-command code").text_content() or "")
+    assert program == "card"
+    printed = CliRunner().invoke(app, [*words, "--json"])
+    assert printed.exit_code == 0, printed.output
+    found: dict[str, Any] = json.loads(printed.stdout)
+    return found
+
+
+@pytest.mark.parametrize("position", POSITIONS, ids=lambda one: one.get("device", "bits"))
+def test_the_shown_command_gives_the_shown_decision(tab: Page, position: dict[str, Any]) -> None:
+    at(tab, position)
+    check_shown(tab, run(tab))
 
 
 def test_it_starts_where_the_scenario_stands_and_returns_there(tab: Page) -> None:
-    own = Node("device-2", "normal", 0.5, 10e6, 60.0)
-    check_shown(tab, solved(own))
-    move(tab, NODES[1])
+    first = said(tab)
+    check_shown(tab, run(tab))
+    at(tab, POSITIONS[1])
+    assert said(tab) != first
     tab.get_by_role("button", name="Back to the scenario").click()
-    check_shown(tab, solved(own))
+    assert said(tab) == first
     assert tab.locator(".ex-command code").text_content() == (
         "card solve nominal --device device-2 --state normal"
     )
 
 
+def test_a_slider_moves_by_keyboard_and_tells_its_value(tab: Page) -> None:
+    slider = tab.get_by_role("slider", name="Distance")
+    slider.focus()
+    for _ in range(7):
+        tab.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "67 m"
+    check_shown(tab, run(tab))
+
+
 def test_a_device_is_placed_where_the_scenario_has_it(tab: Page) -> None:
-    slide(tab, "Distance", 0)
-    tab.get_by_role("combobox", name="Device").select_option(option(tab, "device-5"))
-    assert (
-        tab.get_by_role("slider", name="Distance").get_attribute("aria-valuetext")
-        == "180 m (the scenario’s)"
-    )
+    slider = tab.get_by_role("slider", name="Distance")
+    slider.focus()
+    tab.keyboard.press("Home")
+    tab.get_by_role("combobox", name="Device").select_option("4")
+    assert slider.get_attribute("aria-valuetext") == "180 m (the scenario’s)"
 
 
-@pytest.mark.parametrize("node", NODES[1:4], ids=lambda node: "-".join(map(str, node)))
-def test_the_copied_command_gives_the_shown_decision(tab: Page, node: Node) -> None:
-    move(tab, node)
-    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab.locator(".ex-command button").click()
-    command = tab.evaluate("navigator.clipboard.readText()")
-    program, *words = shlex.split(command)
-    assert program == "card"
-    said = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    names = {"clock": "frequency_hz", "delay": "delay_s", "server": "energy_j"}
-    names |= {"cut": "cut", "device": "device_energy_j"}
-    check_shown(tab, {name: said[key] for name, key in names.items()})
+class TestAddress:
+    def test_it_keeps_the_position_and_going_back_restores_it(self, tab: Page) -> None:
+        first = said(tab)
+        for key in ("Home", "End"):
+            tab.get_by_role("slider", name="Delay weight").focus()
+            tab.keyboard.press(key)
+            tab.wait_for_timeout(RESTED_MS)
+        last = said(tab)
+        assert tab.url.endswith("#weight=1")
+        tab.reload()
+        assert said(tab) == last
+        tab.go_back()
+        assert tab.url.endswith("#weight=0")
+        tab.go_back()
+        tab.wait_for_timeout(50)
+        assert said(tab) == first
+
+    def test_what_it_cannot_mean_is_left_out(self, tab: Page) -> None:
+        first = said(tab)
+        at(tab, {"device": "nobody", "weight": "much", "llm": "<b>", "server": "", "across": "x"})
+        assert said(tab) == first
+
+    def test_values_end_where_sliders_do(self, tab: Page) -> None:
+        at(tab, {"weight": 7, "static": 1e9})
+        assert tab.get_by_role("slider", name="Delay weight").input_value() == "1"
+        # nine tenths of the 160 W that the server draws at most
+        assert float(tab.get_by_role("slider", name="Static power").input_value()) == 144
+
+    def test_moves_on_the_way_are_no_steps_to_go_back_by(self, tab: Page) -> None:
+        before = tab.evaluate("history.length")
+        tab.get_by_role("slider", name="Bandwidth").focus()
+        for _ in range(5):
+            tab.keyboard.press("ArrowRight")
+        tab.wait_for_timeout(RESTED_MS)
+        assert tab.evaluate("history.length") == before + 1
+
+
+def test_the_result_is_read_out_once_the_reader_rests(tab: Page) -> None:
+    tab.wait_for_timeout(RESTED_MS)
+    spoken = tab.locator(".ex-said[aria-live=polite]")
+    assert spoken.text_content() == ""
+    tab.get_by_role("slider", name="Delay weight").focus()
+    tab.keyboard.press("End")
+    assert spoken.text_content() == ""
+    expect(spoken).to_have_text(said(tab))
 
 
 def test_bars_compare_card_with_both_benchmarks(tab: Page) -> None:
-    node = NODES[3]
-    move(tab, node)
-    at = [node.device], [node.state], [node.band], [node.distance]
-    found = explorer.explore(SCENARIO, *at, [node.weight]).isel(link=0, delay_weight=0)
-    said = tab.locator('[data-panel="delay"]').get_attribute("aria-label") or ""
-    shown = [float(text) for text in re.findall(r": ([\d.]+) s", said)]
+    at(tab, POSITIONS[2])
+    scenario = card.load_scenario("nominal")
+    place = ["device-3"], ["normal"], [3.7e7], [77.0]
+    found = explorer.explore(scenario, *place, [0.835]).isel(link=0, delay_weight=0)
+    told = tab.locator('[data-panel="delay"]').get_attribute("aria-label") or ""
+    shown = [float(text) for text in re.findall(r": ([\d.]+) s", told)]
     assert shown == pytest.approx(found.delay_s.values.tolist(), rel=SHOWN)
-    said = tab.locator('[data-panel="energy"]').get_attribute("aria-label") or ""
-    shown = [joules(text) for text in re.findall(r"(?:server|device) ([\d.,]+ k?J)", said)]
+    told = tab.locator('[data-panel="energy"]').get_attribute("aria-label") or ""
+    shown = [joules(text) for text in re.findall(r"(?:server|device) ([\d.,]+ k?J)", told)]
     pairs = zip(found.energy_j.values, found.device_energy_j.values, strict=True)
     assert shown == pytest.approx([j for pair in pairs for j in pair], rel=SHOWN)
 
 
-class TestRound:
-    def moment(self, tab: Page) -> float:
-        return float(tab.get_by_role("slider", name="Moment").input_value())
+class TestMap:
+    def test_pointing_at_it_moves_there(self, tab: Page) -> None:
+        tab.locator('[data-panel="map"]').click(position={"x": 200, "y": 100})
+        check_shown(tab, run(tab))
+        assert "--set" in (tab.locator(".ex-command code").text_content() or "")
 
-    def test_nothing_moves_before_play_and_pause_stops_it(self, tab: Page) -> None:
-        tab.wait_for_timeout(300)
-        assert self.moment(tab) == 0
-        tab.get_by_role("button", name="Play").focus()
-        tab.keyboard.press("Space")
-        tab.wait_for_function("document.querySelector('[name=moment]').value > 10")
-        tab.get_by_role("button", name="Pause").click()
-        stopped = self.moment(tab)
-        tab.wait_for_timeout(300)
-        assert self.moment(tab) == stopped
-
-    def test_at_its_end_all_of_the_energy_is_spent(self, tab: Page) -> None:
-        tab.get_by_role("slider", name="Moment").focus()
-        tab.keyboard.press("End")
-        text = tab.locator(".ex-spent").text_content() or ""
-        spent = re.findall(r"(server|device) ([\d.,]+ k?J) of ([\d.,]+ k?J)", text)
-        assert [side for side, _, _ in spent] == ["server", "device"]
-        for _, so_far, whole in spent:
-            assert so_far == whole
-
-    def test_scrubbing_tells_who_is_busy(self, tab: Page) -> None:
-        move(tab, NODES[3])
-        heard = set()
-        tab.get_by_role("slider", name="Moment").focus()
-        for _ in range(10):
-            tab.keyboard.press("PageUp")
-            heard.add((tab.locator(".ex-now").text_content() or "").rpartition("· ")[2])
-        assert {"uplink: smashed data", "server: forward, loss, backward"} <= heard
-
-    def test_with_reduced_motion_it_goes_in_steps(self, tab: Page) -> None:
-        tab.emulate_media(reduced_motion="reduce")
-        tab.get_by_role("button", name="Play").click()
-        tab.wait_for_function("document.querySelector('[name=moment]').value > 0")
-        tab.get_by_role("button", name="Pause").click()
-        assert self.moment(tab) % 50 == 0
+    def test_an_axis_that_is_taken_changes_places(self, tab: Page) -> None:
+        across = tab.get_by_role("combobox", name="Across")
+        across.select_option("weight")
+        assert tab.get_by_role("combobox", name="Upwards").input_value() == "distance"
+        across.select_option("waiting")
+        tab.wait_for_timeout(100)
+        told = tab.locator('[data-panel="map"]').get_attribute("aria-label") or ""
+        assert told.startswith("Map of the best cut over power while waiting [W] and distance [m]")
 
 
 def test_every_control_is_reached_by_keyboard_in_order(tab: Page) -> None:
-    tab.get_by_role("combobox", name="Device").focus()
+    tab.get_by_role("slider", name="Delay weight").focus()
     seen = []
-    for _ in range(9):
+    for _ in range(13):
         focused = "document.activeElement"
         seen.append(tab.evaluate(f"{focused}.name || {focused}.textContent"))
         tab.keyboard.press("Tab")
-    controls = ["device", "state", "weight", "band", "distance", "Back to the scenario"]
-    assert seen[:8] == [*controls, "Play", "moment"]
+    sliders = ["weight", "distance", "band", "state", "static", "waiting"]
+    choices = ["device", "server", "llm", "topology", "up", "down"]
+    assert seen == [*sliders, *choices, "Back to the scenario"]
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("name", ["notebooks/explorer.html", "index.html"])
+def test_nothing_moves_while_the_page_loads(
+    browser: Browser, book: Path, name: str, viewport: Any
+) -> None:
+    context = browser.new_context(viewport=viewport, offline=True)
+    tab = context.new_page()
+    tab.add_init_script(OBSERVE)
+    tab.goto((book / name).as_uri(), wait_until="load")
+    tab.wait_for_timeout(RESTED_MS)
+    assert tab.locator(".explorer [data-panel] path").count() > 0
+    assert tab.evaluate("window.shift") < SHIFT
+    context.close()
+
+
+def test_the_page_is_light(file: str) -> None:
+    assert Path(file.removeprefix("file://")).stat().st_size < PAGE_BYTES
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -245,7 +268,7 @@ def test_no_barrier_is_found_by_axe(tab: Page, theme: str) -> None:
 
 def test_it_fits_a_phone_with_letters_of_a_legible_size(tab: Page) -> None:
     tab.set_viewport_size(PHONE)
-    move(tab, NODES[3])
+    at(tab, POSITIONS[3])
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     heights = tab.evaluate(
         "[...document.querySelectorAll('.explorer svg text')].map(t => t.getBoundingClientRect())"
@@ -259,7 +282,8 @@ def test_without_scripts_the_figure_and_the_table_remain(browser: Browser, book:
     context = browser.new_context(java_script_enabled=False, offline=True)
     tab = context.new_page()
     tab.goto((book / "notebooks/explorer.html").as_uri())
-    expect(tab.get_by_text("The controls need JavaScript")).to_be_visible()
+    expect(tab.locator("noscript p")).to_be_visible()
+    expect(tab.locator(".ex-live")).to_be_hidden()
     expect(tab.locator("#fig-explorer img")).to_be_visible()
     expect(tab.get_by_role("cell", name="device only")).to_be_visible()
     context.close()
@@ -270,7 +294,7 @@ def test_the_page_keeps_no_state_of_widgets(book: Path) -> None:
     assert "jupyter.widget" not in text
 
 
-STUDIES = {
+STUDIES: dict[str, dict[str, Any]] = {
     "congested-campus": {},
     "bigger-llm": {"training.topology": "u-shaped"},
     "datacentre-server": {"link.fading": "none", "training.cut_range": [2, 9]},
@@ -279,27 +303,60 @@ STUDIES = {
 """Shipped studies, with what else a study may change."""
 
 
+def standing_alone(browser: Browser, content: dict[str, Any], view: View) -> tuple[Page, list[str]]:
+    """A page with nothing but the element, and what goes wrong in it."""
+    tab, complaints = browser.new_context(viewport=PHONE, offline=True).new_page(), []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.set_content(element(content, view))
+    tab.add_style_tag(path=ASSETS / "explorer.css")
+    for script in SCRIPTS:
+        tab.add_script_tag(path=ASSETS / script)
+    return tab, complaints
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_any_study_can_be_explored(browser: Browser, name: str) -> None:
     scenario = card.load_scenario(name, **STUDIES[name])
-    context = browser.new_context(viewport=PHONE, offline=True)
-    tab, complaints = context.new_page(), []
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.set_content(panel.element(panel.document(name, scenario)))
-    for script in ("explorer-drawings.js", "explorer.js"):
-        tab.add_script_tag(path=ASSETS / script)
-    last = scenario.devices[-1]
-    tab.get_by_role("combobox", name="Device").select_option(option(tab, last.name))
+    tab, complaints = standing_alone(browser, panel.document(name, scenario), "whole")
+    last = len(scenario.devices[: explorer.MOST_DEVICES]) - 1
+    tab.get_by_role("combobox", name="Device").select_option(str(last))
     tab.get_by_role("slider", name="Delay weight").focus()
     tab.keyboard.press("End")
     state = list(scenario.channel_states)[len(scenario.channel_states) // 2]
-    at = [last.name], [state], [scenario.link.bandwidth_hz], [last.distance_m]
-    found = explorer.explore(scenario, *at, [1.0]).isel(link=0, delay_weight=0)
-    said = tab.locator('[data-panel="delay"]').get_attribute("aria-label") or ""
-    shown = [float(text.replace(",", "")) for text in re.findall(r": ([\d.,]+) s", said)]
-    assert shown == pytest.approx(found.delay_s.values.tolist(), rel=SHOWN)
-    cut = int(found.cut.sel(policy="card"))
-    said = tab.locator('[data-panel="cut"]').get_attribute("aria-label") or ""
-    assert said.startswith(f"{cut} block{'' if cut == 1 else 's'} of ")
+    device = scenario.devices[last]
+    place = [device.name], [state], [scenario.link.bandwidth_hz], [device.distance_m]
+    found = explorer.explore(scenario, *place, [1.0]).isel(link=0, delay_weight=0)
+    mine = found.sel(policy="card")
+    check_shown(tab, {key: float(mine[key]) for key in mine.data_vars})
     assert complaints == []
-    context.close()
+    tab.context.close()
+
+
+def test_a_refused_choice_is_told_and_nothing_is_drawn(browser: Browser) -> None:
+    scenario = card.load_scenario("realistic-8b")
+    tab, complaints = standing_alone(browser, panel.document("realistic-8b", scenario), "whole")
+    tab.get_by_role("combobox", name="Server").select_option("rtx-4060-ti")
+    assert said(tab).startswith("No decision: server.hardware = 'rtx-4060-ti'")
+    tab.wait_for_timeout(100)
+    assert tab.locator('[data-panel="front"] path').count() == 0
+    assert complaints == []
+    tab.context.close()
+
+
+def test_the_published_pair_is_hit_where_the_calibration_stands(browser: Browser) -> None:
+    calibrated = card.load_scenario("calibrated")
+    claims = {"published": {claim.quantity: claim.published for claim in card.claims()}}
+    content = panel.document("calibrated", calibrated, whole=False) | claims
+    tab, complaints = standing_alone(browser, content, "pair")
+    means = card.simulate(
+        calibrated.updated({"link.shadowing_db": 0.0}), ["device_only", "server_only", "card"], 1
+    ).mean(("state", "device", "round"))
+    delay = 1 - means.delay_s.sel(policy="card") / means.delay_s.sel(policy="device_only")
+    energy = 1 - means.energy_j.sel(policy="card") / means.energy_j.sel(policy="server_only")
+    shares = [float(text) for text in re.findall(r"([\d.]+) %", said(tab))]
+    published = [100 * claims["published"][name] for name in ("delay", "energy")]
+    assert shares == pytest.approx(
+        [100 * float(delay), published[0], 100 * float(energy), published[1]], abs=0.05
+    )
+    assert complaints == []
+    tab.context.close()

@@ -28,7 +28,8 @@ from card.base.llm_configs import llm_title, public_config
 from card.book import pages, provenance
 from card.book.build import ROOT, build_book, make, portable
 from card.book.chapters import chapters_of
-from card.book.explorer_panel import document, element
+from card.book.explorer_page import element
+from card.book.explorer_panel import document
 from card.book.markdown import to_json, write
 from card.book.notebook import save_figure, save_result
 from card.book.one_document import one_document
@@ -41,7 +42,8 @@ PARAMETERS = 'scenario: str = "nominal"\nseed: int = 0\nquick: bool = False'
 GIVEN = {"scenario": "nominal", "seed": 7, "quick": False}
 SAVE = """
 import os
-from card.book.explorer_panel import document, element
+from card.book.explorer_page import element
+from card.book.explorer_panel import document
 from card.book.markdown import to_json, write
 from card.book.notebook import save_result
 save_result("first", {"seed": seed, "threads": os.environ["OMP_NUM_THREADS"]})
