@@ -48,6 +48,8 @@
       if (this.whole) {
         for (const event of ["popstate", "hashchange"])
           addEventListener(event, () => {
+            // a link to another part of the page is no position
+            if (location.hash && !location.hash.includes("=")) return;
             clearTimeout(this.rest);
             this.at = this.read();
             this.show();

@@ -14,7 +14,7 @@ from card.book.explorer_panel import telling
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
 from card.scenario import Scenario
-from card.studies.explorer import DELAY_WEIGHTS, DISTANCES_M, explore, ladder
+from card.studies.explorer import DELAY_WEIGHTS, FARTHEST_M, explore, ladder
 from card.studies.timeline import Step, busy
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _knobs(scenario: Scenario) -> tuple[Any, ...]:
     distance = widgets.FloatSlider(
         own[first],
         min=1,
-        max=max(DISTANCES_M[-1], *own.values()),
+        max=max(FARTHEST_M, *own.values()),
         step=1,
         description="Distance [m]",
         **slow,

@@ -16,7 +16,7 @@ from card.costs import System, check_one_in_flight, trips_s
 from card.hardware import hardware
 from card.scenario import Scenario
 from card.solver import extreme_cuts
-from card.studies.explorer import DISTANCES_M, MOST_DEVICES, boards, explore
+from card.studies.explorer import FARTHEST_M, MOST_DEVICES, boards, explore
 
 LLMS = ("smollm2-135m", "qwen2.5-0.5b", "llama-3.2-1b", "llama-3.2-3b")
 """LLMs on offer beside the scenario's own."""
@@ -113,7 +113,7 @@ def document(name: str, scenario: Scenario, *, whole: bool = True) -> dict[str, 
             }
             for kind, index in zip(kinds, first, strict=True)
         ],
-        "farthest_m": max(DISTANCES_M[-1], *(item.distance_m for item in offered)),
+        "farthest_m": max(FARTHEST_M, *(item.distance_m for item in offered)),
         "limits": _limits(scenario),
         **_once(
             {

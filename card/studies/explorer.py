@@ -28,8 +28,8 @@ POLICIES = ("card", "device_only", "server_only")
 """CARD, and the two benchmarks that the claims are read against."""
 DELAY_WEIGHTS = tuple(step / 20 for step in range(21))
 """Delay weights on offer [1]."""
-DISTANCES_M = (20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 500.0)
-"""Distances on offer [m]."""
+FARTHEST_M = 500.0
+"""Distance on offer at most, unless a device is farther [m]."""
 MOST_DEVICES = 24
 """Devices on offer at most, the first of the scenario, as more would make a page heavy."""
 UNITS = {
@@ -60,22 +60,19 @@ class Board:
     """Name of the hardware."""
     devices: tuple[str, ...]
     """Names of the devices."""
-    distance_m: tuple[float, ...]
-    """Distances on offer, among them those of the devices [m]."""
 
 
 def boards(scenario: Scenario) -> list[Board]:
     """Kinds of board among the devices on offer, in the order of their first devices."""
-    kinds: dict[tuple[Any, ...], list[int]] = {}
+    kinds: dict[tuple[str, str], list[int]] = {}
     for index, device in enumerate(scenario.devices[:MOST_DEVICES]):
-        board = device.board.model_dump_json()
-        kind = board, device.utilisation, device.memory_share, repr(sorted(device.link.items()))
+        told = device.model_dump_json(exclude={"name", "distance_m", "hardware"})
+        kind = device.board.model_dump_json(), told
         kinds.setdefault(kind, []).append(index)
     return [
         Board(
             scenario.devices[members[0]].board.title,
             tuple(scenario.devices[index].name for index in members),
-            ladder(DISTANCES_M, [scenario.devices[index].distance_m for index in members]),
         )
         for members in kinds.values()
     ]

@@ -35,7 +35,7 @@ def grid_of(name: str) -> tuple[Scenario, xr.Dataset]:
         (board.devices[0], state, band, distance)
         for board in explorer.boards(scenario)
         for state, band, distance in product(
-            scenario.channel_states, (1e6, own, 1e8), board.distance_m[::3]
+            scenario.channel_states, (1e6, own, 1e8), (20.0, 150.0, explorer.FARTHEST_M)
         )
     ]
     columns = (list(column) for column in zip(*points, strict=True))
@@ -138,14 +138,22 @@ def test_boards_of_a_kind_are_there_once() -> None:
     kinds = explorer.boards(scenario)
     assert len(kinds) == 6
     assert [n for kind in kinds for n in kind.devices] == [d.name for d in scenario.devices]
-    for kind in kinds:
-        own = [scenario.devices[scenario.device_index(name)].distance_m for name in kind.devices]
-        assert set(own) <= set(kind.distance_m)
 
 
-def test_devices_that_differ_in_anything_are_kinds_of_their_own() -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("memory_share", 0.5),
+        ("utilisation", 0.5),
+        ("waiting_power_w", 1.0),
+        ("block_overhead_s", 1e-3),
+        ("number_format", "fp16"),
+        ("link", {"gap_db": 3.0}),
+    ],
+)
+def test_devices_that_differ_in_anything_are_kinds_of_their_own(key: str, value: object) -> None:
     alike = card.load_scenario("congested-campus")
-    other = alike.updated({"devices.agx-orin-2.memory_share": 0.5})
+    other = alike.updated({f"devices.agx-orin-2.{key}": value})
     assert len(explorer.boards(other)) == len(explorer.boards(alike)) + 1
 
 
