@@ -146,7 +146,7 @@
       if (name === "device") Object.assign(at, this.placed(at.device));
       if (name === "server" || name === "llm")
         for (const power of ["static", "waiting"]) at[power] = between(at[power], ...this.ranges()[power]);
-      this.show();
+      this.show(true);
     }
 
     /** Another axis of the map; one that the other already has changes places with it. */
@@ -154,10 +154,10 @@
       const other = name === "across" ? "upwards" : "across";
       if (this.at[other] === value) this.at[other] = this.at[name];
       this.at[name] = value;
-      this.show();
+      this.show(true);
     }
 
-    show() {
+    show(moved = false) {
       const { data, form, at } = this, ranges = this.ranges(), board = this.placed(at.device);
       for (const [name, { scale, unit, step, log }] of Object.entries(SLIDERS)) {
         const input = form[name];
@@ -174,7 +174,7 @@
       this.view = round.refused ? { refused: round.refused } : this.decided(round);
       const said = this.view.refused ? `No decision: ${this.view.refused}` : this.sentence();
       this.root.querySelector(".ex-decision").textContent = said;
-      this.tell(said);
+      this.tell(said, moved);
       const code = this.root.querySelector(".ex-command code");
       code?.replaceChildren(...this.command().flatMap((words, k) => {
         const span = document.createElement("span");
@@ -184,15 +184,14 @@
       this.soon();
     }
 
-    /** Read the result out, and write the address, once the reader rests. */
-    tell(said) {
+    /** Read the result out, and write the address if the reader moved it, once the reader rests. */
+    tell(said, moved) {
       clearTimeout(this.rest);
+      this.told ??= said;
       this.rest = setTimeout(() => {
-        if (this.told !== undefined) {
-          if (this.told !== said) this.root.querySelector(".ex-said").textContent = said;
-          this.write();
-        }
+        if (this.told !== said) this.root.querySelector(".ex-said").textContent = said;
         this.told = said;
+        if (moved) this.write();
       }, REST_MS);
     }
 
@@ -317,7 +316,7 @@
         const name = this.at[way], value = this.axis(name).value(found[k]);
         this.at[name] = between(SLIDERS[name].value(SLIDERS[name].log ? Math.log10(value) : value), ...this.ranges()[name]);
       });
-      this.show();
+      this.show(true);
     }
 
     /** Best cut at the middle of every cell of the map; null where there is none. */
