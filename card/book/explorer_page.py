@@ -90,10 +90,13 @@ def element(content: Mapping[str, Any], view: View = "whole") -> str:
     colours["card"] = POLICY_COLOURS["card"]
     by_night = {name: dark(colour) for name, colour in colours.items()}
     style = f".explorer {_variables(colours)}html[data-theme=dark] .explorer {_variables(by_night)}"
+    # only pages of the book have the style sheet that shows the controls, and their scripts
+    style += ".ex-live{display:none}"
     # a script ends at the first </, whatever it is in
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f'<style>{style}</style><div class="explorer ex-{view}" data-view="{view}">'
+        "<p class=\"ex-without\">The controls work on the book's web pages.</p>"
         f"<noscript><p>The controls need JavaScript.{_WITHOUT.get(view, '')}</p>"
         "<style>.explorer .ex-live{display:none}</style></noscript>"
         f'<div class="ex-live">{_live(view)}</div>'

@@ -35,6 +35,12 @@ _FOLD = re.compile(
 # Code is full of names, signs and spaces, which both themes leave in the colour of plain text
 _CODE = re.compile("<pre>.*?</pre>", re.DOTALL)
 _PLAIN = re.compile('<span class="[npw]">([^<]*)</span>')
+# The index of the search outweighs most pages, and is read where results are shown
+_SEARCH_SCRIPT = re.compile(
+    r"\s*<script[^>]*\b(?:searchtools|language_data|searchindex)\.js[^>]*></script>"
+)
+_EXPLORER_SCRIPT = re.compile(r"\s*<script[^>]*/explorer(?:-\w+)?\.js[^>]*></script>")
+_EXPLORER = re.compile(r'class="explorer\b')
 _MATH = re.compile(r'class="[^"]*\bmath\b')
 
 
@@ -103,4 +109,8 @@ def trim(html: Path) -> None:
         lean = _CODE.sub(lambda code: _PLAIN.sub(r"\1", code[0]), lean)
         if not _MATH.search(lean):
             lean = _MATH_SCRIPT.sub("", lean)
+        if not _EXPLORER.search(lean):
+            lean = _EXPLORER_SCRIPT.sub("", lean)
+        if page.name != "search.html":
+            lean = _SEARCH_SCRIPT.sub("", lean)
         page.write_text(lean, encoding="utf-8")

@@ -290,6 +290,12 @@ def test_without_scripts_the_figure_and_the_table_remain(browser: Browser, book:
     context.close()
 
 
+def test_in_other_programs_a_sentence_stands_in_its_place(tab: Page) -> None:
+    tab.set_content(element({}))
+    expect(tab.get_by_text("The controls work on the book's web pages.")).to_be_visible()
+    expect(tab.locator(".ex-live")).to_be_hidden()
+
+
 def test_the_page_keeps_no_state_of_widgets(book: Path) -> None:
     text = (book / "notebooks/explorer.html").read_text(encoding="utf-8")
     assert "jupyter.widget" not in text

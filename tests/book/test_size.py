@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 BOOK_MB = 25
-FIRST_PAGE_MB = 1.5
+FIRST_PAGE_MB = 1.0
 INTERACTIVE_S = 2.0
 
 

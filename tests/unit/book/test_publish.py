@@ -1,5 +1,6 @@
 """`card.book.publish`: whose repository a book is, and what it can do without."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,13 @@ def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
         f"<!-- So that users can add custom icons -->\n{icons}"
         '<script>window.MathJax = {"tex": {}}</script>'
         '<script defer="defer" src="_static/mathjax/startup.js?v=1"></script>'
-        '<script src="searchindex.js"></script>'
+        '<script src="_static/searchtools.js"></script><script src="searchindex.js"></script>'
+        '<script defer="defer" src="_static/explorer-solver.js?v=1"></script>'
+        '<script src="_static/theme.js"></script>'
     )
     (tmp_path / "plain.html").write_text(head + "<p>No equation.</p>")
     (tmp_path / "math.html").write_text(head + '<div class="math notranslate">x</div>')
+    (tmp_path / "search.html").write_text(head + '<div class="explorer ex-small"></div>')
     for name in ("scripts/fontawesome.js", "scripts/theme.js.map", "scripts/theme.js"):
         file = tmp_path / "_static" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +63,10 @@ def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
 
     trim(tmp_path)
 
-    plain, math = ((tmp_path / f"{name}.html").read_text() for name in ("plain", "math"))
-    assert plain == '<script src="searchindex.js"></script><p>No equation.</p>'
+    names = ("plain", "math", "search")
+    plain, math, search = ((tmp_path / f"{name}.html").read_text() for name in names)
+    assert plain == '<script src="_static/theme.js"></script><p>No equation.</p>'
+    assert re.findall(r"(\w+)\.js", search) == ["searchtools", "searchindex", "solver", "theme"]
     assert "MathJax" in math
     assert "mathjax/startup.js" in math
     assert "fontawesome" not in math
