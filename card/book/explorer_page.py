@@ -96,7 +96,7 @@ def element(content: Mapping[str, Any], view: View = "whole") -> str:
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f'<style>{style}</style><div class="explorer ex-{view}" data-view="{view}">'
-        "<p class=\"ex-without\">The controls work on the book's web pages.</p>"
+        '<p class="ex-without">The controls work on the book\'s web pages.</p>'
         f"<noscript><p>The controls need JavaScript.{_WITHOUT.get(view, '')}</p>"
         "<style>.explorer .ex-live{display:none}</style></noscript>"
         f'<div class="ex-live">{_live(view)}</div>'
