@@ -175,7 +175,9 @@ def delay_by_cut(record: Mapping[str, Any]) -> Figure:
     delays.set_xlim(low - 0.3 * (high - low), high)
     errors.axhline(0, color=_INK, linewidth=1)
     errors.set(xlabel="cut", ylabel="measured − predicted\n[% of predicted]")
-    errors.xaxis.set_major_locator(MaxNLocator(integer=True))
+    errors.set_xticks(
+        sorted({event["cut"] for series in record["rates"] for event in series["rounds"]})
+    )
     delays.legend(
         handles=[
             Line2D([], [], color=_QUIET, marker="o", linestyle="", label="measured"),
