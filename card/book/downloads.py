@@ -56,7 +56,8 @@ def for_readers(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without(kinds: Sequence[str], content: Mapping[str, Any]) -> dict[str, Any]:
     copied: dict[str, Any] = deepcopy(dict(content))
-    for _, data in _figures(copied):
+    outputs = (output for cell in copied["cells"] for output in cell.get("outputs", ()))
+    for data in (output.get("data", {}) for output in outputs):
         if {_SVG, _PNG} <= data.keys():
             for kind in kinds:
                 data.pop(kind, None)

@@ -21,12 +21,17 @@ from card.book.downloads import (
 )
 from card.book.indexes import Picture
 from card.book.place import Place
+from card.figures.image_files import PHONE
 
 
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
     """One executed notebook with a figure and a saved result."""
-    picture = {"image/svg+xml": ["<svg/>\n"], "image/png": base64.b64encode(b"png").decode()}
+    picture = {
+        "image/svg+xml": ["<svg/>\n"],
+        "image/png": base64.b64encode(b"png").decode(),
+        PHONE: ["<svg>phone</svg>\n"],
+    }
     cell: dict[str, Any] = {
         "cell_type": "code",
         "metadata": {"mystnb": {"figure": {"name": "fig-rates", "caption": "Rates. With more."}}},
@@ -43,14 +48,17 @@ def test_a_figure_is_lifted_by_its_name(notebooks: Path, tmp_path: Path) -> None
     lift_figures(notebooks / "01_model.ipynb", tmp_path)
     assert (tmp_path / "fig-rates.svg").read_text() == "<svg/>\n"
     assert (tmp_path / "fig-rates.png").read_bytes() == b"png"
+    assert (tmp_path / "fig-rates-phone.svg").read_text() == "<svg>phone</svg>\n"
 
 
 def test_pages_and_readers_get_one_picture_each(notebooks: Path) -> None:
     content = json.loads((notebooks / "01_model.ipynb").read_text())
     for copied, kind in ((for_pages, "image/svg+xml"), (for_readers, "image/png")):
         assert list(copied(content)["cells"][0]["outputs"][0]["data"]) == [kind]
+    del content["cells"][0]["metadata"]["mystnb"]  # a figure without a name is one, too
+    assert list(for_pages(content)["cells"][0]["outputs"][0]["data"]) == ["image/svg+xml"]
     data = content["cells"][0]["outputs"][0]["data"]
-    del data["image/png"]
+    del data["image/png"], data[PHONE]
     assert for_readers(content) == content, "the only picture stays"
 
 
