@@ -37,6 +37,7 @@ function explainWords() {
   };
   for (const link of document.querySelectorAll(".bd-article a:is(.word, .symbol)[title]")) {
     link.dataset.meaning = link.title;
+    if (link.matches(".symbol")) link.setAttribute("aria-label", link.title);
     link.removeAttribute("title");
     link.addEventListener("pointerenter", (event) => event.pointerType === "touch" || show(link));
     link.addEventListener("pointerleave", (event) => event.pointerType === "touch" || hide());

@@ -31,7 +31,10 @@ with extra("book", "card.book.report"):
     from pybtex.style.formatting.unsrt import Style
 
 FOLDER = ROOT / "book/_report"
-"""Text and style sheet of the report."""
+"""Text and style sheet of the report.
+
+:meta hide-value:
+"""
 COLUMN_IN = 3.4
 """Width of a column of the report [inch]."""
 
