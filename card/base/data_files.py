@@ -20,6 +20,8 @@ DATA = next(f for f in (_PACKAGE / "data", _PACKAGE.parent / "data") if f.is_dir
 :meta hide-value:
 """
 
+_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))  # as Python writes them in names of files
+
 
 def read_json(name: str) -> dict[str, Any]:
     """Mapping in a shipped JSON file, such as `runs/speed`."""
@@ -62,7 +64,8 @@ def scenario_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
         if text in names:
             return DATA / "scenarios" / folder / f"{text}.yml"
     what = "scenario" if beside is None else "base"
-    if no_letter(text):  # would command a terminal, or break a message
+    # would command a terminal, or break a message; bytes of names that no encoding knows do not
+    if no_letter(text, _BYTES):
         raise ScenarioError(f"{what} = {shortened(text)} cannot be printed; rename the file.")
     path = Path(text) if beside is None else beside / text
     for file in (path, *(Path(f"{path}{ending}") for ending in _ENDINGS)):

@@ -257,7 +257,7 @@ def make(
     index = place.html / "index.html"
     if failures:
         lines = [
-            f"{name}.ipynb failed in {failure.where} ({failure.report.splitlines()[-1].strip()}); "
+            f"{name}.ipynb failed in {failure.where} ({failure.error}); "
             f"the whole traceback is in {place.logs / name}.log"
             for name, failure in sorted(failures.items())
         ]

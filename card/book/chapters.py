@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 
 from card.base.data_files import DATA
+from card.base.letters import printable
 from card.base.processes import StandstillError, end_descendants, python_child, run
 from card.base.terminals import beside
 from card.book.downloads import for_pages, for_readers, lift_figures
@@ -42,6 +43,7 @@ _KERNEL_ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 _PACKAGE = Path(__file__).parents[1]
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KILLED = "The system stopped a notebook, perhaps for want of memory; use fewer jobs."
 _REPORT = "report.json"
@@ -62,9 +64,9 @@ class Chapter(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """Whether it has been executed from what it is made of now."""
+        """Whether it has been executed from what it is made of now, and all it left is there."""
         mark = self.folder / "key"
-        return mark.is_file() and mark.read_text(encoding="utf-8") == self.key
+        return mark.is_file() and mark.read_text(encoding="utf-8") == sealed(self.key, self.folder)
 
 
 class Failure(NamedTuple):
@@ -74,6 +76,23 @@ class Failure(NamedTuple):
     """Where it did, such as `code cell 3`."""
     report: str
     """What it said last."""
+
+    @property
+    def error(self) -> str:
+        """The line of the report that names the error of a cell, or else its last one."""
+        lines = [line.strip() for line in self.report.split("\n") if line.strip()] or [""]
+        named = [line for line in lines if _ERROR.match(line)]
+        return (named if self.where.startswith("code cell") and named else lines)[-1]
+
+
+def sealed(key: str, folder: Path) -> str:
+    """Mark of a chapter that is kept: its key, and a digest of all that its folder holds."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / "key":
+            found.update(path.relative_to(folder).as_posix().encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"{key} {found.hexdigest()}"
 
 
 def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> list[Chapter]:
@@ -91,7 +110,7 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
     Raises
     ------
     BookError
-        If a notebook does not declare a parameter, or with another type.
+        If a notebook cannot be read, or does not declare a parameter, or with another type.
     """
     shared = hashlib.sha256(to_json([made_of, dict(versions("book"))]).encode())
     for folder, pattern in ((_PACKAGE, "*.py"), (DATA, "*")):
@@ -114,6 +133,12 @@ def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[st
     """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
     import papermill  # part of the `book` extra; the command line starts without it
 
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        cells = None
+    if not isinstance(cells, list):
+        raise BookError(f"{notebook} is no notebook, for it holds no JSON with cells; mend it.")
     # papermill fills in braces, also those of folders
     declared = papermill.inspect_notebook(re.sub(r"([{}])", r"\1\1", str(notebook)))
     for name, value in parameters.items():
@@ -229,11 +254,11 @@ def execute_one(told: str) -> None:
     else:
         _forget_run(folder / name)
         lift_figures(folder / name, folder / "results/figures")
-        (folder / "key").write_text(job["key"], encoding="utf-8")
+        (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
         return
-    report = _COLOUR.sub("", report)
+    report = "\n".join(map(printable, _COLOUR.sub("", report).split("\n")))
     write(log, log.read_text(encoding="utf-8", errors="replace") + report)
-    write(folder / _REPORT, json.dumps([where, "\n".join(report.splitlines()[-6:])]))
+    write(folder / _REPORT, json.dumps([where, "\n".join(report.split("\n")[-6:])]))
 
 
 def _forget_run(notebook: Path) -> None:

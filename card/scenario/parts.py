@@ -214,6 +214,15 @@ class Lora(Record):
     adapter_bits: Literal[8, 16, 32, 64]
     """Bits per adapter weight, on the wire and in memory."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        twice = repeated(self.targets)
+        if twice is not None:
+            raise ValueError(
+                f"lora.targets = {list(self.targets)} is not allowed; give {twice} once."
+            )
+        return self
+
 
 def _listed(value: Any) -> Any:
     """One name as a list of one, and null as none."""

@@ -27,7 +27,7 @@ from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_title, public_config
 from card.book import pages, provenance
 from card.book.build import ROOT, build_book, make, portable
-from card.book.chapters import chapters_of
+from card.book.chapters import Chapter, Failure, chapters_of, sealed
 from card.book.explorer_page import element
 from card.book.explorer_panel import document
 from card.book.markdown import to_json, write
@@ -172,17 +172,22 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
 
 @pytest.mark.slow
 def test_a_failed_chapter_says_so_and_only_it_is_run_again(place: Place) -> None:
-    notebook(place.root / "notebooks/second.ipynb", "1 + 1", "{}['missing <b>key']")
+    notebook(
+        place.root / "notebooks/second.ipynb",
+        "1 + 1",
+        "raise KeyError('missing <b>key', '\\x1b[2J')",
+    )
     with pytest.raises(BookError) as failure:
         build(place, again="card book tiny")
     failed, rest = str(failure.value).splitlines()
     assert "second.ipynb failed in code cell 4" in failed, "the injected parameters are cell 2"
-    assert "KeyError: 'missing <b>key'" in failed
+    assert "KeyError: ('missing <b>key'" in failed
     assert rest.endswith("repeat those that failed with: card book tiny")
     assert "Traceback" in (place.logs / "second.log").read_text()
     page = (place.html / "notebooks/second.html").read_text()
     assert "This chapter failed" in page
-    assert "KeyError: 'missing &lt;b&gt;key'" in page.replace("&#39;", "'")
+    assert "KeyError: ('missing &lt;b&gt;key'" in page.replace("&#39;", "'")
+    assert "\x1b" not in page
     assert "The number is 42." in (place.html / "index.html").read_text()
 
     notebook(place.root / "notebooks/second.ipynb", "print('mended')")
@@ -249,6 +254,41 @@ def test_a_chapter_is_known_by_content_alone(place: Place, tmp_path: Path) -> No
     assert keys(place, made_of={"title": "another"}) != before
     notebook(place.root / "notebooks/second.ipynb", "print('other')")
     assert [a == b for a, b in zip(keys(place), before, strict=True)] == [True, False]
+
+
+def test_a_kept_chapter_counts_as_long_as_all_that_it_left_is_there(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    left = tmp_path / "results/first.json"
+    left.write_text("{}")
+    (tmp_path / "key").write_text(sealed("abc", tmp_path))
+    chapter = Chapter(tmp_path / "first.ipynb", {}, tmp_path, "abc")
+    assert chapter.kept
+    assert not chapter._replace(key="abd").kept
+    left.write_text("{")
+    assert not chapter.kept
+    left.unlink()
+    assert not chapter.kept
+
+
+@pytest.mark.parametrize("content", ["<<<<<<<", "[]", '{"cells": 3}', ""])
+def test_what_is_no_notebook_is_refused_before_anything_runs(place: Place, content: str) -> None:
+    (place.root / "notebooks/first.ipynb").write_text(content)
+    with pytest.raises(BookError, match=r"first\.ipynb is no notebook.*; mend it\."):
+        build(place)
+    assert not place.build.exists()
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ("Traceback\nValueError: first\nand a second line", "ValueError: first"),
+        ("a.b.OddError\n\n", "a.b.OddError"),
+        ("nothing known", "nothing known"),
+    ],
+)
+def test_a_failed_cell_is_told_by_the_name_of_its_error(report: str, said: str) -> None:
+    assert Failure("code cell 3", report).error == said
+    assert Failure("the kernel", f"OddError\n{report}\nThe remedy.").error == "The remedy."
 
 
 NAME = "[x]{y} *?#%&;'\"é\n-"

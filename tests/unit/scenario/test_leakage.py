@@ -164,12 +164,18 @@ class TestRefusals:
         said = self.said(mine, date=day)
         assert f": date = '{day}' is not allowed; give a day of the calendar as YYYY-MM-DD." in said
 
-    @pytest.mark.parametrize("llm", ["a\nb", 10_000 * "a", "\x1b[2J"])
+    @pytest.mark.parametrize("llm", ["a\nb", 10_000 * "a"])
     def test_a_name_that_would_fill_a_screen(self, mine, llm):
         said = self.said(mine, llm=llm)
         assert ": llm = '" in said
         assert " is not allowed; give a name of at most 200 letters" in said
         assert len(said) < 200
+
+    def test_a_name_that_commands_a_terminal(self, mine):
+        said = self.said(mine, llm="\x1b[2J")
+        assert said.endswith(
+            r" holds '\x1b[2J', which cannot be printed; measure it again with card leakage."
+        )
 
     def test_another_version(self, mine):
         assert "format = 'card-leakage/9' is not allowed" in self.said(
