@@ -36,7 +36,7 @@ def chapter(tmp_path_factory: pytest.TempPathFactory) -> str:
     index = "# T\n\n```{toctree}\nglossary\nchapter\n```\n"
     for name, text in (("glossary", GLOSSARY), ("chapter", CHAPTER), ("index", index)):
         (place / f"{name}.md").write_text(text.replace(", says {cite:t}`somebody`", ""))
-    out = rendered(place, extensions=["myst_parser", "card.book.glossary"])
+    out = rendered(place, extensions=["myst_nb", "card.book.glossary"])
     return (out / "chapter.html").read_text()
 
 
