@@ -1,5 +1,6 @@
 """The clock that is decided for a round is carried out: real rounds on loopback last as it says."""
 
+import operator
 import sys
 
 import pytest
@@ -103,7 +104,10 @@ def test_every_round_locks_its_clock_and_releases_it(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_measured_delay_follows_the_clock(tmp_path):
-    """Server time goes as F_max/f, and the round is longer by what the server waits, no more."""
+    """Server time goes as F_max/f, and nothing else of a round grows by what the server waits.
+
+    Held within each round, for a processor that rested computes more slowly for a while.
+    """
     drawn = "rng.choice([1.0, 0.5, 0.2])"
     brief = {"training.local_iterations": 2}
     rounds = played(tmp_path / "run", drawn, pace, rounds=60, **brief)
@@ -115,12 +119,19 @@ def test_measured_delay_follows_the_clock(tmp_path):
         both = list(zip(shares, map(time_s, rounds), strict=True))
         return {share: min(s for other, s in both if other == share) for share in set(shares)}
 
-    server_s = least(lambda found: found["server_compute_s"])
-    rest_s = least(lambda found: found["delay_s"] - found["server_paused_s"])
-    print({share: (server_s[share] / server_s[1.0], rest_s[share]) for share in server_s})
-    for share, found_s in server_s.items():
-        assert found_s / server_s[1.0] == pytest.approx(1 / share, rel=0.2)
-        assert rest_s[share] == pytest.approx(rest_s[1.0], rel=0.2)
+    stretched = least(
+        lambda found: (
+            found["server_compute_s"] / (found["server_compute_s"] - found["server_paused_s"])
+        )
+    )
+    messages_s = least(
+        lambda found: found["delay_s"] - found["server_compute_s"] - found["device_compute_s"]
+    )
+    paused_s = least(operator.itemgetter("server_paused_s"))
+    print({share: (stretched[share], messages_s[share], paused_s[share]) for share in stretched})
+    for share, found in stretched.items():
+        assert found == pytest.approx(1 / share, rel=0.2)
+        assert messages_s[share] <= messages_s[1.0] + 0.5 * paused_s[share]
 
 
 class TestCommands:
