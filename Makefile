@@ -3,7 +3,8 @@
 PYTHON ?= python3
 STUDY ?= nominal
 REQUIREMENTS ?= -r requirements.lock
-WORKERS ?= 2
+# one more than the processors of a small machine, as many tests wait for a process or a link
+WORKERS ?= 3
 
 # hundreds of processes start in a check, and each would compile the package anew
 unexport PYTHONDONTWRITEBYTECODE

@@ -72,8 +72,9 @@ def by_queues(
             energy_price=queues[0], device_energy_price=queues[1],
         )  # fmt: skip
         found.append(choice(one))
-        spent = evaluate(system, each[0], *found[-1], *each[1:])
-        energies = spent.energy_j, spent.device_energy_j
+        counted = budgets[1] is not None  # or else nobody asks what the devices spend
+        spent = evaluate(system, each[0], *found[-1], *each[1:]).device_energy_j if counted else 0.0
+        energies = one.energy_j, spent
         queues = [
             queue
             if limit is None
