@@ -21,7 +21,11 @@ STANDSTILL_S = 600.0
 """Time without progress after which a process is given up [s]."""
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_GRACE_S = 5.0
+_GRACE_S = 3.0
+_SIGNALLED = 128
+"""Exit codes above it say which signal ended a process."""
+_stopped: list[int] = []
+"""Exit code of this process once a signal has stopped it."""
 _LOOK_S = 0.5
 _LEAST_SHARE = 0.01
 """Share of a processor below which a process does no more than keep itself alive."""
@@ -35,50 +39,105 @@ def end_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end this process with all that it started.
 
     The signal becomes one line on stderr and `SystemExit` with the usual code, 128 and its number,
-    so that files are closed and temporary folders removed. Whoever takes longer than five seconds
-    for that, or gets a second signal, is ended at once. A signal that is ignored stays so.
+    so that files are closed and temporary folders removed. Whoever takes longer than three seconds
+    for that, or gets a second signal, is ended at once, also while a library computes and lets no
+    handler run. A signal that is ignored stays so.
     """
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+    for number in _signals():
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
-    atexit.register(_ignore_signals)
+    heard, hears = os.pipe()
+    if os.name == "posix":
+        os.set_blocking(hears, False)  # or Python refuses it
+        # what is forked hears its own signals, not its parent
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    signal.set_wakeup_fd(hears, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(heard,), daemon=True).start()
+    atexit.register(_end_at_once)
 
 
-def _ignore_signals() -> None:
+def _signals() -> list[int]:
+    """Numbers of the signals that end a process; Windows has no SIGHUP."""
+    return [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+
+
+def _end_at_once() -> None:
     """Keep the exit code: Python gives handlers up before it has ended, and a second signal kills.
 
-    Registered first, and so done last, when files are closed and folders removed.
+    Registered first, and so done last, when files are closed and folders removed. After a signal
+    that is the end: what libraries tear down then takes seconds, and no watch is kept any more.
     """
-    for name in _SIGNALS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if _stopped:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # where it is full or closed
+                stream.flush()
+        os._exit(_stopped[0])
+    for number in _signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _watch(heard: int) -> None:
+    """End a process that a signal has not ended soon, or that gets a second one.
+
+    The numbers of signals come through a pipe, as soon as they do; a handler has to wait until the
+    library that computes just now returns.
+    """
+    first = _next_signal(heard)
+    timer = threading.Timer(_GRACE_S, _end_now, (_code(first),))
+    timer.daemon = True
+    timer.start()
+    _next_signal(heard)
+    _end_now(_code(first))
+
+
+def _next_signal(heard: int) -> int:
+    """Number of the next signal that shall end this process; others have handlers, too."""
+    while (number := os.read(heard, 1)[0]) not in _signals():
+        pass
+    return number
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    code = 128 + number
-    for name in _SIGNALS:
-        other = getattr(signal, name, None)
-        if other is not None:
-            signal.signal(other, lambda *_: _end_now(code))
-    with suppress(OSError):  # where stderr is full or closed
-        # not print, which may be at work just now
-        os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
-    end_descendants()
-    timer = threading.Timer(_GRACE_S, _end_now, (code,))
-    timer.daemon = True
-    timer.start()
-    raise SystemExit(code)
+    if not _stopped:
+        _tell_stopped(_code(number))
+        end_descendants()
+        raise SystemExit(_stopped[0])
+
+
+def _code(number: int) -> int:
+    return _SIGNALLED + number
+
+
+def _tell_stopped(code: int) -> None:
+    """Say once which signal ends this process."""
+    if not _stopped:
+        _stopped.append(code)
+        with suppress(OSError):  # where stderr is full or closed
+            # not print, which may be at work just now
+            os.write(2, f"Stopped by {signal.Signals(code - _SIGNALLED).name}.\n".encode())
 
 
 def _end_now(code: int) -> None:
+    _tell_stopped(code)
     end_descendants()
     os._exit(code)
 
 
 def end_descendants() -> None:
     """Kill all that this process started, and what that started in turn."""
-    _end_all(_below(os.getpid()))
+    if _has_children():
+        _end_all(_below(os.getpid()))
+
+
+def _has_children() -> bool:
+    """Whether this process may have started others; most never do, and need not look for them."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except AttributeError:  # macOS and Windows cannot ask
+        pass
+    return True
 
 
 def _below(process: int) -> list[Any]:
@@ -121,7 +180,8 @@ def end_after(wait: Callable[[], object]) -> None:
 
     def watch() -> None:
         wait()
-        _end_now(1)
+        end_descendants()
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -35,6 +35,16 @@ while True:
     except BaseException:
         pass
 """
+# a library that computes, meanwhile lets no handler run, and cannot be broken off
+COMPUTING = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+# what libraries tear down when Python ends, once no thread runs any more
+TEARDOWN = """
+class Torn:
+    def __del__(self):
+        while True: pass
+torn = Torn()
+time.sleep(600)
+"""
 
 
 def tree(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -66,8 +76,14 @@ def survivors(found: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "then"),
-    [("SIGINT", WAIT), ("SIGTERM", WAIT), ("SIGHUP", WAIT), ("SIGINT", DEAF)],
-    ids=["SIGINT", "SIGTERM", "SIGHUP", "what is raised is swallowed"],
+    [
+        pytest.param("SIGINT", WAIT, id="SIGINT"),
+        pytest.param("SIGTERM", WAIT, id="SIGTERM"),
+        pytest.param("SIGHUP", WAIT, id="SIGHUP"),
+        pytest.param("SIGINT", DEAF, id="what is raised is swallowed"),
+        pytest.param("SIGTERM", COMPUTING, id="no handler runs"),
+        pytest.param("SIGTERM", TEARDOWN, id="Python does not end"),
+    ],
 )
 def test_one_signal_ends_the_whole_tree_with_one_line(name: str, then: str) -> None:
     root, found = tree(then)
@@ -95,15 +111,14 @@ def test_what_was_started_to_follow_ends_when_its_parent_is_killed() -> None:
 
 
 ENDING = """
-import threading, time
+import atexit, time
 from card.base.processes import end_on_signals
-class Slow:
-    def __del__(self):
-        print("ending", flush=True)
-        end = time.monotonic() + 2
-        while time.monotonic() < end: pass
+def slow():
+    print("ending", flush=True)
+    end = time.monotonic() + 2
+    while time.monotonic() < end: pass
 end_on_signals()
-kept = Slow()
+atexit.register(slow)
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -127,6 +142,7 @@ def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> Non
     ignored = {signal.SIGHUP: signal.SIG_IGN}
     monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number))
     monkeypatch.setattr(signal, "signal", lambda number, _: set_.append(number))
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda *_, **__: -1)
     processes.end_on_signals()
     assert set_ == [signal.SIGINT, signal.SIGTERM], "as nohup wants it"
 
