@@ -221,6 +221,8 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Con
         within = within.replace("a number", "a finite number")
     elif isinstance(value, str) and "number" in within and NUMBER.fullmatch(value):
         within += ", without quotes"
+    elif isinstance(value, (int, float)) and within.endswith(_NOUNS["string"]):
+        within += ", in quotes"  # a name such as 012 or 1e3, which YAML takes for a number
     before = f"{path} = " if path else ""
     return f"{before}{shortened(value)} is not allowed; give {within}.{help_text}"
 

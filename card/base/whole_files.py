@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from pathlib import Path
 
 _SEPARATORS = (os.sep, os.altsep or os.sep)
+_REMEDIES = {
+    errno.ENOENT: "make its folder",
+    errno.ENOTDIR: "remove the file that stands where its folder should",
+    errno.EEXIST: "remove what is there",
+    errno.EISDIR: "one in it",
+    errno.ELOOP: "remove the link, which leads back to itself",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.EACCES: "let this user write there",
+    errno.EPERM: "let this user write there",
+    errno.EROFS: "let the disk be written to",
+}
 
 
 def write_whole(path: Path | str, content: str | bytes, mode: int = 0o666) -> None:
@@ -50,6 +62,11 @@ def write_whole(path: Path | str, content: str | bytes, mode: int = 0o666) -> No
         raise
 
 
+def remedy_of(error: Exception) -> str:
+    """What helps where a file could not be written, but for naming another one."""
+    return _REMEDIES.get(getattr(error, "errno", None) or 0, "make room for it")
+
+
 def check_writable(path: Path | str) -> None:
     """Try whether a file could be written, without writing it.
 
@@ -61,17 +78,17 @@ def check_writable(path: Path | str) -> None:
     folder_named = str(path).endswith(_SEPARATORS)  # which a Path forgets
     path = Path(path)
     if path.is_dir() or folder_named:
-        raise IsADirectoryError(21, "it is a folder", str(path))
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     try:
         path.stat()  # which also refuses a link that leads back to itself
     except (FileNotFoundError, NotADirectoryError):
         pass
     else:
         if not os.access(path, os.W_OK):
-            raise PermissionError(13, "this user may not change it", str(path))
+            raise PermissionError(errno.EACCES, "this user may not change it", str(path))
         return
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise FileNotFoundError(2, "there is no folder for it", str(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no folder for it", str(path))
     if not os.access(folder, os.W_OK):
-        raise PermissionError(13, "this user may not write in its folder", str(path))
+        raise PermissionError(errno.EACCES, "this user may not write in its folder", str(path))

@@ -23,7 +23,7 @@ from card.base.one_file import is_installed
 from card.base.overrides import canonical, overlap
 from card.base.terminals import tell
 from card.base.units import engineering
-from card.base.whole_files import check_writable, write_whole
+from card.base.whole_files import check_writable, remedy_of, write_whole
 from card.base.yaml_files import parse_value
 from card.costs import checked, notes
 from card.llm.families import check_runs
@@ -170,7 +170,8 @@ def writing(option: str, file: str) -> Iterator[None]:
     except (OSError, ValueError) as error:  # a name with a zero byte is a wrong value
         reason = getattr(error, "strerror", None) or error
         raise ScenarioError(
-            f"{option} = {file!r} cannot be written: {reason}; name a file in a folder that can be."
+            f"{option} = {file!r} cannot be written: {reason}; name another file, or "
+            f"{remedy_of(error)}."
         ) from None
 
 

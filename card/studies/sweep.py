@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     CancelledError,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
+_IN_MEMORY = "with an output, what is finished would stay."
 _LOOK_S = 1.0
 _PATIENCE_S = 5.0
 """How long a cluster may be without a worker before that is said [s]."""
@@ -89,13 +90,13 @@ def sweep(
     grid = Grid.checked(scenario, over, policies, rounds, seed, library)
     if output is None:
         blocks = list(enumerate(grid.blocks()))
-        kept = "with an output, what is finished would stay."
-        return grid.dataset(_filled(grid, _computed(grid, blocks, client, kept)))
+        results = _computed(grid, blocks, client, lambda: _IN_MEMORY)
+        return grid.dataset(_filled(grid, results))
     with Store(output, grid) as store:
         if not store.complete:
-            kept = f"finished blocks stay in {store.partial}, and the same command goes on."
-            for number, block, arrays in _computed(grid, list(store.missing()), client, kept):
-                store.write(number, block, arrays)
+            missing = list(store.missing())
+            for result in _computed(grid, missing, client, lambda: store.stays):
+                store.write(*result)
             store.finish()
         return store.open()
 
@@ -112,15 +113,18 @@ def _filled(grid: Grid, results: Iterable[tuple[int, Block, Arrays]]) -> Arrays:
 
 
 def _computed(
-    grid: Grid, blocks: Sequence[tuple[int, Block]], client: Client | None, kept: str
+    grid: Grid,
+    blocks: Sequence[tuple[int, Block]],
+    client: Client | None,
+    stays: Callable[[], str],
 ) -> Iterator[tuple[int, Block, Arrays]]:
     """Blocks as they are finished, with a few in flight per worker and a bar on a terminal.
 
-    `kept` says what stays of them if a cluster fails.
+    `stays` says what does of them if a cluster fails.
     """
     console = beside()
     workers = 1 if grid.library != "numpy" else os.cpu_count() or 1  # torch has its own threads
-    cluster = None if client is None else _Cluster(client, console, kept)
+    cluster = None if client is None else _Cluster(client, console, stays)
     if cluster:
         with cluster.told():
             workers = cluster.threads()
@@ -167,8 +171,8 @@ class _ClusterError(ScenarioError):
 class _Cluster:
     """The workers behind a client, of whose absence the reader is told, and not for ever."""
 
-    def __init__(self, client: Client, console: Console, kept: str) -> None:
-        self._client, self._console, self._kept = client, console, kept
+    def __init__(self, client: Client, console: Console, stays: Callable[[], str]) -> None:
+        self._client, self._console, self._stays = client, console, stays
         scheduler: Any = client.scheduler
         self._address = scheduler.address
         self._since_s: float | None = None
@@ -191,7 +195,7 @@ class _Cluster:
         self._since_s = self._since_s or now_s
         if now_s - self._since_s > STANDSTILL_S:
             raise _ClusterError(
-                f"no worker at {self._address} for {STANDSTILL_S:g} s; start one. {self._kept}"
+                f"no worker at {self._address} for {STANDSTILL_S:g} s; start one; {self._stays()}"
             )
         if now_s - self._since_s > _PATIENCE_S and not self._said:
             self._console.print(
@@ -214,5 +218,5 @@ class _Cluster:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             what = "went away" if gone else f"failed ({reason:.200})"
             raise _ClusterError(
-                f"the Dask cluster at {self._address} {what}; {self._kept}"
+                f"the Dask cluster at {self._address} {what}; {self._stays()}"
             ) from None

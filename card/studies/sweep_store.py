@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from card.base.errors import ScenarioError, needs
-from card.base.whole_files import check_writable, write_whole
+from card.base.whole_files import check_writable, remedy_of, write_whole
 from card.simulation import UNITS
 from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid, blocks
 
@@ -32,11 +32,6 @@ SUFFIXES = (".nc", ".zarr")
 """Kinds of output, netCDF-4 or a Zarr store (a folder)."""
 
 _LOCK = "lock"
-_REMEDIES = {
-    "read": "it is damaged or no sweep; name another output, or remove {remains}.",
-    "written": "what is finished stays in {partial}, and the same command goes on.",
-}
-_NOTHING_KEPT = "name another output, or make room for it."
 _PACKAGE = Path(__file__).parents[1]
 _ROOMS = (
     *("base", "hardware", "scenario", "llm", "channel", "costs", "solver", "policies", "studies"),
@@ -77,6 +72,11 @@ class Store:
             self.output = Path(os.path.realpath(output))  # what a link leads to is written
         _need_libraries()
         self.partial = self.output.with_name(self.output.name + ".partial")
+        if self.partial.exists() and not self.partial.is_dir():
+            raise ScenarioError(
+                f"output = {str(output)!r} cannot be begun, for {self.partial} is a file; name "
+                "another output, or remove that file."
+            )
         self.marks = self.partial / "finished"
         # xarray takes a folder called ~ for the home, unless a path is whole
         self.data = self.partial.absolute() / "data.zarr"
@@ -182,20 +182,35 @@ class Store:
         except Exception as error:
             # the libraries that read and write sweeps raise errors of many kinds
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            remedy = _REMEDIES[done] if done == "read" or self.kept else _NOTHING_KEPT
+            remedy = f"name another output, or {remedy_of(error)}."
+            if done == "read":
+                remedy = f"it is damaged or no sweep; name another output, or {self._removing()}."
+            elif self.kept:
+                remedy = self.stays
             raise ScenarioError(
-                f"output = {str(self.output)!r} cannot be {done} ({reason:.200}); "
-                + remedy.format(partial=self.partial, remains=self._remains())
+                f"output = {str(self.output)!r} cannot be {done} ({reason:.200}); {remedy}"
             ) from error
 
     @property
-    def kept(self) -> bool:
-        """Whether any block is finished."""
-        return self.marks.is_dir() and any(self.marks.iterdir())
+    def kept(self) -> int:
+        """Blocks that are finished."""
+        return len(list(self.marks.iterdir())) if self.marks.is_dir() else 0
 
-    def _remains(self) -> str:
-        """What is there of a sweep, finished or not."""
-        return " and ".join(str(path) for path in (self.output, self.partial) if path.exists())
+    @property
+    def stays(self) -> str:
+        """A sentence on what a sweep that stops now leaves for the next one."""
+        if not self.kept:
+            return "no block was finished."
+        blocks = len(list(self.grid.blocks()))
+        return (
+            f"{self.kept} of {blocks} blocks are finished and stay in {self.partial}; the same "
+            "command goes on."
+        )
+
+    def _removing(self) -> str:
+        """Words for removing what is there of a sweep, finished or not."""
+        there = (str(path) for path in (self.output, self.partial) if path.exists())
+        return f"remove {' and '.join(there)}"
 
     @property
     def complete(self) -> bool:

@@ -153,8 +153,8 @@ VALUES = [
     (
         "llm",
         3,
-        "llm = 3 is not allowed; give a text that is not blank. Entry of `data/llms`, a "
-        "`config.json` as its publisher wrote it, or a folder with one.",
+        "llm = 3 is not allowed; give a text that is not blank, in quotes. Entry of `data/llms`, "
+        "a `config.json` as its publisher wrote it, or a folder with one.",
     ),
     (
         "server.hardware",
@@ -301,7 +301,7 @@ VALUES = [
     (
         "lora.targets",
         [1],
-        "lora.targets.0 = 1 is not allowed; give a text that is not blank.",
+        "lora.targets.0 = 1 is not allowed; give a text that is not blank, in quotes.",
     ),
     (
         "lora.targets",

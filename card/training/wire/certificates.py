@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from card.base.errors import ScenarioError
-from card.base.whole_files import write_whole
+from card.base.whole_files import remedy_of, write_whole
 
 _AUTHORITY = "ca"
 _SERVER = "server"
@@ -73,7 +73,9 @@ def make_certificates(
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
     except OSError as error:
-        raise ScenarioError(f"{folder} cannot be used ({error.strerror}); name another.") from None
+        raise ScenarioError(
+            f"{folder} cannot be used ({error.strerror}); name another, or {remedy_of(error)}."
+        ) from None
     if occupied:
         raise ScenarioError(
             f"{folder} has files already, and certificates are never overwritten; name a new"
@@ -230,7 +232,7 @@ def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         for name in files:
             (folder / name).unlink(missing_ok=True)
         raise ScenarioError(
-            f"{folder} cannot be written ({error.strerror}); name another, or make room."
+            f"{folder} cannot be written ({error.strerror}); name another, or {remedy_of(error)}."
         ) from None
 
 

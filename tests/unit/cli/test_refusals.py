@@ -215,8 +215,8 @@ def test_a_folder_is_no_file_before_any_work(tmp_path, monkeypatch, given, place
     monkeypatch.setattr("card.cli.studies.load_study", lambda *_: pytest.fail("it began"))
     monkeypatch.setattr("card.cli.profiling.load", lambda *_: pytest.fail("it began"))
     assert refusal([*given, place], "") == (
-        f"Error: {given[-1]} = {place!r} cannot be written: it is a folder; name a file in a "
-        "folder that can be.\n"
+        f"Error: {given[-1]} = {place!r} cannot be written: it is a folder; name another "
+        "file, or one in it.\n"
     )
 
 

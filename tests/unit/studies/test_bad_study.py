@@ -46,6 +46,10 @@ STUDIES = [
     ("base: nominal\nlink: 10e6", ["link = 10000000.0", "a mapping of keys to values"]),
     ("base: nominal\ndevices: 5", ["devices = 5", "give a list of at least 1"]),
     ("base: nominal\ntitle: ''", ["title = ''", "a text that is not blank"]),
+    ("base: nominal\ntitle: 1e3", ["title = 1000.0", "that is not blank, in quotes"]),
+    ("base: nominal\nllm: 012", ["llm = 12", "that is not blank, in quotes"]),
+    ("base: nominal\ndevices: {device-1: {name: 012}}", ["name = 12", "not blank, in quotes"]),
+    ("base: nominal\npolicies: [0x10]", ["policies.0 = 16", "that is not blank, in quotes"]),
     # out of range
     ("base: nominal\nobjective: {delay_weight: 1.5}", ["= 1.5", "a number from 0 to 1"]),
     ("base: nominal\nlink: {bandwidth_hz: -1}", ["link.bandwidth_hz = -1", "a number from 1 to"]),

@@ -92,6 +92,35 @@ class OddCluster:
         return future
 
 
+class FirstOnly(OddCluster):
+    """A cluster that computes its first block, and then goes away."""
+
+    def submit(self, compute, block):
+        future = Future()
+        if self._error:
+            future.set_result(compute(block))
+            self._error = None
+        return future
+
+    def nthreads(self, callback_timeout):
+        if not self._error:
+            raise OSError("closed")
+        return super().nthreads(callback_timeout)
+
+
+def test_a_cluster_that_goes_away_says_how_many_blocks_are_kept(tmp_path, monkeypatch):
+    pytest.importorskip("zarr")
+    monkeypatch.setattr("card.studies.sweep._LOOK_S", 0.01)
+    output = tmp_path / "big.nc"
+    cluster = FirstOnly({"a": 1}, OSError("later"))
+    with pytest.raises(ScenarioError, match=r"went away; 1 of 2 blocks are finished") as refused:
+        card.sweep(
+            NOMINAL, {"lora.rank": [4, 8]}, ["card"], rounds=2, output=output, client=cluster
+        )
+    assert str(refused.value).endswith(f"stay in {output}.partial; the same command goes on.")
+    assert len(list((tmp_path / "big.nc.partial/finished").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("cluster", "said"),
     [
@@ -113,7 +142,8 @@ def test_a_cluster_that_computes_no_more_is_one_line_and_what_is_kept(
     scenario = card.load_scenario("nominal")
     with pytest.raises(ScenarioError, match=said) as refused:
         card.sweep(scenario, over, ["card"], rounds=2, output=output, client=cluster)
-    assert str(refused.value).endswith("big.nc.partial, and the same command goes on.")
+    assert str(refused.value).endswith("; no block was finished.")
+    assert not output.with_name("big.nc.partial").exists()
     assert "\n" not in str(refused.value)
     waited = capsys.readouterr().err.count("no worker at tcp://127.0.0.1:9; waiting\n")
     assert waited == ("no worker" in said)

@@ -297,14 +297,24 @@ def taken(link: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-@pytest.mark.parametrize("odd", [looping, dangling, taken])
-def test_an_output_that_cannot_be_begun_promises_nothing(tmp_path, monkeypatch, odd, suffix):
+@pytest.mark.parametrize(
+    ("odd", "remedy"),
+    [
+        (looping, "remove the link, which leads back to itself."),
+        (dangling, "make its folder."),
+        (taken, "remove that file."),
+    ],
+)
+def test_an_output_that_cannot_be_begun_promises_nothing(
+    tmp_path, monkeypatch, odd, remedy, suffix
+):
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
     output = tmp_path / f"link{suffix}"
     odd(output)
     with pytest.raises(ScenarioError, match=r"cannot be .*; name another output, or") as refused:
         swept(output=output)
-    assert "stays" not in str(refused.value)
+    assert str(refused.value).endswith(f"name another output, or {remedy}")
+    assert "stay" not in str(refused.value)
     assert len(list(tmp_path.iterdir())) == 1
 
 
