@@ -29,6 +29,8 @@ _stopped: list[int] = []
 _LOOK_S = 0.5
 _LEAST_SHARE = 0.01
 """Share of a processor below which a process does no more than keep itself alive."""
+_SPANS = 20
+"""Spans that a limit is cut into; whoever works in one of them has not stood still."""
 
 
 class StandstillError(RuntimeError):
@@ -195,7 +197,8 @@ def python_child(program: str, *arguments: str) -> list[str]:
 class Standstill:
     """Whether a process and all that it started have stopped to work; asked again and again.
 
-    Work is time on a processor, of which a machine under load gives less, but some.
+    Work is time on a processor, of which a machine under load gives less, but some. What a process
+    that waits takes to look whether it still has to is no work, however long that goes on.
 
     Parameters
     ----------
@@ -207,13 +210,18 @@ class Standstill:
 
     def __init__(self, process: int, limit_s: float = STANDSTILL_S) -> None:
         self._process, self._limit_s = process, limit_s
-        self._used_s, self._since_s = 0.0, time.monotonic()
+        self._span_s = max(limit_s / _SPANS, 1.0)  # processors' time is told in steps of 10 ms
+        self._used_s, self._looked_s = 0.0, time.monotonic()
+        self._since_s = self._looked_s
 
     def reached(self) -> bool:
         """Whether nothing has happened for the whole limit."""
-        used_s, now_s = _used_s(self._process), time.monotonic()
-        if abs(used_s - self._used_s) > _LEAST_SHARE * self._limit_s:
-            self._used_s, self._since_s = used_s, now_s
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= self._span_s:
+            used_s = _used_s(self._process)
+            if abs(used_s - self._used_s) > _LEAST_SHARE * (now_s - self._looked_s):
+                self._since_s = now_s
+            self._used_s, self._looked_s = used_s, now_s
         return now_s - self._since_s > self._limit_s
 
 

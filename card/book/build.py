@@ -258,7 +258,7 @@ def make(
     if failures:
         lines = [
             f"{name}.ipynb failed in {failure.where} ({failure.error}); "
-            f"the whole traceback is in {place.logs / name}.log"
+            f"more is in {place.logs / name}.log"
             for name, failure in sorted(failures.items())
         ]
         kept = f"The other chapters are kept, in {index}; repeat those that failed with: {again}"

@@ -45,7 +45,6 @@ _KERNEL_ENVIRONMENT = {
 _PACKAGE = Path(__file__).parents[1]
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_KILLED = "The system stopped a notebook, perhaps for want of memory; use fewer jobs."
 _REPORT = "report.json"
 _NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
 
@@ -193,12 +192,13 @@ def execute(
 def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> Failure | None:
     """Execute a chapter in a process of its own, which others outlive; what went wrong, or None."""
     program = "import sys; from card.book.chapters import execute_one; execute_one(sys.argv[1])"
+    log = place.logs / f"{chapter.notebook.stem}.log"
     told = {
         "notebook": str(chapter.notebook),
         "parameters": dict(chapter.parameters),
         "folder": str(chapter.folder),
         "key": chapter.key,
-        "log": str(place.logs / f"{chapter.notebook.stem}.log"),
+        "log": str(log),
         "beside": str(place.source / "notebooks"),
     }
     command = python_child(program, json.dumps(told))
@@ -207,20 +207,62 @@ def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> F
     try:
         done = run(command, environment=environment, limit_s=limit_s)
     except StandstillError as error:
-        return Failure("its process", f"It made {error} and was stopped.")
+        return _noted(chapter, log, f"It made {error} and was stopped.")
     if chapter.kept:
         return None
     report = chapter.folder / _REPORT
     if report.is_file():
         return Failure(*json.loads(report.read_text(encoding="utf-8")))
-    return Failure("its process", f"{done.stderr[-1000:]}\n{_KILLED}".strip())
+    said = f"{done.stderr[-1000:]}\n{_ended('process', done.returncode)}".strip()
+    return _noted(chapter, log, said)
+
+
+def _noted(chapter: Chapter, log: Path, report: str) -> Failure:
+    """Failure of a chapter whose process could not report it, which its log gets, too."""
+    failure = Failure(_last_begun(chapter.folder / chapter.notebook.name), report)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"It stopped in {failure.where}.\n{report}\n")
+    return failure
+
+
+def _last_begun(executed: Path) -> str:
+    """The code cell that began last, as kernels count, from what papermill notes of each."""
+    try:
+        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError):  # not there yet, or half written
+        cells = []
+    run = [one for one in cells if one["cell_type"] == "code" and "".join(one["source"]).strip()]
+    notes = [one["metadata"].get("papermill", {}) for one in run]
+    begun = [number for number, note in enumerate(notes, 1) if note.get("start_time")]
+    return f"code cell {begun[-1]}" if begun else "its process, before any cell"
+
+
+def _ended(what: str, code: int | None) -> str:
+    """What is known of the end of a process: the signal, or its exit code."""
+    if code is None or code >= 0:
+        return f"The {what} ended with exit code {code or 0}."
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    remedy = " A system without free memory sends it; fewer jobs need less." * (name == "SIGKILL")
+    return f"{name} ended the {what}.{remedy}"
 
 
 def execute_one(told: str) -> None:
     """Execute the notebook that JSON tells of, and keep it or a report of what went wrong."""
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError  # what papermill raises
     from papermill.exceptions import PapermillExecutionError
+
+    codes: list[int | None] = []  # the first is of the kernel's own end, not of its removal
+
+    class Kernel(AsyncKernelManager):
+        """A kernel whose exit code is kept."""
+
+        async def _async_is_alive(self) -> bool:
+            alive = await super()._async_is_alive()
+            if not alive and self.provisioner:
+                codes.append(await self.provisioner.poll())
+            return alive
 
     job = json.loads(told)
     notebook, folder, log = (Path(job[key]) for key in ("notebook", "folder", "log"))
@@ -229,7 +271,7 @@ def execute_one(told: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     (folder / "results").mkdir(parents=True)
     shutil.copyfile(notebook, folder / name)
-    with log.open("w", encoding="utf-8") as chatter:
+    with log.open("a", encoding="utf-8") as chatter:  # a kernel may still write once this is killed
         for stream in (1, 2):
             os.dup2(chatter.fileno(), stream)
     os.environ["CARD_RESULTS"] = str(folder / "results")
@@ -244,20 +286,22 @@ def execute_one(told: str) -> None:
             cwd=job["beside"],
             start_timeout=_NEVER_S,
             iopub_timeout=_NEVER_S,
+            kernel_manager_class=Kernel,
         )
     except PapermillExecutionError as error:
         where, report = f"code cell {error.exec_count}", "\n".join(error.traceback)
     except DeadKernelError:
-        where, report = "the kernel", f"{traceback.format_exc()}\n{_KILLED}"
+        where, report = _last_begun(folder / name), _ended("kernel", codes[0])
     except Exception:  # whatever it is, the log has the traceback
-        where, report = "the kernel", traceback.format_exc()
+        where, report = _last_begun(folder / name), traceback.format_exc()
     else:
         _forget_run(folder / name)
         lift_figures(folder / name, folder / "results/figures")
         (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
         return
     report = "\n".join(map(printable, _COLOUR.sub("", report).split("\n")))
-    write(log, log.read_text(encoding="utf-8", errors="replace") + report)
+    said = f"It stopped in {where}.\n{report}\n"
+    write(log, log.read_text(encoding="utf-8", errors="replace") + said)
     write(folder / _REPORT, json.dumps([where, "\n".join(report.split("\n")[-6:])]))
 
 

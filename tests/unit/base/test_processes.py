@@ -5,12 +5,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from card.base import processes
-from card.base.processes import StandstillError, run
+from card.base.processes import STANDSTILL_S, StandstillError, run
 
 CHILD = """
 import subprocess, sys, time
@@ -165,3 +166,18 @@ def test_a_command_that_works_longer_than_the_limit_goes_on() -> None:
     work = "import time\nend = time.monotonic() + 4\nwhile time.monotonic() < end: pass\nprint(7)"
     done = run(python(work), limit_s=1)
     assert (done.stdout, done.returncode) == ("7\n", 0)
+
+
+def test_a_process_that_only_waits_is_given_up_at_the_stated_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It works for 100 s, then looks now and then whether it still waits, as kernels do."""
+    now_s, works_s, idle_share = 0.0, 100.0, 0.006
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr(processes, "time", clock)
+    used = lambda _: min(now_s, works_s) + idle_share * max(0.0, now_s - works_s)  # noqa: E731
+    monkeypatch.setattr(processes, "_used_s", used)
+    still = processes.Standstill(1)
+    while not still.reached():
+        now_s += 0.5
+    assert now_s - works_s == pytest.approx(STANDSTILL_S, rel=0.1)
