@@ -54,6 +54,14 @@ function explainWords() {
   addEventListener("pointerdown", (event) => event.target.closest?.("a") === shown || hide());
 }
 
+// A link to an equation in a folded part opens it
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  const button = target?.closest(".toggle-hidden")?.querySelector(".toggle-button");
+  button?.click();
+  if (button) target.scrollIntoView();
+}
+
 // The theme leaves the logo and the search button of the sidebar outside every landmark
 addEventListener("DOMContentLoaded", () => {
   const sidebar = document.getElementById("pst-primary-sidebar");
@@ -65,6 +73,8 @@ addEventListener("DOMContentLoaded", () => {
 addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   reachScrollingBoxes();
+  openTarget();
+  addEventListener("hashchange", openTarget);
   addEventListener("resize", reachScrollingBoxes);
   addEventListener("toggle", reachScrollingBoxes, true);
 });

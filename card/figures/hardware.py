@@ -30,8 +30,6 @@ _PART_STYLES: dict[PartName, tuple[str, str]] = {
     "head": (COLOURS["vermillion"], "D"),
 }
 _LINE_STYLES = ("-", "--", ":", "-.")
-_LINE_COLOURS = ("green", "blue", "purple", "orange", "vermillion", "black")
-_LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def _rate_unit(profile: Profile) -> tuple[str, float]:
@@ -158,51 +156,6 @@ def _roof(axes: Axes, profile: Profile, ceilings: Ceilings) -> None:
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def whole_step(profile: Profile, num_blocks: int) -> Figure:
-    """The training step of the whole LLM, measured, above the sum of its parts.
-
-    Parameters
-    ----------
-    profile
-        A measured profile that has the whole step.
-    num_blocks
-        Transformer blocks of its LLM.
-    """
-    if profile.whole_step is None:
-        raise ValueError(f"the profile {profile.title!r} has no whole step; give one that has.")
-    figure = Figure(figsize=(WIDTH_IN, 2.5), layout="constrained")
-    axes = figure.subplots()
-    measured = profile.whole_step.measured
-    error = [[measured.median_s - measured.lower_s], [measured.upper_s - measured.median_s]]
-    axes.barh(
-        [0], [measured.median_s], xerr=error, height=0.55, color=COLOURS["grey"],
-        error_kw={"ecolor": _INK, "elinewidth": 1.4, "capsize": 4},
-    )  # fmt: skip
-    left = 0.0
-    for name, label in NAMES.items():
-        times = num_blocks - 1 if name == "block" else 1
-        for _ in range(times):
-            width = profile.parts[name].time_s
-            axes.barh(
-                [1], [width], left=left, height=0.55, color=_PART_STYLES[name][0],
-                edgecolor="white", linewidth=0.8,
-            )  # fmt: skip
-            left += width
-        if name != "embedding":
-            text = f"{times} × {label}" if times > 1 else label
-            start = left - times * profile.parts[name].time_s
-            at, how = (start, "left") if name == "first_block" else ((start + left) / 2, "center")
-            axes.annotate(
-                text, (at, 1.33), (3 if how == "left" else 0, 0), textcoords="offset points",
-                ha=how, va="top", fontsize=9,
-            )  # fmt: skip
-    axes.set_yticks([0, 1], ["measured", "predicted"])
-    axes.set_ylim(1.75, -0.45)
-    axes.set_xlabel("time of one training step [s]")
-    axes.grid(axis="y", visible=False)
-    return figure
-
-
 def server_side(
     cuts: Sequence[int],
     measured: Mapping[str, FloatArray],
@@ -237,41 +190,6 @@ def server_side(
         axes.set(xlabel="cut", ylabel=label, ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
-
-
-def clock_tradeoff(
-    time_s: FloatArray, energy_j: Mapping[str, FloatArray], clocks_hz: FloatArray
-) -> Figure:
-    """Energy against time of the same work over the clock: where slowing down stops paying.
-
-    Parameters
-    ----------
-    time_s
-        Time of the work at each clock [s].
-    energy_j
-        Its energy at each clock per label [J].
-    clocks_hz
-        Clocks [Hz], ascending.
-    """
-    figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
-    axes = figure.subplots()
-    for place, (label, energy) in enumerate(energy_j.items()):
-        colour = COLOURS[_LINE_COLOURS[place % len(_LINE_COLOURS)]]
-        best = int(np.argmin(energy))
-        axes.plot(1e3 * time_s[best:], energy[best:], color=colour, linestyle="-", label=label)
-        axes.plot(1e3 * time_s[: best + 1], energy[: best + 1], color=colour, linestyle=":")
-        if best:
-            axes.plot([1e3 * time_s[best]], [energy[best]], "v", color=colour, markersize=8)
-            axes.annotate(
-                f"{clocks_hz[best] / 1e9:.2f} GHz", (1e3 * time_s[best], energy[best]), (0, 9),
-                textcoords="offset points", ha="center", va="bottom", fontsize=8.5, color=_INK,
-            )  # fmt: skip
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("time per work [ms/TFLOP]")
-    axes.set_ylabel("energy per work [J/TFLOP]")
-    axes.legend(title="static power", title_fontsize=9)
     return figure
 
 

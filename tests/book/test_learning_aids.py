@@ -59,3 +59,13 @@ def test_a_chapter_has_an_exercise_whose_answers_open_by_the_keyboard(
         toggle.focus()
         tab.keyboard.press("Enter")
         text.wait_for(state="visible")
+
+
+def test_a_link_to_an_equation_in_a_folded_part_opens_it(tab: Page) -> None:
+    open_(tab, "notebooks/01_system_model")
+    equation = tab.locator("[id='equation-eq-real-delay']")
+    assert not equation.is_visible()
+    tab.goto((BOOK / "notebooks/02_optimisation.html").as_uri())
+    tab.locator("a[href$='equation-eq-real-energy']").first.click()
+    tab.locator("[id='equation-eq-real-energy']").wait_for(state="visible")
+    assert equation.is_visible()

@@ -82,36 +82,6 @@ class TestRoofline:
         assert [len(points) for points in drawn(axes)] == [200, 2]
 
 
-class TestWholeStep:
-    def test_stacks_the_parts_to_the_prediction_below_the_measured_step(self, profile):
-        (axes,) = pictures.whole_step(profile, 16).axes
-        measured, *parts = axes.patches
-        assert measured.get_width() == profile.whole_step.measured.median_s
-        assert len(parts) == 1 + 16 + 1
-        assert parts[-1].get_x() + parts[-1].get_width() == pytest.approx(
-            profile.whole_step.predicted_s
-        )
-
-    def test_a_profile_without_the_step_is_refused(self, profile):
-        with pytest.raises(ValueError, match="has no whole step"):
-            pictures.whole_step(profile.model_copy(update={"whole_step": None}), 16)
-
-
-class TestClockTradeoff:
-    def test_draws_energy_over_time_and_splits_it_at_the_least(self):
-        clocks = np.array([1e9, 2e9, 4e9])
-        time = np.array([4.0, 2.0, 1.0])
-        energy = {"0 W": np.array([1.0, 2.0, 8.0]), "9 W": np.array([9.0, 5.0, 8.0])}
-        (axes,) = pictures.clock_tradeoff(time, energy, clocks).axes
-        lines = drawn(axes)
-        assert contains(lines, 1e3 * time, energy["0 W"])
-        assert contains(lines, 1e3 * time[1:], energy["9 W"][1:])
-        assert contains(lines, 1e3 * time[:2], energy["9 W"][:2])
-        assert [text.get_text() for text in axes.texts] == ["2.00 GHz"]
-        (mark,) = (line for line in axes.lines if line.get_marker() == "v")
-        assert mark.get_ydata() == [5.0]
-
-
 class TestAlongUtilisation:
     def test_draws_each_quantity_per_state_and_marks_the_measured_machine(self):
         share = np.array([0.1, 1.0])
