@@ -32,7 +32,8 @@
       this.form = root.querySelector("form");
       this.whole = root.dataset.view === "whole";
       const { home } = this.data;
-      this.home = { ...home, ...this.placed(home.device), across: "distance", upwards: "weight" };
+      const across = root.dataset.view === "border" ? "band" : "distance";
+      this.home = { ...home, ...this.placed(home.device), across, upwards: "weight" };
       this.fill();
       this.at = this.read();
       this.form.addEventListener("input", (event) => this.moved(event.target));
@@ -55,10 +56,10 @@
             this.show();
           });
         this.copying();
-        const map = root.querySelector('[data-panel="map"]');
-        for (const event of ["pointerdown", "pointermove"])
-          map.addEventListener(event, (moved) => moved.buttons === 1 && this.pointed(map, moved));
       }
+      const map = root.querySelector('[data-panel="map"]');
+      for (const event of ["pointerdown", "pointermove"])
+        map?.addEventListener(event, (moved) => moved.buttons === 1 && this.pointed(map, moved));
       this.show();
       new ResizeObserver(() => this.soon()).observe(root);
     }

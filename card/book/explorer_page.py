@@ -12,8 +12,8 @@ from typing import Any, Literal
 from card.figures.palette import dark
 from card.figures.style import PART_COLOURS, POLICY_COLOURS
 
-View = Literal["whole", "small", "pair"]
-"""All controls and pictures; three controls and one decision; two controls and the two claims."""
+View = Literal["whole", "small", "border", "pair"]
+"""All controls and pictures; one decision; the map whose borders flip it; the two claims."""
 
 _PARTS = {
     "device": "device_compute_s",
@@ -46,11 +46,13 @@ _CONTROLS: Mapping[View, tuple[str, ...]] = {
         *("device", "server", "llm", "topology", "up", "down"),
     ),
     "small": ("weight", "distance", "band"),
+    "border": ("weight", "band", "device"),
     "pair": ("weight", "band"),
 }
 _PANELS: Mapping[View, tuple[str, ...]] = {
     "whole": ("cut", "delay", "energy", "map", "front"),
     "small": ("cut", "delay"),
+    "border": ("map", "delay"),
     "pair": ("pair",),
 }
 _TITLES = {
@@ -64,6 +66,7 @@ _TITLES = {
 _HEIGHTS_PX = {"cut": 184, "map": 320, "front": 390, "delay": 160, "energy": 160, "pair": 330}
 _WITHOUT = {
     "whole": " The figure and the table below show the scenario as it stands.",
+    "border": " The figure above shows the same plane for every device.",
     "pair": " The map further below shows where both numbers are met.",
 }
 _AXES = ("distance", "weight", "band", "static", "waiting")
@@ -106,7 +109,7 @@ def element(content: Mapping[str, Any], view: View = "whole") -> str:
 
 def _live(view: View) -> str:
     controls = "".join(_control(name) for name in _CONTROLS[view])
-    panels = "".join(_panel(name) for name in _PANELS[view])
+    panels = "".join(_panel(name, view) for name in _PANELS[view])
     patterns = _PATTERNS if view != "pair" else ""
     legend = '<p class="ex-legend" aria-hidden="true"></p>' if view != "pair" else ""
     command = (
@@ -131,9 +134,9 @@ def _control(name: str) -> str:
     )
 
 
-def _panel(name: str) -> str:
+def _panel(name: str, view: View) -> str:
     axes = ""
-    if name == "map":
+    if name == "map" and view == "whole":
         options = "".join(f'<option value="{axis}">{_SLIDERS[axis]}</option>' for axis in _AXES)
         axes = (
             '<div class="ex-axes">'

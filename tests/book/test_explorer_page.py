@@ -367,3 +367,39 @@ def test_the_published_pair_is_hit_where_the_calibration_stands(browser: Browser
     )
     assert complaints == []
     tab.context.close()
+
+
+def test_a_border_of_the_map_is_crossed_where_card_crosses_it(browser: Browser) -> None:
+    scenario = card.load_scenario("nominal")
+    content = panel.document("nominal", scenario, whole=False)
+    tab, complaints = standing_alone(browser, content, "border")
+    device = scenario.devices[panel.telling(scenario)]
+    place = [device.name], ["normal"], [scenario.link.bandwidth_hz], [device.distance_m]
+    cuts = set()
+    for weight in (0.05, 0.95):
+        tab.evaluate(MOVE, ["weight", weight])
+        found = explorer.explore(scenario, *place, [weight]).isel(link=0, delay_weight=0)
+        mine = found.sel(policy="card")
+        check_shown(tab, {key: float(mine[key]) for key in mine.data_vars})
+        cuts.add(int(mine.cut))
+    assert len(cuts) == 2, "no border lies between these weights"
+    assert complaints == []
+    tab.context.close()
+
+
+def test_the_star_is_dragged_to_another_band_and_weight(browser: Browser) -> None:
+    content = panel.document("nominal", card.load_scenario("nominal"), whole=False)
+    tab, complaints = standing_alone(browser, content, "border")
+    weight, band = (tab.get_by_role("slider", name=name) for name in ("Delay weight", "Bandwidth"))
+    before = weight.input_value(), band.input_value()
+    map_ = tab.locator('[data-panel="map"]')
+    map_.hover(position={"x": 150, "y": 200})
+    tab.mouse.down()
+    map_.hover(position={"x": 250, "y": 60})
+    tab.mouse.up()
+    after = weight.input_value(), band.input_value()
+    assert all(float(new) > float(old) for new, old in zip(after, before, strict=True))
+    told = map_.get_attribute("aria-label") or ""
+    assert told.startswith("Map of the best cut over bandwidth [MHz] and delay weight")
+    assert complaints == []
+    tab.context.close()
