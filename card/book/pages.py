@@ -25,8 +25,8 @@ from card.studies.study_file import Study
 
 Claim = Mapping[str, Any]
 _CHANCE = (
-    "A study's number that comes close to a published one, or does not, says nothing about the "
-    "letter's own scenario, which is not public."
+    "Whether a study's number is close to a published one says nothing about the letter's own "
+    "scenario, which is not public."
 )
 _LONG = 8
 """Different items of a list up to which a note names them all."""
