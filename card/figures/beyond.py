@@ -48,7 +48,7 @@ def reductions_by_bits(lines: Mapping[str, Line], published: tuple[float, float]
 
 
 def loss_by_bits(penalties: Sequence[Penalised]) -> Figure:
-    """What each pair of bits costs in loss beyond 16 bits either way, with intervals, by cut.
+    """Excess loss of each pair of bits over 16 bits both ways, with intervals, by cut.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def loss_by_bits(penalties: Sequence[Penalised]) -> Figure:
         )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(np.arange(len(pairs)), [f"{up} up\n{down} down" for up, down in pairs])
-    axes.set(xlabel="bits per number", ylabel="loss beyond 16 bits [nat]")
+    axes.set(xlabel="bits per number", ylabel="excess loss over 16 bits [nat]")
     axes.legend()
     return figure
 
@@ -102,7 +102,7 @@ def priced(ratio: FloatArray, means: Mapping[str, FloatArray]) -> Figure:
         axes.set_xscale("log")
         axes.set_ylim(0, 1.1 * float(np.nan_to_num(means[name]).max()) or 1.0)
         axes.set_title(title)
-    panels[1].set_xlabel("price of a device’s joule over that of a server’s")
+    panels[1].set_xlabel("price of device energy ÷ price of server energy")
     return figure
 
 

@@ -203,7 +203,7 @@ def tornado(
         Patch(facecolor=COLOURS["sky"], hatch="///", edgecolor="white", label="lower value"),
         Patch(facecolor=COLOURS["blue"], edgecolor="white", label="higher value"),
         Patch(facecolor=COLOURS["grey"], edgecolor="white", label="another choice"),
-        Line2D([], [], color="black", linewidth=1, label="as it is"),
+        Line2D([], [], color="black", linewidth=1, label="unchanged"),
         Line2D([], [], color=COLOURS["vermillion"], linestyle="--", label="published"),
     ]
     if tangents:

@@ -76,7 +76,7 @@ def round_until(decision: xr.Dataset, steps: Sequence[Step], now_s: float) -> Fi
     ):
         label = f"{who}: {float(now):.4g} J of {whole[-1]:.4g} J"
         energy.plot(at_s, whole, line, color=PART_COLOURS[part], label=label)
-    energy.set(xlabel="time since the round began [s]", ylabel="energy spent [J]")
+    energy.set(xlabel="time since the round began [s]", ylabel="energy used [J]")
     energy.set_ylim(bottom=0)
     energy.legend(loc="upper left", fontsize=8.5)
     for axes in (lanes, energy):

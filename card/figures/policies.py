@@ -126,7 +126,7 @@ def headline(
     corner = np.linspace(0.76, 0.99, 12) * axes.get_xlim()[1]  # where the next text stands
     line += [(float(x), 0.96 * top) for x in corner]
     place_labels(axes, (width_in, height_in), labels, line)
-    axes.text(0.99, 0.98, "↙ faster and thriftier", transform=axes.transAxes, ha="right", va="top",
+    axes.text(0.99, 0.98, "↙ less of both", transform=axes.transAxes, ha="right", va="top",
               color="#555555", fontsize=9.5)  # fmt: skip
     return figure
 
@@ -250,8 +250,8 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     _stack(panels[0], parts_s, PART_LABELS, PART_COLOURS, PART_HATCHES)
     _stack(panels[1], parts_j, _ENERGY_LABELS, _ENERGY_COLOURS, _ENERGY_HATCHES)
-    panels[0].set(title="Where the seconds go", xlabel="mean delay [s]")
-    panels[1].set(title="Where the joules go", xlabel="mean energy, server and device [J]")
+    panels[0].set(title="Parts of the delay", xlabel="mean delay [s]")
+    panels[1].set(title="Parts of the energy", xlabel="mean energy, server and device [J]")
     panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
                   ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
     for axes in panels:

@@ -12,7 +12,7 @@ def penalties_say(table: PenaltyTable) -> str:
     better = [one for one in fewer if one.settled < 0]
     parts = [
         f"Of the {len(fewer)} settings with fewer bits, "
-        f"{len(fewer) - len(worse) - len(better)} cannot be told from 16 bits"
+        f"{len(fewer) - len(worse) - len(better)} show no clear difference from 16 bits"
     ]
     if worse:
         most = max(worse, key=lambda one: one.mean)
