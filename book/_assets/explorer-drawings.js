@@ -217,5 +217,5 @@ const ExplorerDrawings = (() => {
     },
   };
 
-  return { PARTS, area, box, drawings, number, quantity, shape, shares };
+  return { PARTS, area, box, drawings, number, quantity, shape, shares, ticks, write };
 })();

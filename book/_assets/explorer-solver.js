@@ -10,6 +10,8 @@ const ExplorerSolver = (() => {
   /** As in `card.solver.optimum`: objectives this close are a tie, and so is what rounding adds. */
   const TIE = 1e-12, ROUNDING = 2e-15;
   const EULER_GAMMA = 0.5772156649015329;
+  /** Parts of the delay that lanes are busy with. */
+  const LANES = { device: "device_compute_s", uplink: "uplink_s", server: "server_compute_s", downlink: "downlink_s" };
   const SERIES_TERMS = 20, FRACTION_TERMS = 80, NEWTON_STEPS = 60;
 
   /** e^x E1(x), as `card.channel.rates` has it. */
@@ -154,7 +156,7 @@ const ExplorerSolver = (() => {
         downlink_s: F.downlink_s(asked) + option.down_trips_s,
         adapter_down_s: F.adapter_down_s(asked) + option.adapter_trip_s,
         adapter_up_s: adapter_up_s + option.adapter_trip_s,
-        sending_s: smashed_s + adapter_up_s,
+        smashed_s, sending_s: smashed_s + adapter_up_s,
         server_launch_s: option.server_launch_s,
       };
     });
@@ -220,11 +222,42 @@ const ExplorerSolver = (() => {
     return [costsAt(most, server.law, clock), costsAt(least, server.law, server.top)].map((one) => withDevice(one, round));
   }
 
+  /** Steps of a decision's round in order, as `card.studies.timeline` has them; those between adapters have their mini-batch. */
+  function stepsOf(decision, { system }) {
+    const { local_iterations, mini_batch, columns } = system, steps = [];
+    let start_s = 0;
+    const run = (lane, label, part, duration_s, batch) => {
+      if (duration_s > 0) steps.push({ lane, label, part, batch, start_s, duration_s });
+      start_s += duration_s;
+    };
+    run("downlink", "adapters", "adapter_down_s", decision.adapter_down_s, 1);
+    for (let batch = 1; batch <= local_iterations; batch++)
+      for (const [lane, label, share] of mini_batch[columns.cut.indexOf(decision.cut)])
+        run(lane, label, LANES[lane], F.step_s({ share, stage_s: decision[LANES[lane]], local_iterations }), batch);
+    run("uplink", "adapters", "adapter_up_s", decision.adapter_up_s, local_iterations);
+    return steps;
+  }
+
+  /** Seconds that have passed and joules that are spent at a moment of a decision's round. */
+  function spentAt(decision, { device }, steps, now_s) {
+    const known = { ...device, ...decision, device_power_w: device.device_power_w ?? NaN };
+    for (const part of [...Object.values(LANES), "adapter_down_s", "adapter_up_s"]) {
+      let done_s = 0, whole_s = 0;
+      for (const step of steps)
+        if (step.part === part) {
+          done_s += Math.min(Math.max(now_s - step.start_s, 0), step.duration_s);
+          whole_s += step.duration_s;
+        }
+      known[part.replace(/_s$/, "_done")] = done_s / (whole_s || 1);
+    }
+    return { passed_s: F.passed_s(known), energy_j: F.spent_j(known), device_energy_j: F.device_spent_j(known) };
+  }
+
   /** Decision at a position, or why there is none. */
   function solve(data, at) {
     const round = roundOf(data, at);
     return round.refused ? round : { ...decide(round, at.weight), extremes: round.extremes };
   }
 
-  return { benchmarks, caseOf, decide, roundOf, solve, systemOf };
+  return { LANES, benchmarks, caseOf, decide, roundOf, solve, spentAt, stepsOf, systemOf };
 })();

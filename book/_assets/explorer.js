@@ -4,7 +4,7 @@
 
 (() => {
   const { PARTS, area, box, drawings, number, quantity, shape, shares } = ExplorerDrawings;
-  const { benchmarks, caseOf, decide, roundOf, systemOf } = ExplorerSolver;
+  const { benchmarks, caseOf, decide, roundOf, stepsOf, systemOf } = ExplorerSolver;
   const POLICIES = ["CARD", "device only", "server only"];
   const COLUMNS = 60, ROWS = 40, WEIGHTS = 121;
   /** How long a reader rests before the result is read out, and the address written [ms]. */
@@ -35,6 +35,7 @@
       const across = root.dataset.view === "border" ? "band" : "distance";
       this.home = { ...home, ...this.placed(home.device), across, upwards: "weight" };
       this.fill();
+      this.player = root.querySelector(".ex-player") && new ExplorerRound(root, (said) => this.say(said));
       this.at = this.read();
       this.form.addEventListener("input", (event) => this.moved(event.target));
       this.form.addEventListener("submit", (event) => event.preventDefault());
@@ -176,6 +177,8 @@
       const said = this.view.refused ? `No decision: ${this.view.refused}` : this.sentence();
       this.root.querySelector(".ex-decision").textContent = said;
       this.tell(said, moved);
+      const { round: solved, row } = this.view;
+      this.player?.load(row, solved, solved ? stepsOf(row, solved) : []);
       const code = this.root.querySelector(".ex-command code");
       code?.replaceChildren(...this.command().flatMap((words, k) => {
         const span = document.createElement("span");
@@ -190,10 +193,14 @@
       clearTimeout(this.rest);
       this.told ??= said;
       this.rest = setTimeout(() => {
-        if (this.told !== said) this.root.querySelector(".ex-said").textContent = said;
+        if (this.told !== said) this.say(said);
         this.told = said;
         if (moved) this.write();
       }, REST_MS);
+    }
+
+    say(text) {
+      this.root.querySelector(".ex-said").textContent = text;
     }
 
     decided(round) {
@@ -285,6 +292,10 @@
         if (width < 100) continue;
         svg.replaceChildren();
         svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+        if (svg.dataset.panel === "round") {
+          this.player.draw();
+          continue;
+        }
         const seen = { ...view, ...this.more(svg.dataset.panel) };
         svg.setAttribute("aria-label", view.refused ? "No decision." : drawings[svg.dataset.panel](svg, width, height, seen));
       }

@@ -11,14 +11,14 @@ import numpy as np
 from card.base.errors import extra
 from card.book.explorer_page import View, element
 from card.book.explorer_panel import telling
+from card.costs import Costs
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
 from card.scenario import Scenario
 from card.studies.explorer import DELAY_WEIGHTS, FARTHEST_M, explore, ladder
-from card.studies.timeline import Step, busy
+from card.studies.timeline import Step, busy, costs_of
 
 if TYPE_CHECKING:
-    import xarray as xr
     from IPython.display import HTML
     from ipywidgets import Output, VBox  # type: ignore[import-untyped]
     from matplotlib.figure import Figure
@@ -65,8 +65,8 @@ def controls(scenario: Scenario) -> VBox:
         at = [device.value], [state.value], [1e6 * band.value], [distance.value]
         found = explore(scenario, *at, ladder(DELAY_WEIGHTS, [weight.value])).isel(link=0)
         _draw(shown, picture(found, weight.value))
-        decision = found.sel(policy="card", delay_weight=weight.value)
-        player.load(decision, busy(scenario, found, weight.value))
+        one = scenario, found, weight.value
+        player.load(costs_of(*one), busy(*one))
 
     for knob in knobs:
         knob.observe(decide, "value")
@@ -124,9 +124,9 @@ class _Player:
         self.shown = widgets.Output()
         self.box = widgets.VBox([widgets.HBox([play, self.moment]), self.shown])
 
-    def load(self, decision: xr.Dataset, steps: Sequence[Step]) -> None:
+    def load(self, costs: Costs, steps: Sequence[Step]) -> None:
         """Take another decision; one that leaves the server idle has no turns to play."""
-        self.decision, self.steps = decision, steps
+        self.costs, self.steps = costs, steps
         self.box.layout.display = None if steps else "none"
         self.show()
 
@@ -135,7 +135,7 @@ class _Player:
         if self.steps:
             end_s = self.steps[-1].start_s + self.steps[-1].duration_s
             now_s = end_s * self.moment.value / MOMENTS
-            _draw(self.shown, round_until(self.decision, self.steps, now_s))
+            _draw(self.shown, round_until(self.costs, self.steps, now_s))
 
 
 def _draw(place: Output, figure: Figure) -> None:

@@ -50,8 +50,8 @@ _CONTROLS: Mapping[View, tuple[str, ...]] = {
     "pair": ("weight", "band"),
 }
 _PANELS: Mapping[View, tuple[str, ...]] = {
-    "whole": ("cut", "delay", "energy", "map", "front"),
-    "small": ("cut", "delay"),
+    "whole": ("cut", "delay", "energy", "round", "map", "front"),
+    "small": ("cut", "delay", "round"),
     "border": ("map", "delay"),
     "pair": ("pair",),
 }
@@ -61,15 +61,22 @@ _TITLES = {
     "front": "Its place ★ among all weights",
     "delay": "Delay of the round",
     "energy": "Energy of the round",
+    "round": "The round, played",
     "pair": "Two reductions at once",
 }
-_HEIGHTS_PX = {"cut": 184, "map": 320, "front": 390, "delay": 160, "energy": 160, "pair": 330}
+_HEIGHTS_PX = {
+    **{"cut": 184, "map": 320, "front": 390, "delay": 160, "energy": 160, "pair": 330},
+    "round": 270,
+}
 _WITHOUT = {
     "whole": " The figure and the table below show the scenario as it stands.",
     "border": " The figure above shows the same plane for every device.",
     "pair": " The map further below shows where both numbers are met.",
 }
 _AXES = ("distance", "weight", "band", "static", "waiting")
+_PLAYER = """<div class="ex-player"><button type="button">Play</button>
+<label>Step of the round <input type="range" name="step" min="0" value="0"></label></div>
+<p class="ex-now"><span></span><span></span><span></span><span></span></p>"""
 _PATTERNS = """<svg class="ex-patterns" aria-hidden="true"><defs>
 <pattern id="ex-uplink" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6"/></pattern>
 <pattern id="ex-downlink" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)"><path d="M0 0V6"/></pattern>
@@ -135,7 +142,7 @@ def _control(name: str) -> str:
 
 
 def _panel(name: str, view: View) -> str:
-    axes = ""
+    axes = _PLAYER if name == "round" else ""
     if name == "map" and view == "whole":
         options = "".join(f'<option value="{axis}">{_SLIDERS[axis]}</option>' for axis in _AXES)
         axes = (

@@ -17,6 +17,7 @@ from card.hardware import hardware
 from card.scenario import Scenario
 from card.solver import extreme_cuts
 from card.studies.explorer import FARTHEST_M, MOST_DEVICES, boards, explore
+from card.studies.timeline import mini_batch_steps
 
 LLMS = ("smollm2-135m", "qwen2.5-0.5b", "llama-3.2-1b", "llama-3.2-3b")
 """LLMs on offer beside the scenario's own."""
@@ -237,6 +238,8 @@ def _rounds(
     board, run = scenario.server.board, scenario.training
     return {
         "blocks": system.num_blocks,
+        "local_iterations": count,
+        "mini_batch": [mini_batch_steps(scenario, system, cut) for cut in cuts],
         "server": {
             "flops_per_hz": system.flops_per_hz,
             "linear_power_w_per_hz": system.linear_power_w_per_hz,

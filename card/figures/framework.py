@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from card.base.units import counted
 from card.figures.labels import apart
 from card.figures.style import COLOURS, PART_COLOURS, PART_HATCHES, WIDTH_IN
-from card.studies.timeline import LANES, Step
+from card.studies.timeline import ADAPTERS, LANES, Step
 
 _DEVICE, _SERVER = COLOURS["vermillion"], COLOURS["green"]
 _TINT = {_DEVICE: "#FBEEE6", _SERVER: "#E6F4EF"}
@@ -37,14 +37,14 @@ def timeline(steps: Sequence[Step], iterations: int) -> Figure:
     iterations
         Mini-batches per round.
     """
-    per_batch = (len(steps) - sum(step.label == "adapters" for step in steps)) // iterations
-    opening = 1 if steps[0].label == "adapters" else 0
+    per_batch = (len(steps) - sum(step.label == ADAPTERS for step in steps)) // iterations
+    opening = 1 if steps[0].label == ADAPTERS else 0
     zoom = steps[: opening + per_batch]
     figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
     whole, close = figure.subplots(2, 1, height_ratios=[2, 3])
     for axes, shown in ((whole, steps), (close, zoom)):
         for step in shown:
-            adapters = step.label == "adapters"
+            adapters = step.label == ADAPTERS
             axes.barh(
                 LANES.index(step.lane) + 0.15,
                 step.duration_s,

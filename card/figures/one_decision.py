@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from card.base.units import FloatArray, counted
+from card.costs import Costs
 from card.figures.style import (
     PART_COLOURS,
     PART_HATCHES,
@@ -19,7 +20,7 @@ from card.figures.style import (
     POLICY_LABELS,
     WIDTH_IN,
 )
-from card.studies.timeline import LANES, Step, spent_j
+from card.studies.timeline import ADAPTERS, LANES, Step, spent
 
 _INK, _QUIET = "#222222", "#666666"
 
@@ -51,15 +52,15 @@ def explorer(found: xr.Dataset, delay_weight: float, steps: Sequence[Step] = ())
     return figure
 
 
-def round_until(decision: xr.Dataset, steps: Sequence[Step], now_s: float) -> Figure:
+def round_until(costs: Costs, steps: Sequence[Step], now_s: float) -> Figure:
     """Who is busy at one moment of a round, and what energy is spent by then.
 
     Parameters
     ----------
-    decision
-        One decision of CARD, as `card.explorer` finds them.
+    costs
+        Costs of the whole round.
     steps
-        Busy intervals of its round, in order; at least one.
+        Its busy intervals, in order; at least one.
     now_s
         The moment [s], from the start of the round to its end.
     """
@@ -70,11 +71,14 @@ def round_until(decision: xr.Dataset, steps: Sequence[Step], now_s: float) -> Fi
     here = next((step for step in steps if now_s < step.start_s + step.duration_s), steps[-1])
     lanes.set(xlabel="", title=f"{now_s:.3g} s of {end_s:.3g} s · {here.lane}: {here.label}")
     at_s = np.array([*(step.start_s for step in steps), end_s])
-    sides = (("server", "server_compute_s", "-"), ("device", "device_compute_s", "--"))
-    for (who, part, line), whole, now in zip(
-        sides, spent_j(decision, steps, at_s), spent_j(decision, steps, now_s), strict=True
-    ):
-        label = f"{who}: {float(now):.4g} J of {whole[-1]:.4g} J"
+    sides = (
+        ("server", "energy_j", "server_compute_s", "-"),
+        ("device", "device_energy_j", "device_compute_s", "--"),
+    )
+    every, by_now = spent(costs, steps, at_s), spent(costs, steps, now_s)
+    for who, name, part, line in sides:
+        whole, now = getattr(every, name), float(getattr(by_now, name))
+        label = f"{who}: {now:.4g} J of {whole[-1]:.4g} J"
         energy.plot(at_s, whole, line, color=PART_COLOURS[part], label=label)
     energy.set(xlabel="time since the round began [s]", ylabel="energy used [J]")
     energy.set_ylim(bottom=0)
@@ -182,7 +186,7 @@ def _round(axes: Axes, steps: Sequence[Step]) -> None:
     for place, lane in enumerate(LANES):
         for part in (parts[lane], "adapter_s"):
             adapters = part == "adapter_s"
-            mine = [s for s in steps if s.lane == lane and (s.label == "adapters") == adapters]
+            mine = [s for s in steps if s.lane == lane and (s.label == ADAPTERS) == adapters]
             axes.broken_barh(
                 [(step.start_s, step.duration_s) for step in mine], (place - 0.35, 0.7),
                 facecolor=PART_COLOURS[part], hatch=PART_HATCHES[part], edgecolor="white",

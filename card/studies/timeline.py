@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from card.base.units import FloatArray
-from card.costs import System, check_one_in_flight, evaluate
+from card.costs import Costs, System, check_one_in_flight, evaluate
 from card.llm import CutProfile, llm_costs
 from card.scenario import Scenario
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 LANES = ("device", "uplink", "server", "downlink")
 """Who is busy, from top to bottom of a timeline."""
+ADAPTERS = "adapters"
+"""What the steps are called in which adapters move."""
+PARTS = (
+    *("device_compute_s", "uplink_s", "server_compute_s", "downlink_s"),
+    *("adapter_down_s", "adapter_up_s"),
+)
+"""Parts of the delay that steps fill: those of the lanes in their order, then adapters."""
 
 
 class Step(NamedTuple):
@@ -31,6 +39,13 @@ class Step(NamedTuple):
     """Start in the round [s]."""
     duration_s: float
     """Duration [s]."""
+
+    @property
+    def part(self) -> str:
+        """Part of the delay that it belongs to, one of `PARTS`."""
+        if self.label == ADAPTERS:
+            return "adapter_down_s" if self.lane == "downlink" else "adapter_up_s"
+        return PARTS[LANES.index(self.lane)]
 
 
 def round_steps(
@@ -53,7 +68,7 @@ def round_steps(
     device
         Device position.
     cut
-        Option, with blocks on the device below the number of blocks: there is a server to talk to.
+        Option.
     frequency_hz
         Server clock [Hz].
     uplink_bps, downlink_bps
@@ -67,12 +82,8 @@ def round_steps(
     check_one_in_flight(system, "a timeline")
     costs = evaluate(system, device, cut, frequency_hz, uplink_bps, downlink_bps)
     iterations = system.local_iterations
-    per_batch = {
-        "device": float(costs.device_compute_s) / iterations,
-        "uplink": float(costs.uplink_s) / iterations,
-        "server": float(costs.server_compute_s) / iterations,
-        "downlink": float(costs.downlink_s) / iterations,
-    }
+    stages = dict(zip(LANES, costs.stages_s, strict=False))
+    stages_s = {lane: float(costs_s) for lane, costs_s in stages.items()}
     clock, steps = 0.0, []
 
     def run(lane: str, label: str, duration_s: float) -> None:
@@ -81,16 +92,33 @@ def round_steps(
             steps.append(Step(lane, label, clock, duration_s))
             clock += duration_s
 
-    run("downlink", "adapters", float(costs.adapter_down_s))
+    run("downlink", ADAPTERS, float(costs.adapter_down_s))
     for _ in range(iterations):
-        for lane, label, share in _batch(scenario, system, cut):
-            run(lane, label, share * per_batch[lane])
-    run("uplink", "adapters", float(costs.adapter_up_s))
+        for lane, label, share in mini_batch_steps(scenario, system, cut):
+            run(lane, label, step_s(share, stages_s[lane], iterations))
+    run("uplink", ADAPTERS, float(costs.adapter_up_s))
     return steps
 
 
-def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
-    """Lane, label and share of that lane's time of each step of a mini-batch."""
+def step_s(share: Any, stage_s: Any, iterations: Any) -> Any:
+    """Duration of a step of a mini-batch [s]: a share of what its lane takes for one of several."""
+    return share * stage_s / iterations
+
+
+def mini_batch_steps(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str, float]]:
+    """Lane, label and share of that lane's time of each step of a mini-batch.
+
+    A lane's time is split between its steps as their work is (`assumed`).
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    system
+        Its arrays.
+    cut
+        Option.
+    """
     training, costs = scenario.training, llm_costs(scenario)
     head, parts = costs.head, (costs.embedding, *costs.blocks)
     blocks = int(system.profile.cut[cut])
@@ -99,6 +127,13 @@ def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str,
     on_device = int(system.profile.device_flop[cut])
     on_server = int(system.profile.server_flop[cut])
     ahead = forward / on_device if on_device else 0.0
+    middle = head.flop / on_device if on_device else 0.0
+    if blocks == system.num_blocks:
+        return [
+            ("device", "forward", ahead),
+            ("device", "head, loss", middle),
+            ("device", "backward", 1.0 - ahead - middle),
+        ]
     if training.topology == "vanilla":
         return [
             ("device", "forward", ahead),
@@ -107,7 +142,7 @@ def _batch(scenario: Scenario, system: System, cut: int) -> list[tuple[str, str,
             ("downlink", "gradients", 1.0),
             ("device", "backward", 1.0 - ahead),
         ]
-    rising, middle = (all_forward - forward) / on_server, head.flop / on_device
+    rising = (all_forward - forward) / on_server
     returned = 0.5 if blocks else 1.0
     return [
         ("device", "forward", ahead),
@@ -134,43 +169,69 @@ def busy(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> list[Ste
     delay_weight
         Weight of the decision, one of those found.
     """
-    one, arrays = found.sel(policy="card", delay_weight=delay_weight), System.of(scenario)
-    option, device = int(one.option), scenario.device_index(found.device.item())
-    if one.cut == arrays.num_blocks:
+    arrays, at = System.of(scenario), _decided(scenario, found, delay_weight)
+    if arrays.profile.cut[at[1]] == arrays.num_blocks:
         return []
+    return round_steps(scenario, arrays, *at)
+
+
+def costs_of(scenario: Scenario, found: xr.Dataset, delay_weight: float) -> Costs:
+    """What CARD's round on one link costs; parameters as for `busy`."""
+    return evaluate(scenario, *_decided(scenario, found, delay_weight))
+
+
+def _decided(
+    scenario: Scenario, found: xr.Dataset, delay_weight: float
+) -> tuple[int, int, float, float, float]:
+    """Device, option, clock and rates of CARD's decision on one link."""
+    one, device = found.sel(policy="card", delay_weight=delay_weight), found.device.item()
     rates = float(found.uplink_bps), float(found.downlink_bps)
-    return round_steps(scenario, arrays, device, option, float(one.frequency_hz), *rates)
+    return scenario.device_index(device), int(one.option), float(one.frequency_hz), *rates
 
 
-def spent_j(
-    decision: xr.Dataset, steps: Sequence[Step], at_s: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Energy that server and device have spent at moments of a round [J].
+def so_far(costs: Costs, done: Mapping[str, Any]) -> Costs:
+    """What a round has cost by a moment, of which delay and energies follow as for a whole one.
 
     Parameters
     ----------
-    decision
-        One decision of CARD, as `card.studies.explorer` finds them.
+    costs
+        Costs of the whole round, with one mini-batch in flight.
+    done
+        Share in [0, 1] of each of `PARTS` that is done by then.
+    """
+    smashed_s = costs.smashed_s * done["uplink_s"]
+    adapters_s = (costs.sending_s - costs.smashed_s) * done["adapter_up_s"]
+    return replace(
+        costs,
+        **{name: getattr(costs, name) * done[name] for name in PARTS},
+        server_launch_s=costs.server_launch_s * done["server_compute_s"],
+        smashed_s=smashed_s,
+        sending_s=smashed_s + adapters_s,
+    )
+
+
+def spent(costs: Costs, steps: Sequence[Step], at_s: ArrayLike) -> Costs:
+    """What a round has cost by moments of it.
+
+    Parameters
+    ----------
+    costs
+        Costs of the whole round.
     steps
-        Busy intervals of its round, in order.
+        Its busy intervals, in order.
     at_s
         Moments since the round began [s].
     """
 
-    def share(lane: str) -> FloatArray:
-        """Part of a lane's work that is done."""
-        mine = [step for step in steps if step.lane == lane]
+    def share(part: str) -> FloatArray:
+        """Share of a part that is done."""
+        mine = [step for step in steps if step.part == part]
         start, whole = (np.array([getattr(s, name) for s in mine]) for name in Step._fields[2:])
         done = np.clip(np.asarray(at_s)[..., None] - start, 0.0, whole).sum(axis=-1)
-        part: FloatArray = done / (whole.sum() or 1.0)
-        return part
+        found: FloatArray = done / (whole.sum() or 1.0)
+        return found
 
-    energy, device, sending = (
-        float(decision[name]) for name in ("energy_j", "device_energy_j", "sending_j")
-    )
-    return energy * share("server"), (device - sending) * share("device") + sending * share(
-        "uplink"
-    )
+    return so_far(costs, {part: share(part) for part in PARTS})
 
 
 class Frame(NamedTuple):

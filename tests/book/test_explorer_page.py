@@ -22,7 +22,9 @@ from card.cli import app
 from card.studies import explorer
 
 ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
-SCRIPTS = [f"explorer-{part}.js" for part in ("formulas", "solver", "drawings")] + ["explorer.js"]
+SCRIPTS = [f"explorer-{part}.js" for part in ("formulas", "solver", "drawings", "round")] + [
+    "explorer.js"
+]
 SHOWN = 5e-4
 """Half a unit of the last of four digits, relative, at worst."""
 SHIFT = 0.05

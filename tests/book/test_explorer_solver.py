@@ -8,6 +8,7 @@ from typing import Any
 
 import formulas
 import numpy as np
+import pytest
 from playwright.sync_api import Page
 
 import card
@@ -16,6 +17,7 @@ from card.book.explorer_panel import document
 from card.scenario import Scenario
 from card.solver import optimum
 from card.studies.explorer import rates
+from card.studies.timeline import round_steps, spent
 
 ASSETS = Path(__file__).resolve().parents[2] / "book/_assets"
 POSITIONS = 10_000
@@ -55,6 +57,15 @@ SOLVE = """cases => cases.map(({ data, positions }) => positions.map((at) => {
   return { cut, up, down, frequency_hz, delay_s, energy_j, device_energy_j, objective };
 }))"""
 
+MOMENTS = (0.0, 0.004, 0.1, 0.37, 0.5, 0.93, 1.0)
+"""Shares of a round at which it is looked at while it plays."""
+PLAY = """([cases, moments]) => cases.map(({ data, positions }) => positions.map((at) => {
+  const round = ExplorerSolver.roundOf(data, at), one = ExplorerSolver.decide(round, at.weight);
+  const steps = ExplorerSolver.stepsOf(one, round);
+  const spent = moments.map((share) => ExplorerSolver.spentAt(one, round, steps, share * one.delay_s));
+  return { ...one, steps, spent };
+}))"""  # noqa: E501
+
 
 @cache
 def scenario(name: str) -> Scenario:
@@ -67,10 +78,10 @@ def content(name: str) -> dict[str, Any]:
     return document(name, scenario(name))
 
 
-def solving(tab: Page, cases: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def solving(tab: Page, asked: object, program: str = SOLVE) -> list[list[dict[str, Any]]]:
     for script in ("explorer-formulas.js", "explorer-solver.js"):
         tab.add_script_tag(path=ASSETS / script)
-    found: list[list[dict[str, Any]]] = tab.evaluate(SOLVE, cases)
+    found: list[list[dict[str, Any]]] = tab.evaluate(program, asked)
     return found
 
 
@@ -164,3 +175,51 @@ def test_random_positions_are_decided_as_card_solves_them(tab: Page) -> None:
             np.testing.assert_allclose(
                 column(found, key)[counts], value[counts], rtol=1e-9, err_msg=f"{name} {key}"
             )
+
+
+def test_a_round_plays_as_card_times_it(tab: Page) -> None:
+    rng = np.random.default_rng(20_26)
+    asked, moved = [], []
+    while len(asked) < 2 * len(SCENARIOS):
+        name = list(SCENARIOS)[len(asked) % len(SCENARIOS)]
+        try:
+            changed, positions = case(name, rng)
+            system = card.system(changed)
+        except ScenarioError:
+            continue
+        asked.append({"data": content(name), "positions": positions[:5]})
+        moved.append((changed, system))
+    found = solving(tab, [asked, MOMENTS], PLAY)
+    rows = [
+        (changed, system, at, row)
+        for (changed, system), one, played in zip(moved, asked, found, strict=True)
+        for at, row in zip(one["positions"], played, strict=True)
+    ]
+    for changed, system, at, row in rows:
+        (cell,) = [cell for cell, members in changed.cells if at["device"] in members]
+        state = list(changed.channel_states)[at["state"]]
+        up, down = (float(rate[0]) for rate in rates(cell, [state], [at["band"]], [at["distance"]]))
+        profile, bits = system.profile, (int(row["up"]), int(row["down"]))
+        options = list(zip(profile.cut, profile.uplink_bits, profile.downlink_bits, strict=True))
+        place = at["device"], options.index((row["cut"], *bits)), row["frequency_hz"], up, down
+        steps = round_steps(changed, system, *place)
+        shown = row["steps"]
+        assert [(s["lane"], s["label"]) for s in shown] == [(s.lane, s.label) for s in steps]
+        for key in ("start_s", "duration_s"):
+            mine = [getattr(step, key) for step in steps]
+            np.testing.assert_allclose([s[key] for s in shown], mine, rtol=1e-9)
+        # the phases add up to the delay that the solver shows
+        assert sum(s["duration_s"] for s in shown) == pytest.approx(row["delay_s"], rel=1e-9)
+        moments = row["delay_s"] * np.array(MOMENTS)
+        by_then = spent(card.evaluate(system, *place), steps, moments)
+        for key, mine in (
+            ("passed_s", by_then.delay_s),
+            ("energy_j", by_then.energy_j),
+            ("device_energy_j", by_then.device_energy_j),
+        ):
+            whole = max(abs(mine[-1]), np.finfo(float).tiny)
+            np.testing.assert_allclose(
+                [at_then[key] for at_then in row["spent"]], mine, rtol=1e-9, atol=1e-9 * whole
+            )
+    kinds = {(row["cut"] > 0, row["cut"] == system.num_blocks) for _, system, _, row in rows}
+    assert kinds == {(False, False), (True, False), (True, True)}

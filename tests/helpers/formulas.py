@@ -18,6 +18,7 @@ from card.costs import Costs, rounds
 from card.hardware.power import coefficient_at
 from card.solver.clock import cycle_price
 from card.solver.optimum import Extremes, weighted_sum
+from card.studies.timeline import PARTS, so_far, step_s
 
 FILE = Path(__file__).resolve().parents[2] / "book/_assets/explorer-formulas.js"
 HEAD = """\
@@ -68,6 +69,7 @@ def formulas() -> dict[str, sp.Expr]:
     up, down, clock = named["uplink_bps"], named["downlink_bps"], named["frequency_hz"]
     moved = ("device_compute_s", "uplink_s", "downlink_s", "adapter_down_s", "adapter_up_s")
     costs: Any = Costs(**{item.name: named[item.name] for item in fields(Costs)} | {"in_flight": 1})
+    by_then = so_far(costs, {part: named[part.removesuffix("_s") + "_done"] for part in PARTS})
     extremes = Extremes(*(named[name] for name in Extremes._fields))
     prices = named["delay_price"], named["energy_price"]
     scored = weighted_sum(extremes, *prices, named["delay_s"], named["energy_j"])
@@ -89,6 +91,10 @@ def formulas() -> dict[str, sp.Expr]:
         "delay_s": costs.delay_s,
         "energy_j": costs.energy_j,
         "device_energy_j": costs.device_energy_j,
+        "step_s": step_s(named["share"], named["stage_s"], named["local_iterations"]),
+        "passed_s": by_then.delay_s,
+        "spent_j": by_then.energy_j,
+        "device_spent_j": by_then.device_energy_j,
         "objective": scored,
         "cycle_price": price,
         "price_slope": slope,

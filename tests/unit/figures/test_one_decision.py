@@ -10,10 +10,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import card
+from card.costs import Costs
 from card.figures.one_decision import explorer as picture
 from card.figures.one_decision import round_until
 from card.studies.explorer import DELAY_WEIGHTS, explore
-from card.studies.timeline import LANES, Step, busy, spent_j
+from card.studies.timeline import LANES, Step, busy, costs_of, spent
 
 
 @cache
@@ -80,10 +81,9 @@ def test_an_unknown_power_leaves_the_device_out() -> None:
     assert "CARD: server 44.63 J" in said
 
 
-def played(distance_m: float = 140.0) -> tuple[xr.Dataset, list[Step]]:
-    one = found(distance_m)
-    steps = busy(card.load_scenario("nominal"), one, 0.5)
-    return one.sel(policy="card", delay_weight=0.5), steps
+def played(distance_m: float = 140.0) -> tuple[Costs, list[Step]]:
+    one = card.load_scenario("nominal"), found(distance_m), 0.5
+    return costs_of(*one), busy(*one)
 
 
 def test_a_moment_names_who_is_busy_and_what_is_spent() -> None:
@@ -91,7 +91,8 @@ def test_a_moment_names_who_is_busy_and_what_is_spent() -> None:
     middle = steps[len(steps) // 2]
     lanes, energy = round_until(one, steps, middle.start_s).axes
     assert lanes.get_title().endswith(f"{middle.lane}: {middle.label}")
-    server, device = (float(j) for j in spent_j(one, steps, middle.start_s))
+    by_then = spent(one, steps, middle.start_s)
+    server, device = float(by_then.energy_j), float(by_then.device_energy_j)
     assert [text.get_text() for text in energy.get_legend().get_texts()] == [
         f"server: {server:.4g} J of {float(one.energy_j):.4g} J",
         f"device: {device:.4g} J of {float(one.device_energy_j):.4g} J",

@@ -10,7 +10,15 @@ import pytest
 import card
 from card.base.errors import ScenarioError
 from card.studies.explorer import explore
-from card.studies.timeline import busy, mini_batch_frames, round_steps, spent_j
+from card.studies.timeline import (
+    ADAPTERS,
+    busy,
+    costs_of,
+    mini_batch_frames,
+    mini_batch_steps,
+    round_steps,
+    spent,
+)
 
 RATES = (5e7, 8e7)
 
@@ -24,7 +32,7 @@ def steps_of(topology, cut):
 
 
 @pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
-@pytest.mark.parametrize("cut", [0, 1, 8, 15])
+@pytest.mark.parametrize("cut", [0, 1, 8, 15, 16])
 class TestRoundSteps:
     def test_follow_each_other_without_gap_or_overlap(self, topology, cut):
         steps, _ = steps_of(topology, cut)
@@ -68,27 +76,61 @@ def played():
     """A round of CARD and its steps."""
     scenario = card.load_scenario("nominal")
     found = explore(scenario, ["device-3"], ["normal"], [10e6], [140.0], [0.5]).isel(link=0)
-    return found.sel(policy="card", delay_weight=0.5), busy(scenario, found, 0.5)
+    return costs_of(scenario, found, 0.5), busy(scenario, found, 0.5)
 
 
 def test_energy_is_spent_as_the_round_goes_on():
     one, steps = played()
     end_s = steps[-1].start_s + steps[-1].duration_s
-    server, device = spent_j(one, steps, np.linspace(0.0, end_s, 500))
-    assert (server[0], device[0]) == (0.0, 0.0)
+    at_s = np.linspace(0.0, end_s, 500)
+    by_then = spent(one, steps, at_s)
     # sums of a hundred steps
-    whole = float(one.energy_j), float(one.device_energy_j)
-    assert (server[-1], device[-1]) == pytest.approx(whole, rel=1e-12)
-    assert (np.diff(server) >= 0).all()
-    assert (np.diff(device) >= 0).all()
+    np.testing.assert_allclose(by_then.delay_s, at_s, rtol=1e-12, atol=1e-12 * end_s)
+    for name in ("energy_j", "device_energy_j"):
+        joules = getattr(by_then, name)
+        assert joules[0] == 0.0
+        assert joules[-1] == pytest.approx(float(getattr(one, name)), rel=1e-12)
+        assert (np.diff(joules) >= 0).all()
 
 
 def test_a_side_spends_only_while_it_is_busy():
     one, steps = played()
     for step in steps:
-        server, device = spent_j(one, steps, [step.start_s, step.start_s + step.duration_s])
-        assert (np.diff(server) > 1e-9) == (step.lane == "server")
-        assert (np.diff(device) > 1e-9) == (step.lane in ("device", "uplink"))
+        by_then = spent(one, steps, [step.start_s, step.start_s + step.duration_s])
+        assert (np.diff(by_then.energy_j) > 1e-9) == (step.lane == "server")
+        assert (np.diff(by_then.device_energy_j) > 1e-9) == (step.lane in ("device", "uplink"))
+
+
+def test_a_server_that_waits_at_power_spends_all_the_time():
+    scenario = card.load_scenario("nominal", **{"server.waiting_power_w": 50.0})
+    system = card.system(scenario)
+    at = 2, 15, 1e9, *RATES
+    steps, costs = round_steps(scenario, system, *at), card.evaluate(system, *at)
+    for step in steps:
+        energy = spent(costs, steps, [step.start_s, step.start_s + step.duration_s]).energy_j
+        power_w = float(np.diff(energy)[0]) / step.duration_s
+        watts = float(costs.server_power_w) if step.lane == "server" else 50.0
+        # a difference of sums of a hundred terms
+        assert power_w == pytest.approx(watts, rel=1e-8), step
+
+
+@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
+def test_an_uncut_llm_trains_on_the_device_alone(topology):
+    steps, costs = steps_of(topology, 16)
+    assert {step.lane for step in steps if step.label != ADAPTERS} == {"device"}
+    assert {"forward", "head, loss", "backward"} < {step.label for step in steps}
+    assert costs.server_compute_s == 0
+
+
+@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
+@pytest.mark.parametrize("cut", [0, 1, 8, 15, 16])
+def test_shares_of_a_lane_make_a_whole(topology, cut):
+    scenario = card.load_scenario("nominal", **{"training.topology": topology})
+    shares = {}
+    for lane, _, share in mini_batch_steps(scenario, card.system(scenario), cut):
+        assert share >= 0
+        shares[lane] = shares.get(lane, 0.0) + share
+    assert list(shares.values()) == pytest.approx([1.0] * len(shares), rel=1e-12)
 
 
 class TestMiniBatchFrames:
