@@ -74,8 +74,8 @@ def loss_by_bits(penalties: Sequence[Penalised]) -> Figure:
             label=f"cut {cut}",
         )
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(np.arange(len(pairs)), [f"{up} up\n{down} down" for up, down in pairs])
-    axes.set(xlabel="bits per number", ylabel="excess loss over 16 bits [nat]")
+    axes.set_xticks(np.arange(len(pairs)), [f"{up}/{down}" for up, down in pairs])
+    axes.set(xlabel="bits per number, up/down", ylabel="excess loss over 16 bits [nat]")
     axes.legend()
     return figure
 

@@ -111,12 +111,12 @@ def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
     _stack(axes, 5, rows if vanilla else [*rows, "head, loss"], _DEVICE)
     _stack(axes, 68, ["block c + 1", "⋮", "block I", *(["head, loss"] if vanilla else [])], _SERVER)
     up, down = PART_COLOURS["uplink_s"], PART_COLOURS["downlink_s"]
-    back = "gradients" if vanilla else "final states, gradients"
-    sent = "smashed data, labels" if vanilla else "smashed data, gradients"
+    back = "gradients" if vanilla else "final states,\ngradients"
+    sent = "smashed data,\nlabels" if vanilla else "smashed data,\ngradients"
     _arrow(axes, (37, 51), (63, 51), up, sent)
     _arrow(axes, (63, 42), (37, 42), down, back)
-    _arrow(axes, (63, 28), (37, 28), COLOURS["grey"], "adapters: fetch, return", "<|-|>")
-    for y, text in ((57.5, "for every mini-batch"), (34.5, "once per round")):
+    _arrow(axes, (63, 28), (37, 28), COLOURS["grey"], "adapters:\nfetch, return", "<|-|>")
+    for y, text in ((60, "for every\nmini-batch"), (35, "once per round")):
         axes.text(50, y, text, ha="center", va="center", fontsize=9, color=_QUIET, style="italic")
     axes.text(50, 65.5, "Radio link", ha="center", va="center", fontsize=11.5, fontweight="bold")
     _turns(axes, device_names)
@@ -148,7 +148,7 @@ def _stack(axes: Axes, x: float, rows: Sequence[str], colour: str) -> None:
             axes.plot(x + 26, y + 3, marker="s", markersize=8, color=colour)
             if text in ("block 1", "block I"):
                 axes.text(
-                    x + 26, y - 1.4, "adapter", ha="center", va="center", fontsize=8, color=colour
+                    x + 30, y - 1.4, "adapter", ha="right", va="center", fontsize=8, color=colour
                 )
 
 
@@ -165,7 +165,7 @@ def _arrow(
             start, end, arrowstyle=style, mutation_scale=15, linewidth=2.4, color=colour, shrinkA=0
         )
     )
-    axes.text(50, start[1] + 2.2, text, ha="center", va="center", fontsize=9.5, color=_INK)
+    axes.text(50, start[1] + 1.1, text, ha="center", va="bottom", fontsize=9.5, color=_INK)
 
 
 def _turns(axes: Axes, names: Sequence[str]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 import pickle
 import textwrap
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,7 +28,22 @@ _LETTER = 0.6
 """Mean width of a letter, as a share of its size."""
 _NAME = 22
 """Characters of a line of a name beside a panel."""
+_NARROW: WeakKeyDictionary[Figure, Callable[[], Figure]] = WeakKeyDictionary()
+_TRIES = 5
 _SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+
+
+def draw_narrow(figure: Figure, narrow: Callable[[], Figure]) -> None:
+    """Let a phone show a drawing of its own in place of a figure with its panels stacked.
+
+    Parameters
+    ----------
+    figure
+        The figure that wide pages show.
+    narrow
+        Draws the same as wide as a phone's page; must not hold the figure.
+    """
+    _NARROW[figure] = narrow
 
 
 def for_phone(figure: Figure) -> Figure:
@@ -37,8 +54,11 @@ def for_phone(figure: Figure) -> Figure:
     figure
         A figure whose panels lie on a grid.
     """
-    copy: Figure = pickle.loads(pickle.dumps(figure))
-    _stack(copy)
+    if figure in _NARROW:
+        copy = _NARROW[figure]()
+    else:
+        copy = pickle.loads(pickle.dumps(figure))
+        _stack(copy)
     for axes in copy.axes:
         _break_names(axes)
     copy.draw_without_rendering()
@@ -47,11 +67,15 @@ def for_phone(figure: Figure) -> Figure:
     for text in copy.texts:
         text.set_text(textwrap.fill(text.get_text(), _LINE))
     for figure_legend in copy.legends:
+        before = figure_legend.get_window_extent().height
         _fit(copy, figure_legend)
+        grown = figure_legend.get_window_extent().height - before
+        copy.set_figheight(copy.get_figheight() + grown / copy.dpi)  # panels keep their height
     for axes in copy.axes:
         if axes.get_legend():
             _fit(copy, axes.get_legend())
             _lift_title(copy, axes)
+            _lower_legend(copy, axes)
         _keep_apart(copy, axes)
     return copy
 
@@ -103,7 +127,18 @@ def _break_lines(figure: Figure, axes: Axes) -> None:
     axes.set_xlabel(textwrap.fill(axes.get_xlabel(), room))
     for side in _SIDES:
         if len(title := axes.get_title(side)) > room:
-            axes.set_title(textwrap.fill(title, room), loc=side)
+            size, weight = _title_font(axes, side)
+            axes.set_title(textwrap.fill(title, room), loc=side, fontsize=size, fontweight=weight)
+
+
+def _title_font(axes: Axes, side: Literal["left", "center", "right"]) -> tuple[float, str | int]:
+    """Size and weight of a title, which matplotlib forgets with its words."""
+    text = next(
+        text
+        for text in axes.findobj(Text)
+        if isinstance(text, Text) and text.get_text() == axes.get_title(side)
+    )
+    return float(text.get_fontsize()), text.get_fontweight()
 
 
 def _fit(figure: Figure, legend: Any) -> None:
@@ -133,6 +168,21 @@ def _lift_title(figure: Figure, axes: Axes) -> None:
             axes.set_title(
                 axes.get_title(side), loc=side, pad=72 * (box.y1 - bottom) / figure.dpi + 4
             )
+
+
+def _lower_legend(figure: Figure, axes: Axes) -> None:
+    """Lower a legend below a label of the axis that has grown into it."""
+    legend = axes.get_legend()
+    assert legend
+    # a legend that is lower leaves the panel less of the height, which its place is a share of
+    for _ in range(_TRIES):
+        figure.draw_without_rendering()
+        box, label = legend.get_window_extent(), axes.xaxis.label.get_window_extent()
+        if not axes.get_xlabel() or not box.y0 < label.y0 < box.y1:
+            return
+        anchor = legend.get_bbox_to_anchor().transformed(axes.transAxes.inverted())
+        lower = anchor.y0 - (box.y1 - label.y0 + 2) / axes.bbox.height
+        legend.set_bbox_to_anchor((0.5, lower), axes.transAxes)
 
 
 def _keep_apart(figure: Figure, axes: Axes) -> None:

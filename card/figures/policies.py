@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from matplotlib.lines import Line2D
 
 from card.figures.decisions import spread
 from card.figures.labels import NAME_LETTERS, apart, folded, short
+from card.figures.phones import WIDTH_IN as PHONE_IN
+from card.figures.phones import draw_narrow
 from card.figures.style import (
     COLOURS,
     DEVICE_COLOURS,
@@ -64,6 +67,10 @@ _ENERGY_HATCHES = {
 }
 
 _CURVE_LABEL = "CARD at other weights"
+_FAINT = 0.45
+"""Share of its colour that the line has which leads to other decisions."""
+_ALONG = np.linspace(0.4, 0.8, 6)[:, None, None]
+"""Places on the line between a point's mark and its far label, where no text should be."""
 _FAR_PT = (34, -34, 50, -50, 66, -66)
 """How far above and below its point a label may stand [pt], at the end of a line."""
 
@@ -94,7 +101,7 @@ def headline(
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     axes = figure.subplots()
     if curve is not None:
-        axes.plot(curve.energy_j, curve.delay_s, color=COLOURS["blue"], linewidth=5, alpha=0.25,
+        axes.plot(curve.energy_j, curve.delay_s, color=COLOURS["blue"], linewidth=5, alpha=_FAINT,
                   solid_capstyle="round", zorder=1)  # fmt: skip
     groups: dict[tuple[float, float], list[str]] = {}
     sizes = (13, 11) if wide else (8, 6)
@@ -128,6 +135,7 @@ def headline(
     place_labels(axes, (width_in, height_in), labels, line)
     axes.text(0.99, 0.98, "↙ less of both", transform=axes.transAxes, ha="right", va="top",
               color="#555555", fontsize=9.5)  # fmt: skip
+    draw_narrow(figure, partial(headline, table, curve, PHONE_IN))
     return figure
 
 
@@ -139,7 +147,7 @@ def _legend_below(figure: Figure, groups: Iterable[Sequence[str]], *, with_curve
         for group in groups
     ]  # fmt: skip
     if with_curve:
-        handles.append(Line2D([], [], color=COLOURS["blue"], alpha=0.25, linewidth=4,
+        handles.append(Line2D([], [], color=COLOURS["blue"], alpha=_FAINT, linewidth=4,
                               label=_CURVE_LABEL))  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0,
                   handletextpad=0.4, borderpad=0.2)  # fmt: skip
@@ -176,6 +184,7 @@ def place_labels(
     scale = np.array([65 * size_in[0] / (right - left), 61 * size_in[1] / (top - bottom)])
     boxes = [(*(scale * place), 8.0, 8.0) for place, _, _ in labels]
     boxes += [(*(scale * place), 3.0, 3.0) for place in np.reshape(busy, (-1, 2))]
+    texts: list[tuple[float, float, float, float]] = []
     for point, name, colour in labels:
         half = 3.4 * len(name)
         beside, slanted = half + 11, half + 9
@@ -189,12 +198,21 @@ def place_labels(
         hits = (abs(x - there[0]) < half + there[2]) & (abs(y - there[1]) < 7 + there[3])
         outside = (x[:, 0] - half < scale[0] * left) | (x[:, 0] + half > scale[0] * right)
         outside |= (y[:, 0] - 7 < scale[1] * bottom) | (y[:, 0] + 7 > scale[1] * top)
-        best = int(np.argmin(hits.sum(axis=1) + 10 * outside))
-        boxes.append((float(x[best, 0]), float(y[best, 0]), half, 7.0))
+        far = np.isin(np.abs(sides[:, 1]), _FAR_PT)
+        lines = scale * point + _ALONG * sides
+        words = np.array(texts).reshape(-1, 4)
+        crossed = (abs(lines[..., :1] - words[:, 0]) < words[:, 2]) & (
+            abs(lines[..., 1:] - words[:, 1]) < words[:, 3]
+        )
+        best = int(np.argmin(hits.sum(axis=1) + far * crossed.any(0).sum(axis=1) + 10 * outside))
+        texts.append((float(x[best, 0]), float(y[best, 0]), half, 7.0))
+        boxes.append(texts[-1])
+        if far[best]:
+            boxes += [(*place, 2.0, 2.0) for place in lines[:, best].tolist()]
         line = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 5}
         axes.annotate(name, point, sides[best].tolist(), textcoords="offset points", ha="center",
                       va="center", color=colour, weight="bold", fontsize=10,
-                      arrowprops=line if abs(sides[best, 1]) in _FAR_PT else None)  # fmt: skip
+                      arrowprops=line if far[best] else None)  # fmt: skip
 
 
 def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from card.figures.image_files import phone_svg, svg
-from card.figures.phones import WIDTH_IN, for_phone
+from card.figures.phones import WIDTH_IN, draw_narrow, for_phone
 from card.figures.style import use_style
 
 
@@ -67,3 +68,45 @@ def test_words_on_a_panel_shrink_until_they_do_not_collide() -> None:
     phone.draw_without_rendering()
     first, second = (text.get_window_extent() for text in phone.axes[0].texts)
     assert not first.overlaps(second)
+
+
+def test_a_legend_below_the_axis_makes_room_for_a_broken_label() -> None:
+    figure = Figure(figsize=(7.2, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], label="a line")
+    axes.set_xlabel("a rather long label that says what this axis has on it [s]")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    (stacked,) = for_phone(figure).axes
+    stacked.get_figure().draw_without_rendering()
+    label, legend = stacked.xaxis.label, stacked.get_legend()
+    assert "\n" in label.get_text()
+    assert not legend.get_window_extent().overlaps(label.get_window_extent())
+
+
+def test_a_broken_title_keeps_its_letters() -> None:
+    figure = Figure(figsize=(7.2, 3), layout="constrained")
+    title = "what each mark in this panel stands for, in a sentence that is longer than a phone"
+    figure.subplots().set_title(title, fontsize=7.5, fontweight="normal", loc="left")
+    (stacked,) = for_phone(figure).axes
+    drawn = next(text for text in stacked.findobj(Text) if "stands for" in text.get_text())
+    assert "\n" in drawn.get_text()
+    assert (drawn.get_fontsize(), drawn.get_fontweight()) == (7.5, "normal")
+
+
+def test_a_figure_may_have_a_drawing_of_its_own_for_phones() -> None:
+    figure, narrow = Figure(), Figure(figsize=(WIDTH_IN, 2))
+    draw_narrow(figure, lambda: narrow)
+    assert for_phone(figure) is narrow
+
+
+def test_a_legend_that_needs_more_lines_makes_the_figure_taller(figure: Figure) -> None:
+    with_legend = for_phone(figure)
+    with_legend.draw_without_rendering()
+    (legend,) = with_legend.legends
+    lines = len({round(text.get_window_extent().y0) for text in legend.get_texts()})
+    legend_in = legend.get_window_extent().height / with_legend.dpi
+    figure.legends.clear()
+    grown_in = with_legend.get_figheight() - for_phone(figure).get_figheight()
+    # one line was there before, of which the frame is a part
+    assert lines > 1
+    assert 0 < grown_in < legend_in

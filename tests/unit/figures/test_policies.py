@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 import card
 from card.figures import policies as figures
+from card.figures.phones import WIDTH_IN, for_phone
 from card.simulation import PARTS, energy_parts
 from card.studies.bootstrap import mean_intervals
 
@@ -95,6 +96,21 @@ def test_headline_labels_stand_apart_where_marks_crowd(crowd, count, curve) -> N
     for (one, first), (other, second) in itertools.combinations(boxes.items(), 2):
         assert not first.overlaps(second), (one, other)
     assert all(axes.get_window_extent().contains(*box.min) for box in boxes.values())
+    for text in axes.texts:
+        line = getattr(text, "arrow_patch", None)
+        others = [box for name, box in boxes.items() if line and name != text.get_text()]
+        path = line.get_path().transformed(line.get_transform()) if line else None
+        assert not any(path.intersects_bbox(box, filled=False) for box in others), text.get_text()
+
+
+def test_a_phone_names_the_policies_below_the_headline(table: xr.Dataset) -> None:
+    phone = for_phone(figures.headline(table))
+    phone.draw_without_rendering()
+    assert phone.get_figwidth() == WIDTH_IN
+    (legend,) = phone.legends
+    named = ", ".join(text.get_text() for text in legend.get_texts())
+    assert all(figures.label_of(policy) in named for policy in table.policy.values.tolist())
+    assert legend.get_window_extent().width <= phone.bbox.width
 
 
 def test_by_state_draws_every_mean(simulated: xr.Dataset) -> None:
