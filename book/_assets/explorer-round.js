@@ -46,6 +46,7 @@ const ExplorerRound = (() => {
         else this.batches.push({ number: step.batch, start_s: step.start_s, end_s: endOf(step) });
       }
       this.span_s = Math.max(...this.batches.map((one) => one.end_s - one.start_s));
+      this.moving = undefined; // until all is drawn anew
       this.stop();
       this.to(0);
     }

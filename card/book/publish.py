@@ -41,6 +41,8 @@ _SEARCH_SCRIPT = re.compile(
 )
 _EXPLORER_SCRIPT = re.compile(r"\s*<script[^>]*/explorer(?:-\w+)?\.js[^>]*></script>")
 _EXPLORER = re.compile(r'class="explorer\b')
+# Indents and comments of a line in scripts, which on the first page are read by machines alone
+_SPARE = re.compile(r"^ */\*\*.*\*/\n|^ +", re.MULTILINE)
 _MATH = re.compile(r'class="[^"]*\bmath\b')
 
 
@@ -103,6 +105,8 @@ def trim(html: Path) -> None:
     for pattern in _DEAD_WEIGHT:
         for path in html.glob(pattern):
             path.unlink()
+    for script in html.glob("_static/explorer*.js"):
+        script.write_text(_SPARE.sub("", script.read_text(encoding="utf-8")), encoding="utf-8")
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         lean = _FOLD.sub(r"\1", _ICON_SCRIPT.sub("", text))

@@ -25,7 +25,7 @@ PARTS = (
     *("device_compute_s", "uplink_s", "server_compute_s", "downlink_s"),
     *("adapter_down_s", "adapter_up_s"),
 )
-"""Parts of the delay that steps fill: those of the lanes in their order, then adapters."""
+"""Parts of the delay that steps fill, those of the lanes in their order before the adapters."""
 
 
 class Step(NamedTuple):

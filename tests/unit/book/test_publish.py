@@ -43,6 +43,14 @@ def test_a_runner_knows_better_than_its_clone() -> None:
     assert found == Repository("https://github.com/someone/card", "0123abc")
 
 
+def test_scripts_of_the_first_page_lose_what_no_machine_reads(tmp_path: Path) -> None:
+    script = tmp_path / "_static/explorer-solver.js"
+    script.parent.mkdir()
+    script.write_text("/* The solver. */\n{\n  /** Twice. */\n  two = (x) => 2 * x; /* so */\n}\n")
+    trim(tmp_path)
+    assert script.read_text() == "/* The solver. */\n{\ntwo = (x) => 2 * x; /* so */\n}\n"
+
+
 def test_a_page_loads_only_what_it_shows(tmp_path: Path) -> None:
     icons = '<script defer src="_static/scripts/fontawesome.js?digest=1"></script>'
     head = (
