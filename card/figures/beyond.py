@@ -76,7 +76,8 @@ def loss_by_bits(penalties: Sequence[Penalised]) -> Figure:
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(np.arange(len(pairs)), [f"{up}/{down}" for up, down in pairs])
     axes.set(xlabel="bits per number, up/down", ylabel="excess loss over 16 bits [nat]")
-    axes.legend()
+    # above the panel, which intervals fill
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(cuts))
     return figure
 
 

@@ -198,5 +198,5 @@ def _groups(names: Sequence[str], most: int) -> dict[str, list[int]]:
 def label_line(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     """Write a label beside a line in the line's colour, instead of a legend."""
     axes.annotate(
-        text, (x, y), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=9
+        text, (x, y), (6, 0), textcoords="offset points", color=colour, va="center", fontsize=9
     )
