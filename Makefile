@@ -67,9 +67,9 @@ bench: $(READY) ## Time the package
 lock: ## Resolve pyproject.toml anew into requirements.lock
 	rm -rf _build/lock
 	$(PYTHON) -m venv _build/lock
-	_build/lock/bin/python -m pip install --quiet '.[book,export,lab,search,sweep,test]'
+	_build/lock/bin/python -m pip install --quiet '.[book,export,lab,metrics,search,sweep,test]'
 	_build/lock/bin/python -m pip freeze --exclude card-split-learning > _build/lock/frozen
-	{ echo '# Every dependency of `.[book,export,lab,search,sweep,test]`, pinned by `make lock`'; \
+	{ echo '# Every dependency of `.[book,export,lab,metrics,search,sweep,test]`, pinned by `make lock`'; \
 	  sed -E -e '/^(cuda-|nvidia-|triton=)/d' -e 's/\+.*//' _build/lock/frozen; } > requirements.lock
 	rm -rf _build/lock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +12,9 @@ import typer
 from pydantic import Field
 from rich.markup import escape
 
-from card.base.errors import ScenarioError, extra
+from card.base.errors import ScenarioError, extra, needs
 from card.base.letters import printable
-from card.base.schema import Count, NotNegative
+from card.base.schema import Count, Natural, NotNegative
 from card.base.terminals import beside, tell
 from card.base.units import counted
 from card.cli.options import (
@@ -33,6 +33,7 @@ from card.cli.terminal import load, progress, refusals
 app = typer.Typer()
 
 Days = Annotated[Count, Field(le=36_500)]
+Port = Annotated[Natural, Field(le=65_535)]
 Step = Annotated[NotNegative, Field(le=1)]
 Silence = Annotated[Seconds, Field(ge=0.1)]
 
@@ -132,11 +133,17 @@ def serve(
         Actuate,
         option(Actuate, help="The server's clock: note it, pace computing by it, or lock it."),
     ] = "none",
+    metrics_port: Annotated[
+        int | None,
+        option(Port, help="Port on this machine where Prometheus collects metrics; 0 is any free."),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Fine-tune a scenario's LLM with the devices that join; CARD, or a policy, decides."""
-    with refusals(), _lab(threads):
+    with refusals(), _lab(threads), ExitStack() as stack:
         chosen = load(scenario, settings)
+        if metrics_port is not None:
+            needs("metrics", "--metrics-port", "prometheus_client")
 
         from card.training.run_folder import claimed
         from card.training.wire.certificates import server_credentials
@@ -147,7 +154,7 @@ def serve(
             from card.training.actuation import Machine, actuator, check_compute
             from card.training.agreement import Job
             from card.training.energy import Sensor
-            from card.training.journal import Journal
+            from card.training.journal import Journal, Report, read_journal
             from card.training.llm.computing import compute_fast
             from card.training.parts import part_of_server
             from card.training.server import DevicesMissingError, Server, Terms
@@ -165,10 +172,12 @@ def serve(
             carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
             machine = Machine(compute, carry_out, Sensor.of(compute))
             with _narrator(_server_line) as narrate:
+                hearers: list[Report] = [narrate]
 
                 def report(event: str, fields: Mapping[str, Any]) -> None:
                     unwritten = journal.write(event, fields)
-                    narrate(event, fields)
+                    for hear in hearers:
+                        hear(event, fields)
                     if unwritten:
                         narrate("unwritten", {"reason": unwritten})
 
@@ -180,6 +189,14 @@ def serve(
                 with Journal(folder / "metrics.jsonl", done) as journal:
                     if journal.damaged:
                         narrate("damaged", {"lines": journal.damaged})
+                    if metrics_port is not None:
+                        from card.training.metrics import published
+
+                        names = [device.name for device in chosen.devices]
+                        so_far = read_journal(folder / "metrics.jsonl")
+                        url, note = stack.enter_context(published(metrics_port, names, so_far))
+                        hearers.append(note)
+                        narrate("metrics", {"url": url})
                     try:
                         report("machine", {"actuate": actuate, **machine.told()})
                         server.run(address, credentials)
@@ -290,6 +307,8 @@ def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
         case "listening":
             after = f", going on after round {of['round']}" if of["round"] else ""
             return f"listening on {of['address']}{after}"
+        case "metrics":
+            return f"metrics are at {of['url']}"
         case "computing":
             return str(of["how"])
         case "joined":

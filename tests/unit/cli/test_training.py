@@ -32,3 +32,13 @@ def test_certificates_are_made_without_torch(tmp_path):
     command = [sys.executable, "-c", code, "certs", str(tmp_path / "certificates")]
     subprocess.run(command, check=True, capture_output=True)
     assert (tmp_path / "certificates/ca.pem").is_file()
+
+
+@pytest.mark.skipif(not find_spec("torch"), reason="needs the extra lab")
+def test_the_extra_that_serves_metrics_is_named_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # cannot be imported
+    monkeypatch.setitem(sys.modules, "card.training.agreement", None)
+    found = refusal("serve", "--folder", tmp_path, "--metrics-port", "9464")
+    assert "--metrics-port needs prometheus_client, which is not installed" in found
+    assert "pip install 'card-split-learning[metrics]'" in found
+    assert list(tmp_path.iterdir()) == []
