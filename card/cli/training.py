@@ -157,7 +157,8 @@ def serve(
             from card.training.journal import Journal, Report, read_journal
             from card.training.llm.computing import compute_fast
             from card.training.parts import part_of_server
-            from card.training.server import DevicesMissingError, Server, Terms
+            from card.training.server import DevicesMissingError, Server
+            from card.training.terms import Terms
             from card.training.trust import DivergedError
 
             check_compute(compute)

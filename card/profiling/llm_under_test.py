@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from card.hardware.profile import PartName
 from card.scenario import Lora, Training
-from card.training.llm.adapters import AdaptedLlm, Context
+from card.training.llm.adapters import AdaptedLlm
 from card.training.llm.models import DTYPES, plain_model
+from card.training.llm.passes import Context
 
 
 class Parts:

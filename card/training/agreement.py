@@ -18,7 +18,7 @@ from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
 from card.llm.families import FAMILIES
 from card.scenario import Scenario
-from card.training.llm.adapters import Part
+from card.training.llm.holding import Part
 from card.training.llm.models import (
     DTYPES,
     Attention,

@@ -20,7 +20,8 @@ from card.training.device import Device
 from card.training.llm.split import optimiser
 from card.training.llm.text import held_out, mini_batch, read_tokens
 from card.training.rehearsal import Event
-from card.training.server import Server, Terms
+from card.training.server import Server
+from card.training.terms import Terms
 
 _PATIENCE_S = 30.0
 

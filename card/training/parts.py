@@ -8,7 +8,7 @@ from card.base.errors import ScenarioError
 from card.base.units import BITS_PER_BYTE, BYTES_PER_GB
 from card.costs import system
 from card.scenario import Scenario
-from card.training.llm.adapters import Part
+from card.training.llm.holding import Part
 
 
 def part_of_device(scenario: Scenario, name: str) -> Part:

@@ -8,7 +8,8 @@ from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.text import read_tokens
 from card.training.rehearsal import TEXTS
-from card.training.server import Server, Terms
+from card.training.server import Server
+from card.training.terms import Terms
 
 LEARNING_RATE = 1e-2
 

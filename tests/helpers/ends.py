@@ -14,7 +14,8 @@ from card.training import checkpoint
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.text import read_tokens
-from card.training.server import Server, Terms
+from card.training.server import Server
+from card.training.terms import Terms
 from card.training.wire.certificates import device_credentials, server_credentials
 
 LEARNING_RATE = 1e-2

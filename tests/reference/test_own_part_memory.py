@@ -30,7 +30,7 @@ PROGRAM = """
 import json, sys
 import torch
 from card.scenario import Lora
-from card.training.llm.adapters import Part
+from card.training.llm.holding import Part
 from card.training.llm.proof import check_split
 from card.training.llm.split import AdaptedLlm, Batch, DeviceSide, optimiser, step
 

@@ -16,7 +16,8 @@ from card.training import checkpoint
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.split import AdaptedLlm
-from card.training.server import Server, Terms
+from card.training.server import Server
+from card.training.terms import Terms
 from card.training.trust import BREACHES, DivergedError
 from card.training.wire.limits import Limits
 from card.training.wire.round_messages import Exchange

@@ -24,7 +24,8 @@ from card.training.agreement import Job
 from card.training.device import Device
 from card.training.llm.split import DeviceSide
 from card.training.rehearsal import TEXTS, Rehearsal
-from card.training.server import DevicesMissingError, Server, Terms
+from card.training.server import DevicesMissingError, Server
+from card.training.terms import Terms
 from card.training.wire.certificates import (
     device_credentials,
     make_certificates,

@@ -12,7 +12,8 @@ from card.base.errors import ScenarioError
 from card.training.agreement import Job
 from card.training.device import Device
 from card.training.journal import Journal, read_journal
-from card.training.server import Server, Terms
+from card.training.server import Server
+from card.training.terms import Terms
 from card.training.wire.certificates import (
     device_credentials,
     make_certificates,

@@ -13,7 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from card.training.llm.adapters import AdaptedLlm, Context, Padding, SplitError
+from card.training.llm.adapters import AdaptedLlm
+from card.training.llm.holding import SplitError
+from card.training.llm.passes import Context, Padding
 
 __all__ = [
     "AdaptedLlm",

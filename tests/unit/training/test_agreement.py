@@ -17,7 +17,7 @@ Job = pytest.importorskip("card.training.agreement").Job
 WireError = pytest.importorskip("card.training.wire.tensors").WireError
 
 from card.training import parts
-from card.training.llm.adapters import Part
+from card.training.llm.holding import Part
 
 
 def agreed(scenario):

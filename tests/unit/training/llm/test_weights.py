@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from card.base.errors import ScenarioError
 from card.training.llm import weights
-from card.training.llm.adapters import Part
+from card.training.llm.holding import Part
 from card.training.llm.models import drawn, plain_model, seeded_model
 from card.training.llm.split import AdaptedLlm, SplitError
 from card.training.llm.weights import Drawn, Stored
