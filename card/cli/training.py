@@ -39,6 +39,7 @@ Silence = Annotated[Seconds, Field(ge=0.1)]
 
 Compute = Literal["cpu", "cuda"]
 Actuate = Literal["none", "pace", "clock"]
+Rates = Literal["measured", "trace"]
 
 Address = Annotated[str, option(Text, metavar="HOST:PORT", help="Where the server listens.")]
 Certificates = Annotated[
@@ -120,6 +121,10 @@ def serve(
     policy: Annotated[
         str, option(Text, metavar="NAME", help="What decides; your own as FILE.py:FUNCTION.")
     ] = "card",
+    rates: Annotated[
+        Rates,
+        option(Rates, help="Link rates to decide by: probed before each round, or the trace's."),
+    ] = "measured",
     learning_rate: Annotated[float, option(Step, help="Step size of AdamW.")] = 1e-3,
     wait_for: Annotated[int, option(Count, help="Devices to wait for before the first round.")] = 1,
     timeout: Annotated[
@@ -163,7 +168,7 @@ def serve(
 
             check_compute(compute)
             cuts = tuple(cut or ())
-            terms = Terms(rounds, learning_rate, timeout, patience, wait_for, cuts, policy)
+            terms = Terms(rounds, learning_rate, timeout, patience, wait_for, cuts, policy, rates)
             try:
                 found = checkpoint.read(folder / resume) if resume else checkpoint.latest(folder)
             except checkpoint.CheckpointError as error:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from card.base.errors import ScenarioError
+from card.channel.rates import traced_rates
 from card.costs import evaluate
 from card.llm.cuts import CutProfile
 from card.policies import Draws, Policy, check_decision
+from card.scenario import Scenario
 from card.simulation import decided
 from card.training.agreement import Job
 from card.training.wire.link_probe import LinkRates
@@ -31,7 +34,26 @@ class Plan:
     stretch: float
     uplink_bps: float
     downlink_bps: float
-    round_trip_s: float
+    round_trip_s: float | None
+
+
+def traced(scenario: Scenario, number: int, device: str) -> LinkRates:
+    """Link rates that the scenario's trace has for a round, from 1, and a device.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has none, or several.
+    """
+    if len(scenario.traces) != 1:
+        raise ScenarioError(
+            f"--rates trace takes one trace in link.trace, and this scenario has "
+            f"{len(scenario.traces)}; name one there, or give --rates measured."
+        )
+    (up,), (down,) = traced_rates(scenario)
+    own = scenario.device_index(device)
+    sample = (number - 1) % up.shape[1]
+    return LinkRates(float(up[own, sample]), float(down[own, sample]), None)
 
 
 def decide(
@@ -57,7 +79,7 @@ def decide(
     device
         Whose turn it is.
     rates
-        What its link carries.
+        What its link carries, measured or of the trace.
 
     Raises
     ------

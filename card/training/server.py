@@ -18,7 +18,7 @@ from card.policies import named
 from card.training import checkpoint
 from card.training.actuation import PLAIN, Machine
 from card.training.agreement import Job
-from card.training.deciding import decide
+from card.training.deciding import Plan, decide, traced
 from card.training.journal import Report
 from card.training.llm.split import SplitError
 from card.training.roster import Roster
@@ -92,6 +92,8 @@ class Server:
                 f"wait-for = {terms.wait_for} is not allowed, for the scenario has"
                 f" {devices} devices; give 1 to {devices}."
             )
+        if terms.rates == "trace":
+            traced(job.scenario, 1, job.scenario.devices[0].name)  # refused now, not in a round
         self._conduct = Conduct()
         self._saved: Path | None = None
         self._unsaved: checkpoint.CheckpointError | None = None
@@ -206,9 +208,7 @@ class Server:
         before = self._job.llm.adapters(0, self._job.llm.num_blocks)
         before = {name: tensor.clone() for name, tensor in before.items()}
         try:
-            rates = measure_link(stream, self._terms.timeout_s)
-            number, cuts = self._done + 1, self._terms.cuts
-            plan = decide(self._job, self._policy, cuts, number, device, rates)
+            plan = self._decide(device, stream)
             self._report("planned", asdict(plan))
             with self._machine.round(plan.frequency_hz, plan.stretch) as work:
                 outcome = ServerRound(
@@ -228,6 +228,14 @@ class Server:
         if unsaved := self._save():
             self._report("unsaved", {"round": self._done, "reason": str(unsaved)})
         self._unsaved = unsaved
+
+    def _decide(self, device: str, stream: Stream) -> Plan:
+        number, terms = self._done + 1, self._terms
+        if terms.rates == "trace":
+            rates = traced(self._job.scenario, number, device)
+        else:
+            rates = measure_link(stream, terms.timeout_s)
+        return decide(self._job, self._policy, terms.cuts, number, device, rates)
 
     def _save(self) -> checkpoint.CheckpointError | None:
         """Keep the last completed round; why that cannot be, then it waits in memory."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from card.base.errors import LARGEST_COUNT, ScenarioError
 from card.training.trust import LARGEST_STEP
+
+Rates = Literal["measured", "trace"]
+"""Where the rates come from by which a round is decided."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Terms:
     """Cuts to go through, round by round, in place of the policy's; none lets it decide."""
     policy: str = "card"
     """Policy that decides, by its name or that of a function in a file of one's own."""
+
+    rates: Rates = "measured"
+    """Whether rounds are decided and predicted by the rates that probes measure before each, or by
+    those that the scenario's trace has for it and its device, counted from the run's first."""
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained or waited by.

@@ -66,6 +66,14 @@ def shaped_link(rate_bps):
         subprocess.run(["ip", "link", "delete", near], check=False, capture_output=True)
 
 
+def reshape(space, up_bps, down_bps):
+    """Give the link of a namespace other rates, at once."""
+    near = f"{space}n"
+    for way, device, rate_bps in (((), near, down_bps), (("-n", space), FAR, up_bps)):
+        shape = ("root", "tbf", "rate", f"{rate_bps:.0f}bit", "burst", str(BURST_BYTES))
+        command("tc", *way, "qdisc", "change", "dev", device, *shape, "latency", "400ms")
+
+
 def measured_shares(folder):
     """Utilisation of the scenario's processors that gives the rate a profile measures here."""
     path = Path(folder) / "here.json"

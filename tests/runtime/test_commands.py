@@ -33,6 +33,8 @@ TEXT = TEXTS["device-1"]
         (["--timeout", "0"], "--timeout = 0 is not allowed"),
         (["--patience", "-1"], "--patience = -1 is not allowed"),
         (["--weights", "nowhere"], "nowhere holds no checkpoint"),
+        (["--rates", "trace"], "takes one trace in link.trace, and this scenario has 0; name one"),
+        (["--metrics-port", "70000"], "--metrics-port = 70000 is not allowed; give a whole number"),
         (["--set", "training.activation_bits=8"], "training.activation_bits = 8 cannot be trained"),
         (["--resume", "round-000007"], "round-000007 is not a checkpoint"),
     ],

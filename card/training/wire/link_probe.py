@@ -24,8 +24,8 @@ class LinkRates:
     """From the device to the server [bit/s]."""
     downlink_bps: float
     """From the server to the device [bit/s]."""
-    round_trip_s: float
-    """A message of one byte there and back [s]."""
+    round_trip_s: float | None
+    """A message of one byte there and back [s]; None where nothing was measured."""
 
 
 def measure_link(stream: Stream, timeout_s: float) -> LinkRates:
