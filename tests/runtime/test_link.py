@@ -79,7 +79,7 @@ class Shaping(Log):
 @pytest.mark.alone
 @pytest.mark.parametrize("rates", ["measured", "trace"])
 def test_rates_and_delay_follow_a_trace_that_shapes_the_link(rates, tmp_path):
-    trace = [(2e6, 8e6), (8e6, 2e6), (1e6, 4e6), (4e6, 4e6)]
+    trace = [(2e6, 8e6), (8e6, 2e6), (4e6, 4e6)]
     path = tmp_path / "trace.csv"
     rows = [
         f"{device.name},{number},{up},{down}"
@@ -123,6 +123,6 @@ def test_rates_and_delay_follow_a_trace_that_shapes_the_link(rates, tmp_path):
         assert traced_s - burst_s < on_link_s < 1.3 * traced_s + 1.0
         if rates == "trace":
             assert (found["uplink_bps"], found["downlink_bps"]) == (up, down)
-        else:  # rounds differ by 2 to 8; bursts and waits for a processor blur a probe
+        else:  # rounds differ by 2 to 4; bursts and waits for a processor blur a probe
             assert 2 / 3 < found["uplink_bps"] / up < 3 / 2
             assert 2 / 3 < found["downlink_bps"] / down < 3 / 2
