@@ -240,7 +240,7 @@
       }
       const clock = row.cycles > 0 ? `server at ${number(row.frequency_hz / 1e9)} GHz` : "server idle";
       let where = `Cut after block ${cut} of ${blocks}`;
-      if (cut === 0) where = `Cut before block 1 of ${blocks}`;
+      if (cut === 0) where = `All ${blocks} blocks on the server`;
       if (cut === blocks) where = `No cut, all ${blocks} blocks on the device`;
       const device = Number.isNaN(row.device_energy_j) ? "" : `, ${quantity(row.device_energy_j, "J")} at the device`;
       const bits = [row.up, row.down].join("/"), { listed } = this.data.bits;

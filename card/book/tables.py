@@ -60,10 +60,11 @@ def settled_mean(value: float, low: float, high: float) -> str:
 
 
 def saved(reduction: Mapping[str, float | None]) -> str:
-    """A reduction with the digits that its 95 % interval settles, and the interval."""
-    low, high = reduction["low"], reduction["high"]
-    ends = "" if low is None or high is None else f" ({interval(low, high)})"
-    return settled(reduction) + ends
+    """A reduction and its 95 % interval, with the same digits."""
+    value, low, high = (reduction[key] for key in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return settled(reduction)
+    return f"{percent(value, 2)} ({interval(low, high)})"
 
 
 def extensions_table(reached: Mapping[str, Mapping[str, Any]]) -> str:

@@ -137,7 +137,7 @@ def mini_batch_steps(scenario: Scenario, system: System, cut: int) -> list[tuple
     if training.topology == "vanilla":
         return [
             ("device", "forward", ahead),
-            ("uplink", "smashed data", 1.0),
+            ("uplink", "smashed data, labels", 1.0),
             ("server", "forward, loss, backward", 1.0),
             ("downlink", "gradients", 1.0),
             ("device", "backward", 1.0 - ahead),

@@ -73,6 +73,12 @@ def test_search_shows_excerpts_where_a_server_serves_the_pages(
     excerpt = tab.locator("#search-results li p.context").first
     excerpt.wait_for()
     assert "bandwidth" in excerpt.inner_text().lower()
+    tab.goto(f"{address}/search.html?q=smashed+data")
+    meaning = tab.locator("#search-results li", has=tab.locator("a[href*='term-smashed-data']"))
+    meaning.locator("p.context").wait_for()
+    assert "output of the last block" in meaning.inner_text()
+    excerpts = tab.locator("#search-results li p.context").all_inner_texts()
+    assert not any(re.search(r"\\\(|import |^\W*Contents", text) for text in excerpts)
     tab.close()
 
 

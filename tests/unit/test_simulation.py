@@ -39,6 +39,12 @@ def test_dimensions_coordinates_and_units(results):
     }
 
 
+def test_nominal_takes_the_first_and_the_last_cut_alone():
+    """As the first page says."""
+    decided = card.simulate(NOMINAL, ["card"])
+    assert set(np.unique(decided.cut).tolist()) == {0, card.system(NOMINAL).num_blocks}
+
+
 def test_every_field_is_what_evaluate_says_of_the_decision(results):
     device = np.arange(5)[:, None]
     for policy in results.policy.values:
