@@ -33,10 +33,10 @@ PAGE_BYTES = 200_000
 LOADED_MS = 600
 """Time in which a page that would still move does so."""
 DECISION = re.compile(
-    r"(?:Cut after block (?P<block>\d+) of \d+|All \d+ blocks on the (?P<server>server)|No cut, "
+    r"(?:Cut after block (?P<block>\d+) of \d+|All \d+ blocks on the (?P<nothing>server)|No cut, "
     r"all (?P<all>\d+) blocks on the device)(?:, \d+/\d+ bits up/down)?, "
     r"server (?:at (?P<clock>[\d.]+) GHz|idle): (?P<delay>[\d.,]+) s, "
-    r"(?P<server_j>[\d.,]+ k?J) at the server, (?P<device>[\d.,]+ k?J) at the device\."
+    r"(?P<server>[\d.,]+ k?J) at the server, (?P<device>[\d.,]+ k?J) at the device\."
 )
 OBSERVE = """window.shift = 0;
 new PerformanceObserver((list) => {
@@ -106,7 +106,7 @@ def joules(text: str) -> float:
 def check_shown(tab: Page, solved: dict[str, Any]) -> None:
     shown = DECISION.fullmatch(said(tab))
     assert shown, said(tab)
-    cut = 0 if shown["server"] else int(shown["all"] or shown["block"])
+    cut = 0 if shown["nothing"] else int(shown["all"] or shown["block"])
     assert cut == solved["cut"]
     if shown["clock"]:
         assert 1e9 * float(shown["clock"]) == pytest.approx(solved["frequency_hz"], rel=SHOWN)
