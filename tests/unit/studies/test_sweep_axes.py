@@ -43,6 +43,10 @@ def axis(path, values, unit=""):
             "server.linear_power_w_per_hz", [1e-8], "W/Hz",
             "server linear power [W/Hz]", ["1e−08"], "server linear power = 1e−08 W/Hz",
         ),
+        (
+            "objective.energy_budget_j", [5.0, 20.0], "J",
+            "objective energy budget [J]", ["5", "20"], "objective energy budget = 5 J",
+        ),
         ("llm", ["gpt2", "llama"], "", "llm", ["gpt2", "llama"], "llm = gpt2"),
         ("a.b_c", ["true", "false"], "", "a b c", ["yes", "no"], "a b c = yes"),
         ("a.b", ["[1", "{x: 1}"], "", "a b", ["[1", "{x: 1}"], "a b = [1"),
