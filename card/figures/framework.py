@@ -105,7 +105,7 @@ def framework(device_names: Sequence[str], topology: str = "vanilla") -> Figure:
     axes.set_ylim(0, 70)
     axes.axis("off")
     vanilla = topology == "vanilla"
-    _panel(axes, 1, 35, "Device", "keeps its text", _DEVICE)
+    _panel(axes, 1, 35, "Device", "keeps its file", _DEVICE)
     _panel(axes, 64, 35, "Edge server", "clock f", _SERVER)
     rows = ["embedding", "block 1", "⋮", "block c"]
     _stack(axes, 5, rows if vanilla else [*rows, "head, loss"], _DEVICE)
@@ -146,10 +146,9 @@ def _stack(axes: Axes, x: float, rows: Sequence[str], colour: str) -> None:
         axes.text(x + 10.5, y + 3, text, ha="center", va="center", fontsize=10, color=_INK)
         if text.startswith("block"):
             axes.plot(x + 26, y + 3, marker="s", markersize=8, color=colour)
-            if text in ("block 1", "block I"):
-                axes.text(
-                    x + 30, y - 1.4, "adapter", ha="right", va="center", fontsize=8, color=colour
-                )
+            if text in ("block 1", "block I"):  # beside the dots, where no box is in the way
+                at = y + 7.4 if text == "block 1" else y - 1.4
+                axes.text(x + 30, at, "adapter", ha="right", va="center", fontsize=8, color=colour)
 
 
 def _arrow(
