@@ -212,7 +212,8 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Con
         return f"{path} is not a key of {whole}; {remedy}"
     schema = _schema_at(root, location)
     within = allowed(schema, root)
-    help_text = f" {schema['description']}" if schema.get("description") else ""
+    meaning, _, _ = schema.get("description", "").partition("\n\n")
+    help_text = f" {meaning}" if meaning else ""
     if item["type"] == "missing":
         without = "has no value" if path in removed else "is missing"
         return f"{path} {without}; give {within}.{help_text}"

@@ -16,7 +16,7 @@ import xarray as xr
 
 from card.base.units import counted
 from card.book.indexes import Picture
-from card.book.markdown import table, write
+from card.book.markdown import code, table, write
 from card.book.place import Place
 from card.figures.image_files import PHONE
 
@@ -224,7 +224,7 @@ def _link(target: str, text: str, label: str = "") -> str:
 
 
 def _names(items: Iterable[Any]) -> str:
-    names = [f"`{str(item).replace('`', '')}`" for item in items]
+    names = [code(str(item)) for item in items]
     more = f" and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
     return ", ".join(names[:_MANY]) + more
 

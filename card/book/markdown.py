@@ -28,6 +28,14 @@ def plain(text: str) -> str:
     return re.sub(r"^(\d+)([.)])(?= |$)", lambda at: f"{at[1]}&#{ord(at[2])};", line)
 
 
+def code(text: str) -> str:
+    """A text in one line as code, whatever signs it holds."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    room = " " if line[:1] == "`" or line[-1:] == "`" else ""
+    return f"{fence}{room}{line}{room}{fence}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Fraction in per cent; a dash if it is undefined."""
     return "–" if value is None else f"{100 * value:z.{digits}f} %".replace("-", "−")

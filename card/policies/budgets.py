@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from card.base.arguments import SMALLEST
 from card.base.arrays import backend_of
 from card.base.errors import ScenarioError
 from card.base.units import FloatArray
@@ -17,7 +18,10 @@ from card.solver import least_delay, prices, solve
 
 def devices_priced(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
     """CARD where a joule of a device costs what one of the server costs in the same round."""
-    delay_price, energy_price = prices(draws.extremes, system.delay_weight)
+    # a weight next to nothing is nothing, for no price may be as small
+    delay_price, energy_price = (
+        price * (price >= SMALLEST) for price in prices(draws.extremes, system.delay_weight)
+    )
     each = draws.device, draws.uplink_bps, draws.downlink_bps
     found = solve(
         system, *each, delay_price=delay_price, energy_price=energy_price,

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from card.base.arguments import LARGEST, SMALLEST
 from card.base.errors import repeated
 from card.base.schema import (
     Count,
@@ -313,7 +314,7 @@ class Objective(Record):
     null for what CARD takes on the same draws, if the devices have no budget either."""
     device_energy_budget_j: Positive | None = None
     """Mean energy of a device in its round that they may spend [J]; null for any."""
-    queue_weight: Positive = 1e4
+    queue_weight: Annotated[Number, Field(ge=SMALLEST, le=LARGEST)] = 1e4
     """What delay counts against a full queue in `budget_online` [J²/s] (V).
 
     More of it brings the delay nearer to the least, and takes longer to keep within the budget."""

@@ -88,6 +88,8 @@ def sweep(
         contradict each other somewhere inside the grid.
     """
     grid = Grid.checked(scenario, over, policies, rounds, seed, library)
+    if client is not None and not hasattr(client, "scheduler"):
+        raise ScenarioError(f"client = {client!r:.80} is no client of Dask; give one, or None.")
     if output is None:
         blocks = list(enumerate(grid.blocks()))
         results = _computed(grid, blocks, client, lambda: _IN_MEMORY)

@@ -117,6 +117,12 @@ VALUES = [
         f"objective.delay_weight = -0.1 is not allowed; give a number from 0 to 1. {WEIGHT}",
     ),
     (
+        "objective.queue_weight",
+        1e300,
+        "objective.queue_weight = 1e+300 is not allowed; give a number from 1e-100 to 1e+100. "
+        "What delay counts against a full queue in `budget_online` [J²/s] (V).",
+    ),
+    (
         "channel_states.poor.path_loss_exponent",
         9,
         "channel_states.poor.path_loss_exponent = 9 is not allowed; give a number from 1 to 8. "

@@ -154,7 +154,7 @@ def test_what_a_file_holds_is_read_from_the_file(tmp_path: Path) -> None:
     assert holds(tmp_path / "a.nc") == "`delay_s` over `cut` (2)"
     assert holds(tmp_path / "list.json") == "2 records of `round`"
     assert holds(tmp_path / "many.json") == "`a`, `b`, `c`, `d`, `e`, `f` and 2 more"
-    assert holds(tmp_path / "code.json") == "`card.sweep, here`"
+    assert holds(tmp_path / "code.json") == "`` `card.sweep`, here ``"
 
 
 @pytest.mark.parametrize(

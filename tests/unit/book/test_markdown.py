@@ -86,3 +86,11 @@ def test_a_user_s_text_reads_as_it_stands_in_markdown_and_html(text: str) -> Non
 
 def test_a_user_s_text_stays_on_its_line() -> None:
     assert markdown.plain("a\n\n# b\x00\x1b[31m\u2028c") == "a # b&#91;31m c"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a", "`a`"), ("a`b", "``a`b``"), ("``", "``` `` ```"), ("`x", "`` `x ``"), ("a\nb", "`a b`")],
+)
+def test_code_holds_any_text(text: str, shown: str) -> None:
+    assert markdown.code(text) == shown

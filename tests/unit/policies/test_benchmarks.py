@@ -49,6 +49,16 @@ def test_names_and_order_are_stable():
     assert list(named(["server_only", "card", "cut_only"])) == ["server_only", "card", "cut_only"]
 
 
+def test_a_weight_next_to_nothing_is_nothing_to_priced_devices():
+    scenario = card.load_scenario("realistic")
+    chosen = [
+        card.simulate(scenario.updated({"objective.delay_weight": weight}), ["devices_priced"], 5)
+        for weight in (0.0, 1e-320)
+    ]
+    assert chosen[0].cut.equals(chosen[1].cut)
+    assert chosen[0].frequency_hz.equals(chosen[1].frequency_hz)
+
+
 def test_a_joule_of_a_device_costs_what_one_of_the_server_does():
     """Against every cut and many clocks, at CARD's two prices of each device-round."""
     scenario = card.load_scenario("realistic")

@@ -149,3 +149,10 @@ def test_a_cluster_that_computes_no_more_is_one_line_and_what_is_kept(
     assert waited == ("no worker" in said)
     with card.sweep(scenario, over, ["card"], rounds=2, output=output) as found:
         assert found.sizes["lora.rank"] == 2
+
+
+def test_a_client_that_is_none_of_dask_is_refused():
+    with pytest.raises(
+        ScenarioError, match=r"^client = 1 is no client of Dask; give one, or None\.$"
+    ):
+        sweep(card.load_scenario("nominal"), {"objective.delay_weight": [0.5]}, rounds=1, client=1)
