@@ -34,6 +34,8 @@ STATE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.1, 0.03
 """Half the size of a device's label, as shares of a panel."""
 
+_BESIDE_LETTERS = 12
+"""Letters of a state's name up to which a panel's title has room for it on one line."""
 _CUTS = LinearSegmentedColormap.from_list(
     "cuts", [COLOURS["green"], COLOURS["sky"], COLOURS["orange"], COLOURS["vermillion"]]
 )
@@ -89,6 +91,7 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
     shown = results.isel(round=slice(0, rounds), device=places)
     states, devices = shown.state.values.tolist(), shown.device.values.tolist()
     words = dict(zip(states, apart(states, NAME_LETTERS), strict=True))
+    after = ":\n" if max(map(len, words.values())) > _BESIDE_LETTERS else ": "
     height = 0.9 + len(states) * (0.6 + 0.24 * len(devices))
     figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
     grid = figure.subplots(len(states), 2, sharex=True, squeeze=False, width_ratios=(1.25, 1))
@@ -97,13 +100,13 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
         for position, device in enumerate(devices):
             _strip(row[0], position, here.cut.sel(device=device).values, num_blocks)
         row[0].set(
-            title=f"{words[state]}: cut layer", yticks=range(len(devices)),
+            title=f"{words[state]}{after}cut layer", yticks=range(len(devices)),
             yticklabels=apart(devices, NAME_LETTERS),
             ylim=(len(devices) - 0.5, -0.5), xlim=(0, shown.sizes["round"]),
         )  # fmt: skip
         row[0].grid(visible=False)
         _clocks(row[1], here)
-        row[1].set(title=f"{words[state]}: server clock", ylabel="GHz")
+        row[1].set(title=f"{words[state]}{after}server clock", ylabel="GHz")
     for axes in grid[-1]:
         axes.set_xlabel("round")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -43,6 +43,17 @@ def fit(places_pt: Sequence[float] | FloatArray, labels: Sequence[str]) -> bool:
     return bool(np.all(np.diff(places) >= half[1:] + half[:-1] + _GAP_PT))
 
 
+def columns_of(
+    labels: Sequence[str], width_in: float, most: int, *, handle_pt: float = 50.0
+) -> int:
+    """Columns of a legend that fit into a width [inch], at most so many and at least one.
+
+    A line, and the gaps around it, take `handle_pt` [pt].
+    """
+    longest = max(map(width_pt, labels), default=0.0)
+    return max(1, min(most, len(labels), int(72 * width_in // (longest + handle_pt))))
+
+
 def short(text: str, letters: int = LETTERS) -> str:
     """A text of at most so many letters, its end left out where it has more."""
     return text if len(text) <= letters else f"{text[: letters - 1]}…"

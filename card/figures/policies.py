@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from card.figures.decisions import spread
-from card.figures.labels import NAME_LETTERS, apart, folded, short
+from card.figures.labels import NAME_LETTERS, apart, columns_of, folded, short
 from card.figures.phones import WIDTH_IN as PHONE_IN
 from card.figures.phones import draw_narrow
 from card.figures.style import (
@@ -67,6 +68,8 @@ _ENERGY_HATCHES = {
 }
 
 _CURVE_LABEL = "CARD at other weights"
+_LINE_IN = 0.18
+"""Height of a line of a legend [inch]."""
 _FAINT = 0.45
 """Share of its colour that the line has which leads to other decisions."""
 _ALONG = np.linspace(0.4, 0.8, 6)[:, None, None]
@@ -149,7 +152,12 @@ def _legend_below(figure: Figure, groups: Iterable[Sequence[str]], *, with_curve
     if with_curve:
         handles.append(Line2D([], [], color=COLOURS["blue"], alpha=_FAINT, linewidth=4,
                               label=_CURVE_LABEL))  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0,
+    columns = columns_of(
+        [str(one.get_label()) for one in handles], figure.get_figwidth(), 2, handle_pt=16.0
+    )  # a mark that words stand close to
+    more = math.ceil(len(handles) / columns) - math.ceil(len(handles) / 2)
+    figure.set_figheight(figure.get_figheight() + _LINE_IN * more)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.0,
                   handletextpad=0.4, borderpad=0.2)  # fmt: skip
 
 
@@ -232,6 +240,8 @@ def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
     )
     panels = figure.subplots(1, 2, sharey=True)
     quantities = {"delay_s": "mean delay [s]", "energy_j": "mean server energy [J]"}
+    if width_in < NARROW_IN:  # or else the two meet
+        quantities = {name: folded(label, 11) for name, label in quantities.items()}
     offsets = np.linspace(-0.22, 0.22, len(states)) if len(states) > 1 else [0.0]
     for axes, (quantity, label) in zip(panels, quantities.items(), strict=True):
         for row, policy in enumerate(policies):
@@ -249,7 +259,8 @@ def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
         Line2D([], [], color="#444444", marker=marker, linestyle="", label=f"{state} channel")
         for state, marker in zip(apart(states, NAME_LETTERS), cycle(STATE_MARKERS), strict=False)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(states)))
+    columns = columns_of([str(handle.get_label()) for handle in handles], width_in, 3)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from card.base.units import FloatArray, IntArray
-from card.figures.labels import NAME_LETTERS, apart, fit, short
+from card.figures.labels import NAME_LETTERS, apart, columns_of, fit, short
 from card.figures.style import COLOURS, STATE_COLOURS, WIDTH_IN
 
 _INK, _QUIET = "#222222", "#666666"
@@ -65,7 +65,9 @@ def rates(
     top = over.get_ylim()[1]
     many = len(positions_m) > _MANY
     names = apart(list(positions_m), NAME_LETTERS)
-    level = fit(np.linspace(0, 72 * (WIDTH_IN - 1), len(names) + 1)[1:], names)
+    level = fit(
+        [72 * (WIDTH_IN - 1.2) * place / (len(names) + 0.2) for place in range(len(names))], names
+    )
     for position in positions_m.values():
         over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
     free = -np.inf  # where the next name does not touch the last
@@ -107,7 +109,8 @@ def rates(
     spread.set_ylim(0, 1.22 * spread.get_ylim()[1])
     spread.set_ylabel("uplink rate [Mbit/s]")
     spread.set_title("Median and central 90 % of rounds")
-    spread.legend(ncols=min(4, len(quantiles_bps)), loc="upper center")
+    labels = [short(state, NAME_LETTERS) for state in quantiles_bps]
+    spread.legend(ncols=columns_of(labels, WIDTH_IN - 1, 4), loc="upper center")
     return figure
 
 

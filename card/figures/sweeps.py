@@ -13,7 +13,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from card.base.errors import ScenarioError, nearest
 from card.figures.decisions import LineStyle
-from card.figures.labels import LETTERS, apart, fit, folded, short, ticks, width_pt
+from card.figures.labels import LETTERS, apart, columns_of, fit, folded, short, ticks, width_pt
 from card.figures.policies import POLICY_MARKERS, label_of
 from card.figures.style import COLOURS, POLICY_COLOURS, WIDTH_IN
 from card.studies.scenario_values import show
@@ -29,8 +29,6 @@ _LINE_PT = 14.0
 """Room that lines of words need, one beside the other [pt]."""
 _TITLE = 32
 """Letters of a line below an axis at most."""
-_HANDLE_PT = 50.0
-"""What an entry of a legend needs beside its words [pt]."""
 _IS = " = "
 _MARKED = 25
 """Values that have a mark on a line, about."""
@@ -176,9 +174,8 @@ def _key(sweep: xr.Dataset, by: Axis | None) -> tuple[list[Line2D], int]:
         Line2D([], [], color="#444444", linestyle=style, label=head + value)
         for value, style in zip(values, _STYLES, strict=False)
     ]
-    longest = max(width_pt(str(handle.get_label())) for handle in (*policies, *styles))
-    columns = int(72 * WIDTH_IN // (longest + _HANDLE_PT))
-    columns = max(1, min(4, columns, max(len(policies), len(styles))))
+    labels = [str(handle.get_label()) for handle in (*policies, *styles)]
+    columns = columns_of(labels, WIDTH_IN, min(4, max(len(policies), len(styles))))
     blank = Line2D([], [], linestyle="", label="")
     rows = [*policies, *[blank] * (-len(policies) % columns)]
     rows += [*styles, *[blank] * (-len(styles) % columns)]

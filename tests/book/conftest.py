@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from built import BOOK, DESKTOP, PHONE, pages
+from built import BOOK, DESKTOP, PATIENCE_MS, PHONE, pages
 from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -90,6 +90,7 @@ def address(book: Path) -> Iterator[str]:
 def tab(browser: Browser) -> Iterator[Page]:
     """An empty tab of a desktop's size, with the network off."""
     context = browser.new_context(viewport=DESKTOP, offline=True)
+    context.set_default_navigation_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
 
@@ -101,6 +102,7 @@ def view(browser: Browser) -> Callable[[str], View]:
     @cache
     def look(name: str) -> View:
         context = browser.new_context(viewport=DESKTOP, offline=True)
+        context.set_default_navigation_timeout(PATIENCE_MS)
         tab, complaints, requests = context.new_page(), [], []
 
         def only_from_disk(route: Route, request: Request) -> None:

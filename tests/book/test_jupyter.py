@@ -66,6 +66,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         found = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in server.stderr)
         yield next(filter(None, found))[0]
         server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()  # a thread of its own sometimes keeps it
 
 
 @pytest.fixture(scope="module")

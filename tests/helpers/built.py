@@ -12,6 +12,8 @@ from playwright.sync_api import Page
 BOOK = Path(__file__).resolve().parents[2] / "_build/nominal/html"
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+PATIENCE_MS = 120_000
+"""Time that a page with many equations may take where other tests compute."""
 
 SETTLED = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
@@ -31,7 +33,7 @@ missing_book = pytest.mark.skipif(not pages(), reason="no book; run `make book`"
 
 def open_page(tab: Page, name: str) -> None:
     """Load a page and wait until its equations are drawn and its scripts have settled."""
-    tab.goto((BOOK / name).as_uri(), wait_until="load")
+    tab.goto((BOOK / name).as_uri(), wait_until="load", timeout=PATIENCE_MS)
     tab.evaluate(SETTLED)
 
 

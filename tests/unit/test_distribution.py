@@ -42,6 +42,7 @@ def test_wheel_says_what_an_index_shows(wheel):
         "energy",
         "export",
         "lab",
+        "metrics",
         "search",
         "sweep",
         "test",

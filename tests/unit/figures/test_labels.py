@@ -5,13 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from card.figures.labels import apart, fit, folded, short, ticks, width_pt
+from card.figures.labels import apart, columns_of, fit, folded, short, ticks, width_pt
 from card.studies.scenario_values import show
 
 ROOM_PT = 190.0
 NUMBERS = some.one_of(
     some.floats(-1e6, 1e6), some.floats(1e-30, 1e-20), some.floats(1e20, 1e30), some.integers(0, 9)
 )
+
+
+def test_a_legend_has_as_many_columns_as_fit():
+    assert columns_of(["good"] * 4, 7, 3) == 3
+    assert columns_of(["good", "poor"], 7, 3) == 2
+    assert columns_of(["line-of-sight-suburban"] * 3, 3.5, 3) == 1
+    assert columns_of([], 3.5, 3) == 1
 
 
 def test_a_long_text_ends_in_dots():

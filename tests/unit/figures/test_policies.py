@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 import card
 from card.figures import policies as figures
 from card.figures.phones import WIDTH_IN, for_phone
+from card.figures.style import use_style
 from card.simulation import PARTS, energy_parts
 from card.studies.bootstrap import mean_intervals
 
@@ -124,6 +126,19 @@ def test_by_state_draws_every_mean(simulated: xr.Dataset) -> None:
         "mean delay [s]",
         "mean server energy [J]",
     ]
+
+
+@pytest.mark.parametrize("draw", [figures.by_state, figures.headline])
+def test_a_narrow_figure_keeps_its_words(simulated: xr.Dataset, draw) -> None:
+    by = ("policy", "state") if draw is figures.by_state else ("policy",)
+    with mpl.rc_context():
+        use_style(2.5)
+        figure = draw(mean_intervals(simulated, by), width_in=2.5)
+        figure.draw_without_rendering()
+    words = [*figure.legends, *(axes.xaxis.label for axes in figure.axes)]
+    for box in (word.get_window_extent() for word in words):
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
 
 
 def test_parts_stack_up_to_the_mean_delay(simulated: xr.Dataset) -> None:
