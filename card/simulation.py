@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from card.base import DISTRIBUTION
-from card.base.arguments import check_rounds, check_seed
+from card.base.arguments import check_numbers, check_rounds, check_seed
 from card.base.arrays import backend_of, check_library, copied
 from card.base.errors import ScenarioError, argument, no_scenario
 from card.base.functions import is_stop
 from card.base.units import FloatArray, IntArray
-from card.channel.rates import drawn_rates
+from card.channel.rates import check_state_rates, drawn_rates
 from card.costs import Costs, System, evaluate
 from card.policies import POLICIES, SHIPPED, Draws, Policy, apart, check_decision, named
 from card.scenario import Scenario
@@ -95,7 +95,7 @@ def choice_of(
     Raises
     ------
     ScenarioError
-        If what the policy returns has another shape, or is no pair of arrays.
+        If what the policy returns has another shape, or is no pair of arrays of numbers.
     """
     try:
         own = system if name in SHIPPED and policy is SHIPPED[name] else apart(system)
@@ -105,7 +105,6 @@ def choice_of(
         raise
     try:
         option, frequency = (copied(_spread(draws, part)) for part in choice)
-        return option, frequency
     except BaseException as error:  # whatever an object of a user's own does when it is read
         if is_stop(error):
             raise
@@ -113,6 +112,13 @@ def choice_of(
             f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
             f"clocks [Hz] that broadcast to the shape {draws.device.shape} of the draws."
         ) from None
+    backend, real = backend_of(option, frequency), ("integral", "real floating")
+    try:
+        check_numbers("cut", option, backend, ("integral",), "whole numbers")
+        check_numbers("frequency_hz", frequency, backend, real, "clocks in Hz")
+    except ScenarioError as error:
+        raise ScenarioError(f"the policy {name}: {error}") from None
+    return option, frequency
 
 
 def outcomes(system: System, draws: Draws, name: str, policy: Policy, seed: int) -> dict[str, Any]:
@@ -176,6 +182,7 @@ def simulate(
     rounds, seed = rounds_and_seed(scenario, rounds, seed)
     chosen = _chosen(scenario, policies)
     arrays = System.of(scenario)
+    check_state_rates(scenario)
     draws, backend = draw(arrays, scenario, rounds, seed, library), check_library(library)
     results = [outcomes(arrays, draws, *entry, seed) for entry in chosen.items()]
     dims = ("policy", "state", "device", "round")
@@ -291,6 +298,17 @@ def _chosen(
 ) -> dict[str, Policy]:
     if policies is None:
         return POLICIES | named(scenario.policies)
+    return chosen_policies(policies)
+
+
+def chosen_policies(policies: Sequence[str] | Mapping[str, Policy]) -> dict[str, Policy]:
+    """Policies by name, from names or a mapping of names to functions.
+
+    Raises
+    ------
+    ScenarioError
+        If they are neither, or a name is unknown.
+    """
     if isinstance(policies, str) or not isinstance(policies, (Sequence, Mapping)) or not policies:
         raise ScenarioError(
             f"policies = {argument(policies)} is not allowed; give a list of "

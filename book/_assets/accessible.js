@@ -78,22 +78,3 @@ addEventListener("load", async () => {
   addEventListener("resize", reachScrollingBoxes);
   addEventListener("toggle", reachScrollingBoxes, true);
 });
-
-// Search fetches excerpts page by page, which browsers refuse on pages opened from a disk
-if (location.protocol === "file:") {
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-}
-
-// What an excerpt is taken from: sentences, without contents, buttons, code and TeX
-addEventListener("DOMContentLoaded", () => {
-  if (typeof Search === "undefined") return;
-  const whole = Search.htmlToText;
-  Search.htmlToText = (html, anchor) => {
-    const article = new DOMParser().parseFromString(html, "text/html").querySelector("article");
-    if (!article) return whole(html, anchor);
-    article.querySelectorAll(".headerlink, .math, .cell_input, .cell_output, .highlight, script, style, svg").forEach((one) => one.remove());
-    const found = anchor ? article.querySelector(anchor) : null;
-    const parts = found?.matches("dt") ? [found, found.nextElementSibling] : [found ?? article];
-    return parts.map((one) => one.textContent).join(": ").replace(/\s+/g, " ");
-  };
-});

@@ -190,14 +190,14 @@ const ExplorerDrawings = (() => {
       rows.forEach((r, k) => {
         let x = 0;
         svg.append(write(0, 13 + 54 * k, policies[k], k ? {} : { class: "ex-strong" }));
-        svg.append(write(room, 13 + 54 * k, quantity(r.delay_s, "s"), { "text-anchor": "end", class: "ex-strong" }));
+        svg.append(write(room, 13 + 54 * k, `${quantity(r.delay_s, "s")}, ${quantity(r.energy_j, "J")}`, { "text-anchor": "end", class: "ex-strong" }));
         for (const [name, part] of PARTS) {
           const wide = (r[name] / top) * room;
           if (wide > 0) svg.append(...area(part, box(x, 19 + 54 * k, wide, 24)));
           x += wide;
         }
       });
-      return rows.map((r, k) => `${policies[k]}: ${quantity(r.delay_s, "s")}`).join("; ");
+      return rows.map((r, k) => `${policies[k]}: ${quantity(r.delay_s, "s")}, ${quantity(r.energy_j, "J")} at the server`).join("; ");
     },
 
     energy(svg, width, height, { policies, rows }) {

@@ -245,7 +245,8 @@
       const device = Number.isNaN(row.device_energy_j) ? "" : `, ${quantity(row.device_energy_j, "J")} at the device`;
       const bits = [row.up, row.down].join("/"), { listed } = this.data.bits;
       const sent = Object.values(listed).flat().length > 2 || this.at.up !== "listed" || this.at.down !== "listed" ? `, ${bits} bits up/down` : "";
-      return `${where}${sent}, ${clock}: ${quantity(row.delay_s, "s")}, ${quantity(row.energy_j, "J")} at the server${device}.`;
+      const { data, at } = this, asked = `${data.devices[at.device].name}, channel ${data.states[at.state]}`;
+      return `${asked}. ${where}${sent}, ${clock}: ${quantity(row.delay_s, "s")}, ${quantity(row.energy_j, "J")} at the server${device}.`;
     }
 
     /** What `card solve` is asked for the same decision: groups of words to keep on one line. */

@@ -17,7 +17,7 @@ GREATEST_COST = 1e30
 
 def check_index(name: str, value: Any, size: int, backend: Backend = NUMPY) -> Any:
     """Whole numbers from 0 to `size - 1`, or an error that names the value."""
-    array = _numbers(name, value, backend, ("integral",), "whole numbers")
+    array = check_numbers(name, value, backend, ("integral",), "whole numbers")
     if _within(backend, array, 0, size - 1):
         return backend.xp.astype(array, backend.xp.int64, copy=False)
     wrong = int(array[(array < 0) | (array >= size)][0])
@@ -43,6 +43,21 @@ def check_price(name: str, value: Any, backend: Backend = NUMPY) -> Any:
         name, backend.xp.where(prices == 0, SMALLEST, prices), backend, SMALLEST, LARGEST, allowed
     )
     return prices
+
+
+def check_numbers(
+    name: str, value: Any, backend: Backend, kinds: tuple[str, ...], allowed: str
+) -> Any:
+    """Numbers of some kinds, as the array API names them, or an error that names the value."""
+    if np.ma.is_masked(value):
+        raise ScenarioError(f"{name} has masked values; give {allowed} in place of each.")
+    try:
+        array = backend.array(value)
+    except (ValueError, TypeError):
+        array = np.asarray(None)
+    if not backend.xp.isdtype(array.dtype, kinds):
+        raise ScenarioError(f"{name} = {argument(value)} is not allowed; give {allowed}.")
+    return array
 
 
 def check_rounds(value: int) -> int:
@@ -86,18 +101,10 @@ def _within(backend: Backend, array: Any, least: float, most: float) -> bool:
 def _between(
     name: str, value: Any, backend: Backend, least: float, most: float, allowed: str
 ) -> Any:
-    array = backend.floats(_numbers(name, value, backend, ("integral", "real floating"), allowed))
+    array = backend.floats(
+        check_numbers(name, value, backend, ("integral", "real floating"), allowed)
+    )
     if _within(backend, array, least, most):
         return array
     wrong = float(array[~((array >= least) & (array <= most))][0])
     raise ScenarioError(f"{name} = {wrong:g} is not allowed; give {allowed}.")
-
-
-def _numbers(name: str, value: Any, backend: Backend, kinds: tuple[str, ...], allowed: str) -> Any:
-    try:
-        array = backend.array(value)
-    except (ValueError, TypeError):
-        array = np.asarray(None)
-    if not backend.xp.isdtype(array.dtype, kinds):
-        raise ScenarioError(f"{name} = {argument(value)} is not allowed; give {allowed}.")
-    return array

@@ -269,9 +269,10 @@ def check_library(name: str) -> Backend:
     try:
         return Backend(xp, torch.empty(0, device=device or "cpu").device)
     except (RuntimeError, AssertionError) as error:
+        offered = LIBRARIES if torch.cuda.is_available() else LIBRARIES[:-1]
         raise ScenarioError(
             f"library = {name!r} is not allowed; torch finds no device {device!r} here. Give one "
-            f"of {', '.join(LIBRARIES)}."
+            f"of {', '.join(offered)}."
         ) from error
 
 

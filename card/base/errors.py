@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from card.base import DISTRIBUTION
+from card.base.letters import remedy_for
 
 Schema = dict[str, Any]
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -94,6 +95,29 @@ def needs(name: str, what: str, *modules: str) -> None:
                 raise ModuleNotFoundError(name=module)
 
 
+@contextmanager
+def laid_to(place: str) -> Iterator[None]:
+    """Context in which each line of a refusal begins with the file or the key that is at fault.
+
+    Parameters
+    ----------
+    place
+        The file or the key; empty for the file that the user named, which needs no name.
+
+    Raises
+    ------
+    ScenarioError
+        What was raised within, of the same kind.
+    """
+    try:
+        yield
+    except ScenarioError as error:
+        if not place:
+            raise
+        lines = str(error).split("\n")
+        raise type(error)("\n".join(f"{place}: {line}" for line in lines)) from None
+
+
 def nearest(word: str, known: Iterable[str], around: str = "") -> str:
     """Sentence end naming the closest known word, or all of them when none is close."""
     choices = [str(name) for name in known]
@@ -113,6 +137,15 @@ def repeated(items: Iterable[Hashable]) -> Any:
             return item
         seen.add(item)
     return None
+
+
+def check_once(key: str, listed: Sequence[Hashable] | None) -> None:
+    """Refuse a list of distinct things in which one stands twice."""
+    twice = repeated(listed or ())
+    if twice is not None:
+        raise ScenarioError(
+            f"{key} = {shortened(list(listed or ()))} is not allowed; give {twice} once."
+        )
 
 
 def unknown(what: str, word: object, known: Iterable[str], ending: str = "") -> ScenarioError:
@@ -164,7 +197,8 @@ def from_validation(
         if not within and not (len(absent) > 1 and place[:1] and place[0] in absent):
             whole = "an entry" if entry else "a scenario"
             line = _line(dict(problem), schema, raw, whole, removed)
-            item = dotted(place[:2], raw) if len(place) > 1 and isinstance(place[1], int) else "."
+            many = len(place) > 1 and (isinstance(place[1], int) or place[0] == "channel_states")
+            item = dotted(place[:2], raw) if many else "."
             alike.setdefault(line.replace(item, "*"), []).append(line)
     for first, *others in alike.values():
         more = len(set(others) - {first})
@@ -213,18 +247,20 @@ def _line(item: dict[str, Any], root: Schema, raw: Any, whole: str, removed: Con
     schema = _schema_at(root, location)
     within = allowed(schema, root)
     meaning, _, _ = schema.get("description", "").partition("\n\n")
-    help_text = f" {meaning}" if meaning else ""
+    help_text = f" {' '.join(meaning.split())}" if meaning else ""
     if item["type"] == "missing":
         without = "has no value" if path in removed else "is missing"
         return f"{path} {without}; give {within}.{help_text}"
     value = item["input"]
+    before = f"{path} = " if path else ""
+    if item["type"] == "string_unicode":
+        return f"{before}{shortened(value)} is not allowed; {remedy_for(value)}."
     if item["type"] == "finite_number":
         within = within.replace("a number", "a finite number")
     elif isinstance(value, str) and "number" in within and NUMBER.fullmatch(value):
         within += ", without quotes"
     elif isinstance(value, (int, float)) and within.endswith(_NOUNS["string"]):
         within += ", in quotes"  # a name such as 012 or 1e3, which YAML takes for a number
-    before = f"{path} = " if path else ""
     return f"{before}{shortened(value)} is not allowed; give {within}.{help_text}"
 
 

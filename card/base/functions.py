@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from card.base.errors import ScenarioError, nearest, repeated, shortened, unknown
+from card.base.errors import ScenarioError, laid_to, nearest, repeated, shortened, unknown
 from card.base.one_file import HELD, is_installed, only
 from card.base.text_files import read_text
 
@@ -54,9 +54,10 @@ class OwnFunction:
             such function; `what` names it.
         """
         file, _, name = reference.rpartition(":")
-        source = _text(file)
-        known = _defined(file, source)
-        _check_imports(file, source)
+        with laid_to(what):
+            source = _text(file)
+            known = _defined(file, source)
+            _check_imports(file, source)
         if name not in known:
             offered, lack = _functions(known), _lack(source)
             why = f"the file {lack}has" if lack else "there is"

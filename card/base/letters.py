@@ -6,12 +6,15 @@ Persian, Hindi and others are not written without them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from unicodedata import category
 
 _KINDS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = {"\u200c", "\u200d"}
+_BYTE = re.compile("[\udc80-\udcff]")
+"""What Python reads a byte as, in the name of a file, that is none of UTF-8."""
 
 
 def _is_none(sign: str) -> bool:
@@ -31,6 +34,17 @@ def no_letter(text: str, spared: str = "") -> str | None:
     if text.isprintable():  # which takes next to no time
         return None
     return next((sign for sign in text if _is_none(sign) and sign not in spared), None)
+
+
+def not_utf8(path: str) -> str | None:
+    """First of the names in a path that is not UTF-8, as a file system may have them, or None."""
+    return next(filter(_BYTE.search, re.split(r"[/\\]", path)), None)
+
+
+def remedy_for(text: str) -> str:
+    """What helps where a text has what is no letter."""
+    odd = not_utf8(text)
+    return f"rename {odd!a}, which is not UTF-8" if odd else "give letters that can be printed"
 
 
 def odd_text(node: Any) -> str | None:

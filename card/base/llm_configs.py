@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +55,16 @@ def said(config: Mapping[str, Any]) -> LlmConfig:
 
 
 def llm_name(name: str, config: Mapping[str, Any]) -> str:
-    """Name that stays true wherever files lie: a shipped LLM's own, or else its title."""
-    return name if name in llm_names() else llm_title(name, config)
+    """Name that stays true wherever files lie: a shipped LLM's own, or else its title.
+
+    A title that is a shipped LLM's, such as that of a folder of one that was changed, has a digest
+    of the content behind it.
+    """
+    title = name if name in llm_names() else llm_title(name, config)
+    if title == name or title not in llm_names() or said(config) == said(public_config(title)):
+        return title
+    content = json.dumps(said(config), sort_keys=True)
+    return f"{title}, changed ({sha256(content.encode()).hexdigest()[:8]})"
 
 
 def llm_title(name: str, config: Mapping[str, Any]) -> str:

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from card.base.errors import ScenarioError, shortened
-from card.base.letters import odd_text
+import numpy as np
+
+from card.base.errors import ScenarioError, argument, shortened
+from card.base.letters import odd_text, remedy_for
 from card.base.provenance import Source
 
 
@@ -22,9 +24,15 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     Raises
     ------
     ScenarioError
-        If one value is given twice, an item of a list is none, a name in a path is empty, or a text
-        has what is no letter.
+        If the changes are no mapping, one value is given twice, an item of a list is none, a name
+        in a path is empty, or a text has what is no letter.
     """
+    if not isinstance(changes, Mapping):
+        raise ScenarioError(
+            f"overrides = {argument(changes)} is not allowed; give values by path, e.g. "
+            "{'link.bandwidth_hz': 2e7}."
+        )
+    changes = {path: plain(str(path), value) for path, value in changes.items()}
     _check_names(changes)
     nested = _nested(changes, base)
     merged = dict(_merge(base, nested, ""))
@@ -50,6 +58,25 @@ def merge_recorded(base: dict[str, Any], changes: Mapping[str, Any], reason: str
     return {**merged, "sources": sources}
 
 
+def plain(path: str, value: Any) -> Any:
+    """A value of a path whose numbers and arrays of NumPy, at any depth, are Python's.
+
+    Raises
+    ------
+    ScenarioError
+        If a set is in it, whose items have no order.
+    """
+    if isinstance(value, (set, frozenset)):
+        raise ScenarioError(
+            f"{path} = {shortened(value)} is not allowed; give a list, whose items have an order."
+        )
+    if isinstance(value, Mapping):
+        return {key: plain(f"{path}.{key}", item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(f"{path}.{place}", item) for place, item in enumerate(value)]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
 def _check_names(changes: Mapping[str, Any]) -> None:
     """Refuse paths with empty names, and texts that would command a terminal or break a line."""
     for keys, _ in _entries(changes):
@@ -60,7 +87,7 @@ def _check_names(changes: Mapping[str, Any]) -> None:
                 f"link.bandwidth_hz."
             )
     if odd := odd_text(changes):
-        raise ScenarioError(f"{shortened(odd)} is not allowed; give letters that can be printed.")
+        raise ScenarioError(f"{shortened(odd)} is not allowed; {remedy_for(odd)}.")
 
 
 def _of_all(path: str) -> str:
@@ -182,7 +209,7 @@ def _origins(keys: tuple[str, ...], value: Any) -> Iterator[tuple[Any, Any]]:
     mapping = isinstance(value, Mapping) and value
     if len(keys) == 1:
         yield from (
-            ((("sources", path), item) for path, item in value.items())
+            ((("sources", str(path)), item) for path, item in value.items())
             if mapping
             else [(keys, value)]
         )

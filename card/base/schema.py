@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from card.base.errors import LARGEST_COUNT, LARGEST_WHOLE, shortened, validated
 
@@ -15,12 +16,28 @@ NotNegative = Annotated[Number, Field(ge=0)]
 Level = Annotated[Number, Field(ge=-300, le=300)]
 Loss = Annotated[Number, Field(ge=0, le=100)]
 Duration = Annotated[Number, Field(ge=0, le=10**9)]
+Time = Annotated[Number, Field(ge=1e-12, le=10**9)]
+Rate = Annotated[Number, Field(ge=1, le=1e30)]
 Power = Annotated[Number, Field(ge=1e-6, le=10**9)]
 Frequency = Annotated[Number, Field(ge=1, le=1e15)]
+Clock = Annotated[Number, Field(ge=1e6, le=1e15)]  # no processor that trains is below 1 MHz
+Work = Annotated[Number, Field(ge=1e-9, le=1e9)]
+Quantity = Annotated[Number, Field(ge=0, le=1e30)]
+Size = Annotated[Number, Field(ge=1e-3, le=1e5)]  # of memory in GB, or its traffic in GB/s
 Share = Annotated[Number, Field(ge=1e-9, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=LARGEST_WHOLE)]
 Flag = Annotated[bool, Field(strict=True)]
+
+
+def _no_float(value: Any) -> Any:
+    if isinstance(value, float):
+        raise PydanticCustomError("no_float", "a float is no whole number")
+    return value
+
+
+# beside a choice of whole numbers, which takes 16.0 for 16 otherwise, as no other key does
+WHOLE = BeforeValidator(_no_float)
 Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
 
 

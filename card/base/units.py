@@ -24,7 +24,7 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 _PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-_PREFIXED = {"Hz": 12, "W": 12, "J": 12, "bit/s": 12, "FLOP/s": 12, "s": 0}
+_PREFIXED = {"Hz": 12, "W": 12, "J": 12, "bit/s": 12, "FLOP/s": 12, "s": 0, "W/Hz": 0}
 """Units that take a prefix, and the largest power of ten of theirs: no kiloseconds."""
 
 
@@ -34,7 +34,8 @@ def engineering(values: Iterable[float], unit: str) -> tuple[float, str]:
     Parameters
     ----------
     values
-        Any number of values, which share the scale that suits their geometric mean.
+        Any number of values, which share the scale that suits the geometric mean of the least and
+        the greatest, if it leaves the greatest below 10,000.
     unit
         Their unit; one that takes no prefix is left as it is.
 
@@ -43,11 +44,12 @@ def engineering(values: Iterable[float], unit: str) -> tuple[float, str]:
     >>> engineering([5e6, 20e6], "Hz")
     (1000000.0, 'MHz')
     """
-    sizes = [log10(abs(value)) for value in values if value and isfinite(value)]
+    # what rounding takes from an exact power must not cost it its prefix
+    sizes = [log10(abs(value)) + 1e-9 for value in values if value and isfinite(value)]
     if unit not in _PREFIXED or not sizes:
         return 1.0, unit
-    # what rounding takes from an exact power must not cost it its prefix
-    power = 3 * floor((sum(sizes) / len(sizes) + 1e-9) / 3)
+    least, most = min(sizes), max(sizes)
+    power = 3 * max(floor((least + most) / 6), floor((most - 1) / 3))
     power = min(max(power, min(_PREFIXES)), _PREFIXED[unit])
     return 10.0**power, _PREFIXES[power] + unit
 

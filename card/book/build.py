@@ -40,7 +40,7 @@ from card.book.walkthrough import walkthrough
 from card.costs import System, check_one_in_flight, load_scenario
 from card.hardware.catalogue import is_file
 from card.scenario import Scenario
-from card.scenario.leakage import is_table_file
+from card.scenario.tables import is_table_file
 from card.scenario.traces import is_trace_file
 from card.studies.claims import applied
 from card.studies.study_file import Study, load_study
@@ -304,8 +304,12 @@ def render(place: Place, folder: Path, *, strict: bool = True) -> None:
     shutil.copytree(place.source, source)
     options = ["--path-output", str(output), "--keep-going"]
     options += ["--nitpick", "--warningiserror"] if strict else []
-    # Sphinx keeps all it reads until it ends: to look for garbage there takes a third of the time
-    program = "import gc; gc.disable(); from jupyter_book.cli.main import main; main()"
+    # Sphinx keeps all it reads until it ends: to look for garbage there takes a third of the time;
+    # and it looks for the search page's script where it runs
+    program = (
+        "import gc, os, sys; gc.disable(); from jupyter_book.cli.main import main; "
+        "os.chdir(sys.argv[2]); main()"
+    )
     command = python_child(program, "build", str(source), *options)
     try:
         done = run(command, environment={**os.environ, "NO_COLOR": "1"})

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.progress import Progress
 
@@ -29,6 +29,10 @@ from card.book.markdown import to_json, write
 from card.book.place import BookError, Place
 from card.book.provenance import versions
 from card.book.references import page
+from card.book.warned import tell_once
+
+if TYPE_CHECKING:
+    from papermill.exceptions import PapermillExecutionError
 
 Echo = Callable[[str], object]
 
@@ -289,25 +293,44 @@ def execute_one(told: str) -> None:
             kernel_manager_class=Kernel,
         )
     except PapermillExecutionError as error:
-        where, report = f"code cell {error.exec_count}", "\n".join(error.traceback)
+        where, report = f"code cell {error.exec_count}", _said(error, folder / name)
     except DeadKernelError:
         where, report = _last_begun(folder / name), _ended("kernel", codes[0])
     except Exception:  # whatever it is, the log has the traceback
         where, report = _last_begun(folder / name), traceback.format_exc()
     else:
-        _forget_run(folder / name)
-        lift_figures(folder / name, folder / "results/figures")
-        (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
-        return
+        if not _is_left_early(folder / name):
+            _forget_run(folder / name)
+            lift_figures(folder / name, folder / "results/figures")
+            (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
+            return
+        where, report = _last_begun(folder / name), "SystemExit left cells that did not run."
     report = "\n".join(map(printable, _COLOUR.sub("", report).split("\n")))
     said = f"It stopped in {where}.\n{report}\n"
     write(log, log.read_text(encoding="utf-8", errors="replace") + said)
     write(folder / _REPORT, json.dumps([where, "\n".join(report.split("\n")[-6:])]))
 
 
+def _said(error: PapermillExecutionError, executed: Path) -> str:
+    """The traceback of a cell that failed; without one what it wrote to stderr, or its name."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    failed = [one for one in cells if one["metadata"].get("papermill", {}).get("exception")]
+    wrote = [out["text"] for one in failed for out in one["outputs"] if out.get("name") == "stderr"]
+    named = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+    said = ("\n".join(error.traceback), "".join(map("".join, wrote)), named)
+    return next(text.strip() for text in said if text.strip())
+
+
+def _is_left_early(executed: Path) -> bool:
+    """Whether a cell ended the notebook without an error, as `sys.exit(0)` does."""
+    noted = json.loads(executed.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+    return bool(noted.get("exception"))
+
+
 def _forget_run(notebook: Path) -> None:
     """Drop what differs from run to run: clock times, machine paths, random cell names."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
+    tell_once(content)
     for number, cell in enumerate(content["cells"]):
         cell["id"] = f"cell-{number}"
         tags = cell["metadata"].get("tags", [])
@@ -338,8 +361,8 @@ def _failed(notebook: Path, failure: Failure) -> str:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     fence = "`" * (3 + max(map(len, re.findall("`+", failure.report)), default=0))
     text = (
-        "::::{danger} This chapter failed\nThe book was built without it; it stopped in "
-        f"{failure.where}.\n\n{fence}text\n{failure.report}\n{fence}\n::::"
+        f"{fence}`{{danger}} This chapter failed\nThe book was built without it; it stopped in "
+        f"{failure.where}.\n\n{fence}text\n{failure.report}\n{fence}\n{fence}`"
     )
     said = {"cell_type": "markdown", "id": "failed", "metadata": {}, "source": text}
     return to_json(page({**content, "cells": [*content["cells"][:1], said]}))

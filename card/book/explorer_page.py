@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from card.figures.palette import dark
-from card.figures.style import PART_COLOURS, POLICY_COLOURS
+from card.figures.style import PART_COLOURS, POLICY_LOOKS
 
 View = Literal["whole", "small", "border", "pair"]
 """All controls and pictures; one decision; the map whose borders flip it; the two claims."""
@@ -59,7 +59,7 @@ _TITLES = {
     "cut": "Where to cut, how fast to clock",
     "map": "Where else which cut wins",
     "front": "Its place ★ among all weights",
-    "delay": "Delay of the round",
+    "delay": "Delay of the round, energy at the server",
     "energy": "Energy of the round",
     "round": "The round, played",
     "pair": "Two reductions at once",
@@ -97,7 +97,7 @@ def element(content: Mapping[str, Any], view: View = "whole") -> str:
         What of it stands in the page.
     """
     colours = {name: PART_COLOURS[part] for name, part in _PARTS.items()}
-    colours["card"] = POLICY_COLOURS["card"]
+    colours["card"] = POLICY_LOOKS["card"].color
     by_night = {name: dark(colour) for name, colour in colours.items()}
     style = f".explorer {_variables(colours)}html[data-theme=dark] .explorer {_variables(by_night)}"
     # only pages of the book have the style sheet that shows the controls, and their scripts

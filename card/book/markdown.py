@@ -12,7 +12,7 @@ from unicodedata import category
 
 from card.base.units import RAISED
 
-_SIGN = re.compile(r"""["$&*<>\[\\\]_`{|}~]|^[#%+=:-]""")
+_SIGN = re.compile(r"""["$&'*<>\[\\\]_`{|}~]|^[#%+=:(-]""")
 _NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
 
 

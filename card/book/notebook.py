@@ -30,6 +30,7 @@ from card.book.markdown import (
 from card.book.pages import claims_page
 from card.book.prose import prose, quote
 from card.book.tables import (
+    changed,
     digits,
     duration,
     extensions_table,
@@ -38,16 +39,15 @@ from card.book.tables import (
     operation_table,
     peaks_table,
     rates_table,
-    saved,
     scenario_table,
     settled_mean,
 )
 from card.figures.image_files import phone_svg, png, svg
 from card.llm import closed_forms
-from card.scenario.penalties import read_penalties
+from card.scenario.penalties import PenaltyTable
 from card.solver import scipy_search
 from card.studies import calibration, learning, privacy, schedules, sensitivity, speed
-from card.studies.bootstrap import RESAMPLES, mean_intervals, reductions
+from card.studies.bootstrap import RESAMPLES, interval_of_means, mean_intervals, reductions
 from card.studies.claims import applied, recorded_claims
 from card.studies.explorer import explore
 from card.studies.export import with_digest

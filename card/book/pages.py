@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
         ("Read against", [POLICY_LABELS[claim["benchmark"]] for claim in claims]),
         ("Nominal", [reproduced(claim, "nominal") for claim in claims]),
         ("Calibrated", [reproduced(claim, "calibrated") for claim in claims]),
-        ("its 95 % interval", [interval(claim["low"], claim["high"]) for claim in claims]),
         ("Realistic", [reproduced(claim, "realistic") for claim in claims]),
         ("Status", [claim["status"] for claim in claims]),
     ]
@@ -107,8 +107,9 @@ def note_on_every_page(source: Path, note: str) -> None:
 
 
 def _window_title(title: str) -> str:
-    """A title without signs of HTML, for themes escape it at one place and not at another."""
-    return " ".join(title.split()).translate(str.maketrans('<>&"', "‹›+”"))
+    """A title that HTML shows alike escaped and not, for themes escape it at one place only."""
+    shown = re.sub(r"<(?=[^\s\d])", "‹", " ".join(title.split())).replace('"', "”")
+    return shown if unescape(shown) == shown else shown.replace("&", "＆")
 
 
 def settings(

@@ -70,7 +70,7 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     place = Place.of_study(ROOT, asked)
     browser = chromium()
     if not built(place, asked.scenario):
-        echo("There is no full build of this study; building it first, for about ten minutes")
+        echo("There is no full build of this study; building it first, for some five minutes")
         build_book(study, commands=commands, echo=echo)
     document, pdf = place.build / "print.html", place.build / "print.pdf"
     echo("Typesetting the equations")

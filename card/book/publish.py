@@ -13,12 +13,12 @@ from card.book.provenance import git
 _HTTPS = re.compile(r"https://(?:[^@/]+@)?github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 _SSH = re.compile(r"(?:ssh://)?git@github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 
-# Maps and translations serve who develops the theme; every browser takes the compact kind of font;
-# the icons are drawn by a style sheet; nothing links to the index of sources, which is incomplete
+# Maps and translations serve who develops the theme; a style sheet draws its icons, in place of its
+# script and fonts; nothing links to the index of sources, which is incomplete
 _DEAD_WEIGHT = (
     "_static/**/*.map",
     "_static/locales/*/*/*",
-    "_static/vendor/fontawesome/**/*.ttf",
+    "_static/vendor/fontawesome/**/*.*",
     "_static/scripts/fontawesome.js*",
     "_modules/index.html",
 )

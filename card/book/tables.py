@@ -45,17 +45,20 @@ def digits(value: float) -> str:
 
 
 def settled_mean(value: float, low: float, high: float) -> str:
-    """A mean with the digits that its 95 % interval settles: tenths, units, tens and so on.
+    """A mean with the digits that its 95 % interval settles, and one more: at least tenths.
 
-    A digit is written where the interval is no wider than a step of it.
+    The last digit is the first that the interval leaves open, so that whoever computes with
+    rounded means gets what the means themselves give.
 
     Examples
     --------
-    >>> settled_mean(1341.8, 1338.0, 1345.0), settled_mean(13.42, 13.39, 13.45)
-    ('1,340', '13.4')
+    >>> settled_mean(1341.8, 1338.0, 1345.0), settled_mean(1341.8, 1300.0, 1380.0)
+    ('1,342', '1,340')
+    >>> settled_mean(13.42, 13.39, 13.45)
+    '13.4'
     """
     half = max(value - low, high - value)
-    step = 10.0 ** max(-1, math.ceil(math.log10(2 * half))) if half > 0 else 0.1
+    step = 10.0 ** max(-1, math.ceil(math.log10(2 * half)) - 1) if half > 0 else 0.1
     return f"{step * round(value / step):,.{int(step < 1)}f}"
 
 
@@ -65,6 +68,18 @@ def saved(reduction: Mapping[str, float | None]) -> str:
     if value is None or low is None or high is None:
         return settled(reduction)
     return f"{percent(value, 2)} ({interval(low, high)})"
+
+
+def changed(reduction: Mapping[str, float | None]) -> str:
+    """What a reduction does, in words and with its 95 % interval: a negative one is a rise."""
+    value, low, high = (reduction[key] for key in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return settled(reduction)
+    if not (value or low or high):
+        return "the same"
+    if value < 0:
+        return f"rises by {saved({'value': -value, 'low': -high, 'high': -low})}"
+    return f"falls by {saved(reduction)}"
 
 
 def extensions_table(reached: Mapping[str, Mapping[str, Any]]) -> str:

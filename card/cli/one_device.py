@@ -21,7 +21,8 @@ _SLOW_BPS, _FAST_BPS = 1e4, 1e12
 def absurd(name: str, rate_bps: float) -> list[str]:
     """What to say of a rate that no link has."""
     if rate_bps < _SLOW_BPS:
-        meant = f"did you mean {rate_bps:g}e6?"
+        near = 1e6 * rate_bps > _SLOW_BPS
+        meant = f"did you mean {rate_bps:g}e6?" if near else f"give at least {_SLOW_BPS:g}"
     elif rate_bps > _FAST_BPS:
         near = rate_bps < 1e6 * _FAST_BPS
         meant = f"did you mean {rate_bps / 1e6:g}?" if near else f"give at most {_FAST_BPS:g}"

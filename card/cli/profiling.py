@@ -60,7 +60,7 @@ def profile(
 ) -> None:
     """Measure what training the parts of the scenario's LLM takes on this machine."""
     with refusals():
-        check_place("--output", output)
+        check_place("--output", output, (".json",))
         if compare:
             found = load_profile("compare", compare)
         else:
@@ -94,7 +94,7 @@ def leakage(
 ) -> None:
     """Attack what devices send, cut by cut, and tell how much of their text is recovered."""
     with refusals():
-        check_place("--output", output)
+        check_place("--output", output, (".json",))
         chosen = load(scenario, settings, runs=True)
         with extra("lab", "card leakage"):
             from card.profiling import leakage as lab
@@ -136,7 +136,7 @@ def bits(
 ) -> None:
     """Train with each pair of bits on the wire, and tell what they do to the loss."""
     with refusals():
-        check_place("--output", output)
+        check_place("--output", output, (".json",))
         chosen = load(scenario, settings, runs=True)
         with extra("lab", "card bits"):
             from card.profiling import bits as lab

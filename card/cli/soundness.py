@@ -15,8 +15,8 @@ from card.book.notation import notation
 from card.hardware import catalogue, hardware
 from card.hardware.catalogue import load_profile, measured, profile_names
 from card.llm import architecture
-from card.scenario.leakage import leakage_names, read_leakage
-from card.scenario.penalties import penalty_names, read_penalties
+from card.scenario.leakage import LeakageTable
+from card.scenario.penalties import PenaltyTable
 from card.scenario.traces import read_trace, trace_names
 from card.studies.claims import recorded_claims
 from card.studies.study_file import load_study
@@ -75,10 +75,10 @@ def _shipped() -> Iterator[_Work]:
         yield work(f"profiles/{name}.json", partial(_measured, name))
     for name in trace_names():
         yield work(f"traces/{name}.csv", partial(read_trace, "link.trace", name))
-    for name in leakage_names():
-        yield work(f"runs/{name}.json", partial(read_leakage, "privacy.leakage", name))
-    for name in penalty_names():
-        yield work(f"runs/{name}.json", partial(read_penalties, "wire.loss_penalty", name))
+    for name in LeakageTable.names():
+        yield work(f"runs/{name}.json", partial(LeakageTable.read, "privacy.leakage", name))
+    for name in PenaltyTable.names():
+        yield work(f"runs/{name}.json", partial(PenaltyTable.read, "wire.loss_penalty", name))
     for name in llm_names():
         yield work(f"llms/{name}.json", partial(architecture, name))
     for name in (*scenario_names(), *study_names()):

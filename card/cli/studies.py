@@ -102,7 +102,7 @@ def compare(
     from card.book.comparison_page import comparison_page  # brings the tools of the book's pages
 
     with refusals():
-        check_place("--html", html)
+        check_place("--html", html, (".html", ".htm"))
         asked = load_study(first), load_study(second)
         called = asked[0].name, asked[1].name
         called = (first, second) if called[0] == called[1] else called
@@ -272,7 +272,7 @@ def study_schema() -> dict[str, Any]:
 
 def _check_csv(output: str) -> None:
     """Refuse a file that could not be written, or that is there, of whatever sweep."""
-    check_place("--output", output)
+    check_place("--output", output, (".csv",))
     if Path(output).is_file():
         raise ScenarioError(
             f"--output = {output!r} is there already, and a .csv cannot be resumed; remove it, or "
@@ -329,6 +329,7 @@ def _drawn(sizes: Mapping[str, int]) -> list[str]:
 def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
     from matplotlib import rc_context
 
+    from card.figures.image_files import finished
     from card.figures.style import use_style
     from card.figures.sweeps import along
 
@@ -336,9 +337,9 @@ def _draw(grid: xr.Dataset, paths: list[str], file: str) -> None:
     with rc_context():
         use_style()
         kind = Path(file).suffix[1:]
-        along(grid, *_drawn({path: grid.sizes[path] for path in paths})).savefig(
-            drawn, format=kind, bbox_inches="tight"
-        )
+        figure = along(grid, *_drawn({path: grid.sizes[path] for path in paths}))
+        finished(figure, drawn=kind != "svg")
+        figure.savefig(drawn, format=kind, bbox_inches="tight")
     save("--figure", file, drawn.getvalue())
 
 

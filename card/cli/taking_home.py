@@ -106,6 +106,7 @@ def cite(
 
 def _escaped(title: str) -> str:
     """A title as BibTeX takes it."""
-    special = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    special |= {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}  # BibTeX counts braces
     special |= {letter: f"\\{letter}" for letter in "&%$#_"} | {"^": r"\textasciicircum{}"}
     return "".join(special.get(letter, letter) for letter in title)

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,11 +75,13 @@ def load(
     """
     values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
     check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
-    chosen = read_scenario(name, **values)
-    if runs:
-        check_runs(chosen.llm, chosen.llm_config)
-    note(notes(checked(chosen)))
+    chosen = read_scenario(name, *([_check_runs] if runs else []), checked, **values)
+    note(notes(chosen))
     return chosen
+
+
+def _check_runs(scenario: Scenario) -> None:
+    check_runs(scenario.llm, scenario.llm_config)
 
 
 def note(lines: Iterable[str]) -> None:
@@ -145,15 +148,17 @@ def save(option: str, file: str, content: str | bytes) -> None:
         write_whole(file, content)
 
 
-def check_place(option: str, file: str | None, suffixes: Sequence[str] = ()) -> None:
-    """Refuse what an option names if it could not be written, before anything is computed."""
+def check_place(option: str, file: str | None, suffixes: Sequence[str]) -> None:
+    """Refuse what an option names if it could not be written there, before anything is computed."""
     if file is not None:
-        if suffixes and not file.endswith(tuple(suffixes)):
-            raise ScenarioError(
-                f"{option} = {file!r} cannot be written; end it in {' or '.join(suffixes)}."
-            )
         with writing(option, file):
             check_writable(file)
+        if Path(file).suffix not in suffixes:
+            ends = file.endswith(tuple(suffixes))
+            remedy = (
+                "put a name before the ending" if ends else f"end it in {' or '.join(suffixes)}"
+            )
+            raise ScenarioError(f"{option} = {file!r} cannot be written; {remedy}.")
 
 
 def netcdf(results: xr.Dataset) -> bytes:
@@ -191,6 +196,8 @@ MEANS = (
 def names(option: str | None, what: str = "--policies") -> list[str] | None:
     """Names between commas, each given once; a comma in the name of a file is a part of it."""
     found = None if option is None else list(_between_commas(option))
+    if found and not all(found):
+        raise ScenarioError(f"{what} {option}: a name is empty; give names between commas.")
     if found and (twice := repeated(found)):
         raise ScenarioError(f"{what}: {twice} is given twice; give it once.")
     return found

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import Field
-from rich.markup import escape
 
 from card.base.errors import ScenarioError, extra, needs
-from card.base.letters import printable
 from card.base.schema import Count, Natural, NotNegative
-from card.base.terminals import beside, tell
-from card.base.units import counted
+from card.base.terminals import tell
+from card.cli.narration import device_line, narrator, server_line
 from card.cli.options import (
     Cut,
     Name,
@@ -165,7 +163,9 @@ def serve(
             from card.training.server import DevicesMissingError, Server
             from card.training.terms import Terms
             from card.training.trust import DivergedError
+            from card.training.wire.transport import check_address
 
+            check_address(address, credentials)
             check_compute(compute)
             cuts = tuple(cut or ())
             terms = Terms(rounds, learning_rate, timeout, patience, wait_for, cuts, policy, rates)
@@ -177,7 +177,7 @@ def serve(
             job = Job.open(chosen, weights, compute, attention, part_of_server(chosen))
             carry_out = actuator(actuate, compute, job.system.frequency_max_hz)
             machine = Machine(compute, carry_out, Sensor.of(compute))
-            with _narrator(_server_line) as narrate:
+            with narrator(server_line) as narrate:
                 hearers: list[Report] = [narrate]
 
                 def report(event: str, fields: Mapping[str, Any]) -> None:
@@ -245,15 +245,17 @@ def join(
         from card.training.parts import part_of_device
         from card.training.trust import DivergedError
         from card.training.wire.certificates import device_credentials
+        from card.training.wire.transport import check_address
 
         credentials = device_credentials(certificates, device) if certificates else None
+        check_address(address, credentials)
         check_compute(compute)
         own = part_of_device(chosen, device)
         job = Job.open(chosen, weights, compute, attention, own)
         machine = Machine(compute, sensor=Sensor.of(compute))
         length = chosen.training.sequence_length
         tokens, unseen = held_out(read_tokens(data, job.tokenizer, least=length), length)
-        with _narrator(_device_line) as narrate:
+        with narrator(device_line) as narrate:
             narrate("machine", machine.told())
             end = Device(job, device, tokens, narrate, machine, unseen)
             try:
@@ -284,127 +286,3 @@ def _lab(threads: int | None = None) -> Iterator[None]:
 def _failure(error: Exception) -> typer.Exit:
     tell(*f"Error: {error}".split("\n"), err=True)
     return typer.Exit(1)
-
-
-Line = Callable[[str, Mapping[str, Any]], str | None]
-"""What to print of an event, if anything."""
-
-
-@contextmanager
-def _narrator(line: Line) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
-    """Tell a run on stderr: plain lines, and on a terminal below them the mini-batch at hand."""
-    console = beside(highlight=False, soft_wrap=True)
-    with console.status("waiting") if console.is_terminal else nullcontext() as status:
-
-        def narrate(event: str, fields: Mapping[str, Any]) -> None:
-            said = printable(line(event, fields) or "")
-            if said and event != "iteration":
-                console.print(said, markup=False)
-            elif said and status:
-                status.update(escape(said))
-
-        yield narrate
-
-
-def _server_line(event: str, of: Mapping[str, Any]) -> str | None:
-    match event:
-        case "machine":
-            return f"{_CLOCKS[of['actuate']]}; {_metered(of)}"
-        case "listening":
-            after = f", going on after round {of['round']}" if of["round"] else ""
-            return f"listening on {of['address']}{after}"
-        case "metrics":
-            return f"metrics are at {of['url']}"
-        case "computing":
-            return str(of["how"])
-        case "joined":
-            return f"{of['device']} joined"
-        case "refused":
-            return f"{of['device']} was turned away: {of['reason']}"
-        case "planned":
-            return (
-                f"round {of['round']}: {of['device']}, cut {of['cut']}, "
-                f"server at {of['frequency_hz'] / 1e9:.2f} GHz "
-                f"(up {of['uplink_bps'] / 1e6:.1f}, down {of['downlink_bps'] / 1e6:.1f} Mbit/s)"
-            )
-        case "iteration":
-            return (
-                f"round {of['round']}: {of['device']}, cut {of['cut']}, "
-                f"{of['frequency_hz'] / 1e9:.2f} GHz, mini-batch {of['iteration']}, "
-                f"loss {of['loss']:.3f}, {of['elapsed_s']:.1f} s so far"
-            )
-        case "round":
-            return (
-                f"round {of['round']}: {_losses(of)}, {of['delay_s']:.2f} s "
-                f"(predicted {of['predicted_delay_s']:.2f} s), "
-                f"{of['up_bit'] / 8e6:.2f} MB up, {of['down_bit'] / 8e6:.2f} MB down"
-                f"{_joules(of)}"
-            )
-        case "lost":
-            return f"round {of['round']} of {of['device']} is lost: {of['reason']}"
-        case "unsaved":
-            return f"round {of['round']} waits in memory: {of['reason']}"
-        case "unwritten":
-            return f"what happens waits in memory: metrics.jsonl cannot be written ({of['reason']})"
-        case "damaged":
-            return f"damaged lines of metrics.jsonl were moved beside it: {of['lines']}"
-        case "set_aside":
-            return f"{of['device']} is {of['reason']}"
-        case "finished":
-            said = f"finished after {counted(of['rounds'], 'round')}"
-            for key, what in {
-                "without_turn": "had no turn",
-                "turned_away": "found no place",
-            }.items():
-                more = f" and {len(of[key]) - 10} more" if len(of[key]) > 10 else ""
-                said += f"; {', '.join(of[key][:10])}{more} {what}" if of[key] else ""
-            return said
-    return None
-
-
-_CLOCKS = {
-    "none": "clocks are decided and noted, not set",
-    "pace": "computing is paced to the clock of each round",
-    "clock": "the GPU's clock is locked for each round, and released after it",
-}
-
-
-def _metered(machine: Mapping[str, Any]) -> str:
-    counted = "counted by" if machine["metered"] else "not counted:"
-    return f"energy is {counted} {machine['energy']}"
-
-
-def _joules(of: Mapping[str, Any]) -> str:
-    busy_j, waiting_j = of["server_busy_j"], of["server_waiting_j"]
-    if busy_j is None:
-        return ""
-    return f", {busy_j + waiting_j:.1f} J (predicted {of['predicted_energy_j']:.1f} J)"
-
-
-def _device_line(event: str, of: Mapping[str, Any]) -> str | None:
-    match event:
-        case "machine":
-            return _metered(of)
-        case "computing":
-            return str(of["how"])
-        case "joined":
-            return f"joined as {of['device']}"
-        case "assigned":
-            batches = counted(of["iterations"], "mini-batch")
-            return f"round {of['round']}: cut {of['cut']}, {batches}"
-        case "iteration":
-            return f"round {of['round']}: mini-batch {of['iteration']}, loss {of['loss']:.3f}"
-        case "round":
-            return f"round {of['round']}: done, {_losses(of)}"
-        case "lost":
-            return f"connection lost: {of['reason']}; trying again"
-        case "finished":
-            return f"finished: {of['reason']}"
-    return None
-
-
-def _losses(of: Mapping[str, Any]) -> str:
-    """Loss of a round's mini-batches, and on held-out text if there is some."""
-    unseen = of.get("validation_loss")
-    held_out = "" if unseen is None else f" ({unseen:.3f} on held-out text)"
-    return f"loss {of['loss']:.3f}{held_out}"

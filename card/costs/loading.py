@@ -12,6 +12,9 @@ from card.costs.arrays import System
 from card.hardware.catalogue import Measured
 from card.scenario import Scenario, read_scenario
 
+_LOW_HZ, _LARGE_GB = 1e6, 4000
+"""Lowest clock and memory beyond which one was probably meant in another unit [Hz, GB]."""
+
 
 def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
     """Load a scenario or study, merged with its bases, and refuse whatever is wrong with it.
@@ -29,14 +32,15 @@ def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
         If a file is missing or malformed, a key unknown, a value out of range, or if the values do
         not go together: with the LLM, with memory, or on the link.
     """
-    return checked(read_scenario(name_or_path, **overrides))
+    return read_scenario(name_or_path, checked, **overrides)
 
 
 def notes(scenario: Scenario) -> list[str]:
-    """What to know of the profiles that a scenario names; a line each.
+    """What to know of the processors that a scenario has; a line each.
 
-    Times of one that was measured with another mini-batch or LLM are scaled per token from its
-    nearest mini-batch; the P₁ of its law stands in where the scenario has none.
+    Times of a profile that was measured with another mini-batch or LLM are scaled per token from
+    its nearest mini-batch; the P₁ of its law stands in where the scenario has none. Values that
+    were probably meant in another unit are named.
     """
     run = scenario.training
     llm = llm_name(scenario.llm, scenario.llm_config)
@@ -61,7 +65,24 @@ def notes(scenario: Scenario) -> list[str]:
         lines.append(
             f"server.linear_power_w_per_hz is {law:g} W/Hz, by the law of {server.hardware}."
         )
-    return lines
+    return [*lines, *_absurd(scenario)]
+
+
+def _absurd(scenario: Scenario) -> list[str]:
+    """What to say of clocks and memories that no processor has."""
+    floor_hz, lines = scenario.server.minimum_frequency_hz, []
+    if 0 < floor_hz < _LOW_HZ:
+        lines.append(
+            f"server.minimum_frequency_hz = {floor_hz:g} Hz is far below what processors run at; "
+            f"did you mean {floor_hz:g}e6?"
+        )
+    for board in (end.board for end in (scenario.server, *scenario.devices)):
+        if board.memory_gb > _LARGE_GB:
+            lines.append(
+                f"memory_gb = {board.memory_gb:g} of {board.title} is far beyond what processors "
+                f"have; did you mean {board.memory_gb / 1e3:g}?"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def _shown(llm: str, batch_size: int, sequence_length: int) -> str:

@@ -168,10 +168,15 @@ def saved(
             if one["low"] is not None:
                 axes.plot([one["low"], one["high"]], [row, row], color=colour, linewidth=2)
             axes.plot(one["value"], row, "o" if name == "CARD" else "D", color=colour, markersize=6)
+        axes.text(
+            level, len(names), f"{100 * level:.1f} %", ha="center", va="center", fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
+        axes.set_xlim(min(0.0, axes.get_xlim()[0]), 1.03)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_title(title)
     panels[0].set_yticks(range(len(names)), names)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(names) + 0.5, -0.6)
     panels[0].set_xlabel("against device only")
     panels[1].set_xlabel("against server only")
     return figure

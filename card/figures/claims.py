@@ -15,8 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
-from card.figures.decisions import LineStyle
-from card.figures.style import COLOURS, WIDTH_IN
+from card.figures.style import COLOURS, WIDTH_IN, LineStyle
 from card.studies.sensitivity import Effect
 
 if TYPE_CHECKING:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -15,7 +16,15 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
-from card.figures.labels import NAME_LETTERS, apart
+from card.figures.labels import (
+    NAME_LETTERS,
+    apart,
+    columns_of,
+    folded,
+    in_legend,
+    moved_apart,
+    width_pt,
+)
 from card.figures.style import (
     COLOURS,
     DEVICE_COLOURS,
@@ -24,18 +33,28 @@ from card.figures.style import (
     device_rows,
     label_line,
     representatives,
+    state_looks,
 )
 
 if TYPE_CHECKING:
     import xarray as xr
 
-LineStyle = Literal["-", "--", ":", "-."]
-STATE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.1, 0.03
 """Half the size of a device's label, as shares of a panel."""
+_LABEL_PT, _WIDEST = 54.0, 0.15
+"""Widest label of a device on or beside its line [pt], and half of it as a share of a panel."""
 
 _BESIDE_LETTERS = 12
 """Letters of a state's name up to which a panel's title has room for it on one line."""
+_ROUNDS = "rounds [%]"
+_BESIDE_PT = 32.0
+"""What stands beside panels in a row, apart from the names before the first one [pt]."""
+_BETWEEN_PT = 20.0
+"""Between two panels: halves of the numbers below their ends, and air [pt]."""
+_AIR_PT = 4.0
+"""Between a word and the ends of its bar, both together [pt]."""
+_LINE_IN, _AXIS_IN = 0.18, 0.45
+"""Height of a further line of a title, and of an axis with what it is of [inch]."""
 _CUTS = LinearSegmentedColormap.from_list(
     "cuts", [COLOURS["green"], COLOURS["sky"], COLOURS["orange"], COLOURS["vermillion"]]
 )
@@ -58,19 +77,6 @@ def runs(values: ArrayLike) -> Iterator[tuple[Any, int, int]]:
     edges = [0, *(np.flatnonzero(array[1:] != array[:-1]) + 1).tolist(), len(array)]
     for start, stop in pairwise(edges):
         yield array[start].item(), start, stop - start
-
-
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Positions moved apart in their order, until none are closer than `gap`."""
-    order = np.argsort(positions, kind="stable")
-    placed = np.asarray(positions, dtype=np.float64)[order]
-    for _ in range(50):
-        lacking = np.clip(gap - np.diff(placed), 0.0, None)
-        placed[:-1] -= lacking / 2
-        placed[1:] += lacking / 2
-    moved = np.empty_like(placed)
-    moved[order] = placed
-    return [float(value) for value in moved]
 
 
 def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60) -> Figure:
@@ -109,7 +115,7 @@ def decisions_over_rounds(results: xr.Dataset, num_blocks: int, rounds: int = 60
         row[1].set(title=f"{words[state]}{after}server clock", ylabel="GHz")
     for axes in grid[-1]:
         axes.set_xlabel("round")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     lowest, highest = zip(*(axes.get_ylim() for axes in grid[:, 1]), strict=True)
     for axes in grid[:, 1]:
         axes.set_ylim(min(lowest), max(highest))
@@ -147,7 +153,7 @@ def _clocks(axes: Axes, results: xr.Dataset) -> None:
     levels = [float(np.nanmedian(lines)) for _, lines in groups.values()]
     extent = float(np.nanmax(clocks) - np.nanmin(clocks)) if groups else 0.0
     gap = extent * min(0.16, 1.0 / max(len(levels), 1)) if alone else 0.05 * extent
-    for (name, (colour, _)), level in zip(groups.items(), spread(levels, gap), strict=True):
+    for (name, (colour, _)), level in zip(groups.items(), moved_apart(levels, gap), strict=True):
         label_line(axes, rounds, level, name, colour)
 
 
@@ -166,28 +172,66 @@ def decision_shares(results: xr.Dataset, num_blocks: int, width_in: float = WIDT
         Width of the figure [inch].
     """
     states, rows = results.state.values.tolist(), device_rows(results.device.values.tolist())
-    figure = Figure(figsize=(width_in, 1.1 + 0.36 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, len(states), sharex=True, sharey=True, squeeze=False)[0]
-    titles = apart(states, NAME_LETTERS)
+    names_pt = max(width_pt(name, mpl.rcParams["ytick.labelsize"]) for name in rows)
+    columns, panel_pt, titles = _row_of_panels(states, 72 * width_in - names_pt - _BESIDE_PT)
+    above = [titles[at : at + columns] for at in range(0, len(titles), columns)]
+    folds = sum(max(title.count("\n") for title in row) for row in above)
+    height = 0.6 + len(above) * (0.5 + 0.36 * len(rows)) + _LINE_IN * folds
+    if len(above) > 1 and len(states) % columns:  # an axis in the last row but one, too
+        height += _AXIS_IN
+    figure = Figure(figsize=(width_in, height), layout="constrained")
+    grid = figure.subplots(len(above), columns, sharex=True, sharey=True, squeeze=False).ravel()
+    panels = grid[: len(states)]
     for axes, state, title in zip(panels, states, titles, strict=True):
         for position, members in enumerate(rows.values()):
             cuts = results.cut.sel(state=state).isel(device=members).values
-            values, counts = np.unique(cuts, return_counts=True)
-            left = 0.0
-            for cut, share in zip(values.tolist(), 100.0 * counts / cuts.size, strict=True):
-                axes.barh(position, share, 0.78, left, color=cut_colour(cut, num_blocks),
-                          edgecolor="white", linewidth=0.8)  # fmt: skip
-                if share >= 20:
-                    axes.text(
-                        left + share / 2, position, f"cut {cut}", color="white", weight="bold",
-                        fontsize="smaller", ha="center", va="center_baseline",
-                    )  # fmt: skip
-                left += share
-        axes.set(title=title, xlim=(0, 100), xticks=(0, 50, 100), xlabel="rounds [%]")
+            _shares(axes, position, cuts, num_blocks, panel_pt)
+        axes.set(title=title, xlim=(0, 100), xticks=(0, 50, 100))
         axes.grid(visible=False)
+    for axes in panels[-columns:]:  # there is none below these
+        axes.set_xlabel(_ROUNDS)
+        axes.tick_params(labelbottom=True)
+    for axes in grid[len(states) :]:
+        axes.remove()
     panels[0].set_yticks(range(len(rows)), list(rows))
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
+
+
+def _row_of_panels(states: Sequence[str], room_pt: float) -> tuple[int, float, list[str]]:
+    """Panels that fit side by side, the width of each [pt], and titles folded to that width."""
+    names, sizes = apart(states), mpl.rcParams
+
+    def widest(letters: int) -> float:
+        lines = [line for name in names for line in folded(name, letters).split("\n")]
+        return max(
+            width_pt(line, sizes["axes.titlesize"], sizes["axes.titleweight"]) for line in lines
+        )
+
+    least_pt = max(widest(_BESIDE_LETTERS), width_pt(_ROUNDS, sizes["axes.labelsize"]))
+    fitting = int((room_pt + _BETWEEN_PT) // (least_pt + _BETWEEN_PT))
+    columns = max(1, min(len(names), fitting))
+    panel_pt = (room_pt + _BETWEEN_PT) / columns - _BETWEEN_PT
+    letters = next((n for n in range(max(map(len, names)), 1, -1) if widest(n) <= panel_pt), 1)
+    return columns, panel_pt, [folded(name, letters) for name in names]
+
+
+def _shares(
+    axes: Axes, position: int, cuts: NDArray[Any], num_blocks: int, panel_pt: float
+) -> None:
+    """Shares of rounds at each cut as a bar, each part named where it has room."""
+    values, counts = np.unique(cuts, return_counts=True)
+    left = 0.0
+    for cut, share in zip(values.tolist(), 100.0 * counts / cuts.size, strict=True):
+        axes.barh(position, share, 0.78, left, color=cut_colour(cut, num_blocks),
+                  edgecolor="white", linewidth=0.8)  # fmt: skip
+        room_pt = share / 100 * panel_pt - _AIR_PT
+        for words in (f"cut {cut}", str(cut)):
+            if width_pt(words, "smaller", "bold") <= room_pt:
+                axes.text(left + share / 2, position, words, color="white", weight="bold",
+                          fontsize="smaller", ha="center", va="center_baseline")  # fmt: skip
+                break
+        left += share
 
 
 def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, float]) -> Figure:
@@ -209,14 +253,14 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     band, weight = cut.bandwidth_hz.values / 1e6, cut.delay_weight.values
     ring = (point[0] / 1e6, point[1])
-    titles = apart(devices, NAME_LETTERS)
+    titles, looks = apart(devices, NAME_LETTERS), state_looks(states).values()
     for axes, device, title in zip(grid.flat, devices, titles, strict=False):
         here = cut.sel(device=device).transpose("state", "delay_weight", "bandwidth_hz").values
         _region(axes, band, weight, here, num_blocks, ring)
-        for moved, style in zip(here < num_blocks, cycle(STATE_STYLES), strict=False):
+        for moved, look in zip(here < num_blocks, looks, strict=True):
             if moved.any() and not moved.all():
-                axes.contour(band, weight, moved.astype(float), [0.5], colors="black",
-                             linestyles=style, linewidths=1.6)  # fmt: skip
+                axes.contour(band, weight, moved.astype(float), [0.5], colors=look.ink,
+                             linestyles=[look.linestyle], linewidths=1.6)  # fmt: skip
         axes.plot(*ring, "o", markersize=8, markerfacecolor="none",
                   markeredgecolor="black", markeredgewidth=1.6)  # fmt: skip
         axes.set(title=title, xscale="log", xlim=(band[0], band[-1]), ylim=(0, 1))
@@ -230,13 +274,15 @@ def decision_regions(cut: xr.DataArray, num_blocks: int, point: tuple[float, flo
             axes.tick_params(labelbottom=True)
         if index % columns == 0:
             axes.set_ylabel("delay weight w")
+    entries = in_legend(states, WIDTH_IN, "border, {}")
     handles = [
-        Line2D([], [], color="black", linestyle=style, label=f"border, {state}")
-        for state, style in zip(apart(states, NAME_LETTERS), cycle(STATE_STYLES), strict=False)
+        Line2D([], [], color=look.ink, linestyle=look.linestyle, linewidth=1.6, label=label)
+        for label, look in zip(entries, looks, strict=True)
     ]
     handles.append(Line2D([], [], marker="o", color="black", markerfacecolor="none", linestyle="",
                           label="this scenario"))  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=2.6)
+    figure.legend(handles=handles, loc="outside lower center", handlelength=2.6,
+                  ncols=columns_of([*entries, "this scenario"], WIDTH_IN, 4))  # fmt: skip
     return figure
 
 
@@ -281,6 +327,8 @@ def thresholds_and_clocks(
 ) -> Figure:
     """Weight from which CARD offloads over distance, and the best clock over the weight.
 
+    A legend below names the devices, and labels at their lines do where all have room for one.
+
     Parameters
     ----------
     distance_m
@@ -311,7 +359,9 @@ def thresholds_and_clocks(
         handles += right.plot(weight, lines.T, color=colour, label=name, zorder=above)[:1]
         middles.append(np.nanmedian(lines) if np.isfinite(lines).any() else np.inf)
     order = [handles[index] for index in np.argsort(middles)[::-1]]
-    right.legend(handles=order, loc="upper left", bbox_to_anchor=(0.0, 0.86), handlelength=1.2)
+    columns = columns_of([str(handle.get_label()) for handle in order], WIDTH_IN, 5)
+    figure.set_figheight(3.5 + _LINE_IN * -(-len(order) // columns))
+    figure.legend(handles=order, loc="outside lower center", ncols=columns, handlelength=1.2)
     right.axhline(highest_hz / 1e9, color=COLOURS["grey"], linestyle="--", linewidth=1.2)
     right.annotate("highest clock", (0.0, highest_hz / 1e9), xytext=(4, 3),
                    textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
@@ -321,19 +371,35 @@ def thresholds_and_clocks(
 
 
 def _labelled_lines(axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Sequence[str]) -> None:
-    """One line per device between 0 and 1, labelled where other lines and labels are farthest."""
+    """One line per device between 0 and 1, labelled at its end on the right, if it has one there.
+
+    Other labels stand on their lines, where other lines and labels are farthest. There are none
+    where one is wider than there is room for.
+    """
+    group, words = _group_of(names), list(device_groups(names))
+    for index, line in enumerate(lines):
+        axes.plot(x, line, color=DEVICE_COLOURS[group[index]])
+    if max(map(width_pt, words)) > _LABEL_PT:
+        return
+    ends = {
+        name: (lines[members, -1][np.isfinite(lines[members, -1])][0], DEVICE_COLOURS[place])
+        for place, (name, members) in enumerate(device_groups(names).items())
+        if np.isfinite(lines[members, -1]).any()
+    }
+    heights = moved_apart([end for end, _ in ends.values()], 2 * _LABEL_HEIGHT)
+    for (name, (_, colour)), height in zip(ends.items(), heights, strict=True):
+        label_line(axes, x[-1], height, name, colour)
     across = x / (2 * _LABEL_WIDTH * (x[-1] - x[0]))
     up = lines / (2 * _LABEL_HEIGHT)
     taken: list[tuple[float, float]] = []
-    group, labelled = _group_of(names), set()
-    words = list(device_groups(names))
+    labelled, share = {*ends}, (x - x[0]) / (x[-1] - x[0])
     for index in range(len(names)):
         colour, name = DEVICE_COLOURS[group[index]], words[group[index]]
-        axes.plot(x, lines[index], color=colour)
         if name in labelled:
             continue
         known = np.flatnonzero(np.isfinite(lines[index]))
         inner = known[len(known) // 6 : len(known) - len(known) // 6]
+        inner = inner[np.abs(share[inner] - 0.5) <= 0.5 - _WIDEST]  # within the panel
         if not inner.size:
             continue
         others = [other for other, number in enumerate(group) if number != group[index]]
@@ -346,7 +412,7 @@ def _labelled_lines(axes: Axes, x: NDArray[Any], lines: NDArray[Any], names: Seq
         names_meet = any(
             abs(across[at] - u) < 1.0 and abs(up[index, at] - v) < 1.0 for u, v in taken
         )
-        if names_meet:  # the other panel's legend names this colour, too
+        if names_meet:  # the legend names this colour, too
             continue
         labelled.add(name)
         taken.append((float(across[at]), float(up[index, at])))

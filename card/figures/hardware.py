@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from card.base.units import FloatArray
-from card.figures.labels import NAME_LETTERS, short
-from card.figures.style import COLOURS, STATE_COLOURS, WIDTH_IN
+from card.figures.labels import NAME_LETTERS, apart
+from card.figures.style import COLOURS, WIDTH_IN, state_looks
 from card.hardware import Profile
 from card.hardware.profile import Ceilings, Part, PartName, Spread
 
@@ -29,7 +31,6 @@ _PART_STYLES: dict[PartName, tuple[str, str]] = {
     "block": (COLOURS["blue"], "o"),
     "head": (COLOURS["vermillion"], "D"),
 }
-_LINE_STYLES = ("-", "--", ":", "-.")
 
 
 def _rate_unit(profile: Profile) -> tuple[str, float]:
@@ -136,12 +137,16 @@ def _roof(axes: Axes, profile: Profile, ceilings: Ceilings) -> None:
     axes.loglog(reach, roof, color=_INK, linewidth=2.2)
     axes.axvline(ridge, color=COLOURS["grey"], linewidth=1.0, linestyle=":")
     rates = {name: [value / size for value in rate_flops(profile.parts[name])] for name in at}
+    handles = []
     for name, (rate, slow, fast) in rates.items():
         colour, marker = _PART_STYLES[name]
-        axes.errorbar(
-            [at[name]], [rate], [[rate - slow], [fast - rate]], fmt=marker, color=colour,
-            markersize=7, capsize=3, label=f"{NAMES[name]}: {100 * rate / peak:.0f} % of peak",
-        )  # fmt: skip
+        # the first block is much like the others: hollow and larger, it shows around their mark
+        look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "", "markersize": 7}
+        if name == "first_block":
+            look |= {"markersize": 13, "markerfacecolor": "none", "markeredgewidth": 1.6}
+        axes.errorbar([at[name]], [rate], [[rate - slow], [fast - rate]], capsize=3, **look)
+        share = f"{NAMES[name]}: {100 * rate / peak:.0f} % of peak"
+        handles.append(Line2D([], [], label=share, **look))
     low = min([roof[0], *(slow for _, slow, _ in rates.values())])
     axes.text(reach[-1], 1.1 * peak, f"peak {peak:.0f} {unit}", ha="right", fontsize=9)
     axes.annotate(
@@ -150,7 +155,7 @@ def _roof(axes: Axes, profile: Profile, ceilings: Ceilings) -> None:
     )  # fmt: skip
     axes.set_ylim(0.08 * low, 2.2 * peak)
     if at:
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.legend(handles=handles, loc="lower right", fontsize=8.5)
     axes.set(title=profile.title, xlabel="intensity [FLOP/byte]", ylabel=f"rate [{unit}]")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -225,15 +230,16 @@ def along_utilisation(
         ),
         strict=True,
     ):
-        for place, (state, values) in enumerate(decisions.items()):
-            colour = STATE_COLOURS[place % len(STATE_COLOURS)]
-            style = _LINE_STYLES[place % len(_LINE_STYLES)]
+        words = apart(list(decisions), NAME_LETTERS)
+        looks = state_looks(decisions)
+        for word, (state, values) in zip(words, decisions.items(), strict=True):
+            colour, _, style, _ = looks[state]
             axes.plot(
                 utilisation,
                 values[key] / unit,
                 color=colour,
                 linestyle=style,
-                label=short(state, NAME_LETTERS),
+                label=word,
             )
             star = measured[state][key] / unit
             axes.plot([measured_at], [star], "*", color=colour, markersize=12, zorder=3)

@@ -1,5 +1,7 @@
 """Turns a figure into a file: SVG that follows the reader's theme, PNG for slides.
 
+Before that, text becomes legible, letters are found and marks made whole.
+
 One SVG serves light and dark pages. Its own style sheet exchanges every colour by night, which a
 browser decides from the colour scheme of the page that shows the picture.
 """
@@ -8,13 +10,25 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
 from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter
 from PIL import Image
 
+from card.base.errors import ScenarioWarning
+from card.base.units import FloatArray
+from card.figures.labels import FONT
 from card.figures.palette import COLOURS, TEXT_COLOURS, dark
 from card.figures.phones import for_phone
 
@@ -27,6 +41,15 @@ _PAINT = re.compile(r"\b(fill|stroke)(: |=\")(#[0-9a-fA-F]{6})\b")
 # Named by matplotlib alone, the font leaves readers who lack it with a narrow serif; the next ones
 # have much the same widths
 _FONTS = ("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+_CUT_PX, _AIR_PX = 0.5, 1.0
+"""What is missing of a mark before limits move, and what they leave then beyond the mark [px]."""
+_NO_MARKERS = (None, "None", "none", " ", "")
+_LEAST = 1e-9
+"""What rounding may put a point beyond a limit, as a share of a panel."""
+_GLYPH = "Glyph .* missing"
+"""What Matplotlib warns of, letter by letter, wherever it measures or draws text."""
+_PASSES = 20
+"""More than limits need to settle, since wider ones bring marks nearer to the edge again."""
 
 
 def svg(figure: Figure, *, name: str = "card") -> str:
@@ -39,7 +62,7 @@ def svg(figure: Figure, *, name: str = "card") -> str:
     name
         What the identifiers inside the file are derived from.
     """
-    legible(figure)
+    finished(figure, drawn=False)
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -48,7 +71,7 @@ def svg(figure: Figure, *, name: str = "card") -> str:
 
 def png(figure: Figure) -> bytes:
     """Figure as PNG with at most 256 colours, for a white page; equal figures give equal bytes."""
-    legible(figure)
+    finished(figure, drawn=True)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=PNG_DPI)
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
@@ -82,19 +105,131 @@ def phone_svg(figure: Figure, *, name: str = "card-phone") -> str:
 
 
 def show_in_notebooks() -> None:
-    """Let a notebook show figures as SVG that follows the theme, as PNG, and as SVG for phones."""
+    """Let a notebook show figures as SVG that follows the theme, as PNG, and as SVG for phones.
+
+    Letters that no font has are told by `finished` alone, and no more whenever text is measured.
+    """
     from IPython import get_ipython  # only in Jupyter
 
     def shown(figure: Figure, **_: object) -> dict[str, str | bytes]:
         return {"image/svg+xml": svg(figure), "image/png": png(figure), PHONE: phone_svg(figure)}
 
+    warnings.filterwarnings("ignore", _GLYPH)
     get_ipython().display_formatter.mimebundle_formatter.for_type(Figure, shown)
 
 
-def legible(figure: Figure) -> None:
-    """Give text in colours too faint to read a darker shade of them."""
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
+def finished(figure: Figure, *, drawn: bool) -> None:
+    """Make text legible, letters found and marks whole.
+
+    Parameters
+    ----------
+    figure
+        The figure, which is changed.
+    drawn
+        Whether letters are drawn in the file, which otherwise has text and leaves fonts to readers.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _GLYPH)  # which is told once, below
+        figure.draw_without_rendering()  # lays it out, and writes the words of ticks
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if axis.get_offset_text().get_text():  # a power of ten that stands apart from its numbers
+            axis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    for text in texts:
         colour = to_hex(text.get_color()).upper()
         if colour in TEXT_COLOURS:
             text.set_color(TEXT_COLOURS[colour])
+    if drawn:
+        _find_letters(texts)
+    for axes in figure.axes:
+        _keep_marks_whole(axes, figure.dpi)
+
+
+def _find_letters(texts: list[Text]) -> None:
+    """Take letters that the style's font lacks from others that are installed, or warn of them."""
+    own = _letters_of(findfont(FontProperties(family=FONT)))
+    wanted = {letter for text in texts for letter in text.get_text() if not letter.isspace()}
+    missing = {ord(letter) for letter in wanted} - own
+    if not missing:
+        return
+    fonts = []
+    for name, file in _installed():
+        if found := missing & _letters_of(file):
+            fonts.append(name)
+            missing -= found
+    for text in texts:
+        if not own.issuperset(map(ord, text.get_text())):
+            text.set_fontfamily([*text.get_fontfamily(), *fonts])
+    if missing:
+        warnings.warn(
+            f"no font that is installed has {' '.join(map(chr, sorted(missing)))}, drawn as boxes; "
+            f"install one that has them, such as Noto Sans CJK, or take the format svg.",
+            ScenarioWarning,
+            stacklevel=2,
+        )
+
+
+def _installed() -> list[tuple[str, str]]:
+    """Names and files of upright fonts of plain weight, also of those Matplotlib knows not yet."""
+    known = {entry.fname for entry in fontManager.ttflist}
+    for file in findSystemFonts():
+        if file not in known:
+            with suppress(OSError, RuntimeError):  # it is none that can be read
+                fontManager.addfont(file)
+    plain = [
+        (entry.name, entry.fname)
+        for entry in fontManager.ttflist
+        if entry.style == "normal" and entry.weight in (400, "normal", "regular")
+    ]
+    return sorted((name, file) for name, file in plain if not name.startswith("Last Resort"))
+
+
+@lru_cache(maxsize=256)
+def _letters_of(file: str) -> frozenset[int]:
+    """Letters that a font has, by their numbers."""
+    return frozenset(get_font(file).get_charmap())
+
+
+def _keep_marks_whole(axes: Axes, dpi: float) -> None:
+    """Widen limits until the marks of all points that are within them are whole."""
+    places, halves_pt = _marks(axes)
+    for side, axis in enumerate((axes.xaxis, axes.yaxis)):
+        length_px, halves = axes.bbox.size[side], halves_pt * dpi / 72
+        at, half = places[:, side], halves / length_px
+        if not (np.minimum(at, 1 - at) < half - _CUT_PX / length_px).any():
+            continue
+        half, below, above = half + _AIR_PX / length_px, 0.0, 0.0
+        for _ in range(_PASSES):
+            wider = half * (1 + below + above)
+            below, above = max(0.0, np.max(wider - at)), max(0.0, np.max(wider - (1 - at)))
+        scale = axis.get_transform()
+        low, high = scale.transform(axis.get_view_interval())
+        ends = np.array([low - below * (high - low), high + above * (high - low)])
+        limits = scale.inverted().transform(ends).tolist()
+        axes.set(**{f"{'xy'[side]}lim": limits})
+
+
+def _marks(axes: Axes) -> tuple[FloatArray, FloatArray]:
+    """Marks within the limits: their places as shares of a panel, `(marks, 2)`, half sizes [pt]."""
+    found = []
+    for line in axes.lines:
+        if line.get_marker() not in _NO_MARKERS and line.get_transform() == axes.transData:
+            size_pt = line.get_markersize() + line.get_markeredgewidth()
+            points = np.asarray(line.get_xydata(), dtype=np.float64)
+            found.append((points[_marked(line.get_markevery())], size_pt))
+    for marks in axes.collections:
+        if isinstance(marks, PathCollection) and len(marks.get_sizes()):
+            size_pt = float(np.sqrt(np.max(marks.get_sizes())))
+            found.append((np.ma.filled(marks.get_offsets(), np.nan), size_pt))
+    points = np.concatenate([np.empty((0, 2)), *(points for points, _ in found)])
+    halves = np.repeat([size / 2 for _, size in found], [len(points) for points, _ in found])
+    with np.errstate(all="ignore"):  # what a scale has no place for is not drawn
+        places = (axes.transData + axes.transAxes.inverted()).transform(points)
+    within = np.all((places > -_LEAST) & (places < 1 + _LEAST), axis=1)
+    return places[within], halves[within]
+
+
+def _marked(every: Any) -> slice:
+    """Points of a line that have marks, where each so-manyth has, from the first or another on."""
+    start, step = every if isinstance(every, tuple) else (0, every)
+    return slice(start, None, step)

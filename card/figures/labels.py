@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -17,21 +18,27 @@ from numpy.typing import NDArray
 
 from card.base.units import FloatArray
 
+FONT = "DejaVu Sans"
+"""The style's font."""
 FONT_PT = 9.0
 """Size of the labels of ticks and legends [pt]."""
 LETTERS = 32
 """Letters of one value in a picture at most."""
 NAME_LETTERS = 20
 """Letters of a name beside or above a panel at most."""
+_HANDLE_PT = 50.0
+"""What a line in a legend and the gaps around it take [pt]."""
 _GAP_PT = 8.0
+_NEXT = 1e-9
+"""Share of a number by which it may miss another and still be it."""
 _PARTS = (r"[/\\\[{(]|, ", r"[-_ ]")
 """What ends a part of a path, a list or a mapping, or else of a name."""
 
 
-def width_pt(text: str, size_pt: float = FONT_PT) -> float:
-    """Width of a text on one line [pt]."""
+def width_pt(text: str, size_pt: float | str = FONT_PT, weight: str = "normal") -> float:
+    """Width of a text on one line [pt]; its size may be one of Matplotlib's, such as `smaller`."""
     width, _, _ = text_to_path.get_text_width_height_descent(
-        text, FontProperties(family="DejaVu Sans", size=size_pt), ismath=False
+        text, FontProperties(family=FONT, size=size_pt, weight=weight), ismath=False
     )
     return float(width)
 
@@ -44,7 +51,7 @@ def fit(places_pt: Sequence[float] | FloatArray, labels: Sequence[str]) -> bool:
 
 
 def columns_of(
-    labels: Sequence[str], width_in: float, most: int, *, handle_pt: float = 50.0
+    labels: Sequence[str], width_in: float, most: int, *, handle_pt: float = _HANDLE_PT
 ) -> int:
     """Columns of a legend that fit into a width [inch], at most so many and at least one.
 
@@ -52,6 +59,16 @@ def columns_of(
     """
     longest = max(map(width_pt, labels), default=0.0)
     return max(1, min(most, len(labels), int(72 * width_in // (longest + handle_pt))))
+
+
+def in_legend(names: Sequence[str], width_in: float, written: str = "{}") -> list[str]:
+    """Entries of a legend, each name in its words, shortened to what one column [inch] leaves."""
+    room_pt = 72 * width_in - _HANDLE_PT
+    for letters in range(max(map(len, names)), NAME_LETTERS, -1):
+        found = [written.format(name) for name in apart(names, letters)]
+        if max(map(width_pt, found)) <= room_pt:
+            return found
+    return [written.format(name) for name in apart(names, NAME_LETTERS)]
 
 
 def short(text: str, letters: int = LETTERS) -> str:
@@ -62,6 +79,8 @@ def short(text: str, letters: int = LETTERS) -> str:
 def apart(texts: Sequence[str], letters: int = LETTERS) -> list[str]:
     """Short forms of different texts that differ, too: what long ones begin with alike is left out.
 
+    Texts that have room stay as they are.
+
     Parameters
     ----------
     texts
@@ -69,19 +88,32 @@ def apart(texts: Sequence[str], letters: int = LETTERS) -> list[str]:
     letters
         Letters of each at most; a few more where only a number tells them apart.
     """
-    if max(map(len, texts), default=0) <= letters:
-        return list(texts)
-    start = _start(texts, letters) if min(map(len, texts)) > letters else 0
-    found = [short(f"…{text[start:]}" if start else text, letters) for text in texts]
-    if len(set(found)) == len(set(texts)):
-        return found
-    return [f"{place}: {word}" for place, word in enumerate(found, start=1)]
+    different = dict.fromkeys(texts)
+    told = _told([text for text in different if len(text) > letters], letters)
+    words = {text: told.get(text, text) for text in different}
+    times = Counter(words.values())
+    numbered = {text: f"{place}: {words[text]}" for place, text in enumerate(different, start=1)}
+    found = {text: words[text] if times[words[text]] == 1 else numbered[text] for text in texts}
+    if len({*found.values()}) < len(different):
+        found = numbered
+    return [found[text] for text in texts]
+
+
+def _told(texts: Sequence[str], letters: int) -> dict[str, str]:
+    """Long texts without what they begin with alike, and those that still look alike once more."""
+    start = _start(texts, letters) if texts else 0
+    words = {text: short(f"…{text[start:]}" if start else text, letters) for text in texts}
+    for word, times in Counter(words.values()).items():
+        if 1 < times < len(texts):
+            words |= _told([text for text in texts if words[text] == word], letters)
+    return words
 
 
 def _start(texts: Sequence[str], letters: int) -> int:
     """Where a part begins up to which texts are alike: the first from which all have room."""
     columns = enumerate(zip(min(texts), max(texts), strict=False))
-    alike = texts[0][: next((place for place, (one, other) in columns if one != other), 0)]
+    unlike = (place for place, (one, other) in columns if one != other)
+    alike = texts[0][: next(unlike, len(min(texts)) - 1)]
     ends = ([part.end() for part in re.finditer(pattern, alike)] for pattern in _PARTS)
     starts = next(filter(None, ends), [0])
     longest = max(map(len, texts))
@@ -102,7 +134,8 @@ def ticks(
     ----------
     values
         What is drawn over the axis, at least one; all above 0 if `log`. Where there is room for
-        each, and they are few or `log`, these are named; otherwise round numbers between them.
+        each, and there is one or `log`, these are named; otherwise round numbers between them,
+        whole ones if all values are.
     room_pt
         Length of the axis [pt].
     written
@@ -111,7 +144,7 @@ def ticks(
         Whether the scale is logarithmic.
     """
     own = np.unique(np.asarray(values, dtype=np.float64))
-    low, high = own[0], own[-1]
+    low, high, whole = own[0], own[-1], np.all(own % 1 == 0)
 
     def at(numbers: NDArray[np.float64]) -> FloatArray:
         scaled = np.log([low, high, *numbers]) if log else np.array([low, high, *numbers])
@@ -120,13 +153,15 @@ def ticks(
 
     candidates = [own] if log or len(own) == 1 else []
     for numbers in [*candidates, *_round_numbers(low, high, log)]:
-        chosen = numbers[(numbers >= low) & (numbers <= high)]
-        labels = [written(number) for number in chosen.tolist()]
+        # what was computed may be next to the round number that it stands for
+        within = (numbers >= low - _NEXT * abs(low)) & (numbers <= high + _NEXT * abs(high))
+        chosen = numbers[within & ((numbers % 1 == 0) | ~whole)]
+        labels = [written(int(at) if whole else at) for at in chosen.tolist()]
         enough = len(chosen) >= min(2, len(own)) and len({*labels}) == len(labels)
         if enough and fit(at(chosen), labels):
-            return chosen, labels
+            return np.clip(chosen, low, high), labels
     ends = own[[0, -1]] if len(own) > 1 else own
-    return ends, [written(number) for number in ends.tolist()]
+    return ends, [written(int(at) if whole else at) for at in ends.tolist()]
 
 
 def _round_numbers(low: float, high: float, log: bool) -> Iterator[FloatArray]:
@@ -140,3 +175,18 @@ def _round_numbers(low: float, high: float, log: bool) -> Iterator[FloatArray]:
         return
     for many in range(8, 1, -1):
         yield np.asarray(MaxNLocator(many, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+
+
+def moved_apart(places: Sequence[float] | FloatArray, gap: float) -> list[float]:
+    """Places moved until none are closer than `gap`; their order and mean are kept."""
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, dtype=np.float64)[order]
+    for _ in range(200):
+        if not (np.diff(moved) < gap - 1e-12).any():
+            break
+        for i in np.flatnonzero(np.diff(moved) < gap):
+            push = (gap - (moved[i + 1] - moved[i])) / 2
+            moved[i], moved[i + 1] = moved[i] - push, moved[i + 1] + push
+    result = np.empty_like(moved)
+    result[order] = moved
+    return [float(place) for place in result]

@@ -16,8 +16,8 @@ from card.figures.style import (
     PART_COLOURS,
     PART_HATCHES,
     PART_LABELS,
-    POLICY_COLOURS,
     POLICY_LABELS,
+    POLICY_LOOKS,
     WIDTH_IN,
 )
 from card.studies.timeline import ADAPTERS, LANES, Step, spent
@@ -125,7 +125,7 @@ def _cut(axes: Axes, chosen: xr.Dataset, limits: Mapping[str, Any]) -> None:
 def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
     every = found.sel(policy="card")
     axes.plot(
-        every.delay_s, every.energy_j, ".-", color=POLICY_COLOURS["card"], linewidth=0.8,
+        every.delay_s, every.energy_j, ".-", color=POLICY_LOOKS["card"].color, linewidth=0.8,
         markersize=6, label="CARD, every weight",
     )  # fmt: skip
     for policy, marker in zip(found.policy.values, "*s^", strict=True):
@@ -133,7 +133,7 @@ def _front(axes: Axes, found: xr.Dataset, chosen: xr.Dataset) -> None:
         mine = policy == "card"
         axes.plot(
             [at.delay_s], [at.energy_j], marker, markersize=14 if mine else 6, zorder=5,
-            color=_INK if mine else POLICY_COLOURS[policy], linestyle="",
+            color=_INK if mine else POLICY_LOOKS[policy].color, linestyle="",
             label="CARD, this weight" if mine else POLICY_LABELS[policy],
         )  # fmt: skip
     axes.margins(0.08)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from card.base.units import BITS_PER_BYTE, FloatArray, IntArray
+from card.figures.labels import moved_apart
 from card.figures.style import COLOURS, WIDTH_IN
 from card.llm import CutProfile
 
@@ -52,13 +53,21 @@ def objective_curves(
         axes.plot([best_hz / 1e9], [low], "o", color=colour, markersize=6)
     ends = np.array([values[-1] for values in curves.values()])
     for cut, place, end, at in zip(
-        curves, range(len(curves)), ends, spread(ends, 0.055 * _span(axes)), strict=True
+        curves, range(len(curves)), ends, moved_apart(ends, 0.05 * _span(axes)), strict=True
     ):
         axes.annotate(
             f"cut {cut}",
             (ghz[-1], end),
-            xytext=(ghz[-1] + 0.02 * (ghz[-1] - ghz[0]), at),
-            color=COLOURS[_LINE_COLOURS[place % 6]],
+            xytext=(ghz[-1] + 0.045 * (ghz[-1] - ghz[0]), at),
+            color=(colour := COLOURS[_LINE_COLOURS[place % 6]]),
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
             va="center",
             fontsize=9.5,
             fontweight="bold",
@@ -92,22 +101,6 @@ def _title_line(axes: Axes, x: float, text: str) -> None:
         fontsize=9.5,
         color=_INK,
     )
-
-
-def spread(values: FloatArray, least: float) -> FloatArray:
-    """Move label positions apart until neighbours are `least` apart; order and mean are kept."""
-    order = np.argsort(values, kind="stable")
-    moved = values[order].astype(float)
-    for _ in range(200):
-        gaps = np.diff(moved)
-        if not (gaps < least - 1e-12).any():
-            break
-        for i in np.flatnonzero(gaps < least):
-            push = (least - (moved[i + 1] - moved[i])) / 2
-            moved[i], moved[i + 1] = moved[i] - push, moved[i + 1] + push
-    result = np.empty_like(moved)
-    result[order] = moved
-    return result
 
 
 def cost_vectors(

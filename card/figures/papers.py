@@ -9,14 +9,16 @@ from importlib import metadata
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from card.base import DISTRIBUTION
 from card.base.errors import ScenarioError, shortened
 from card.base.units import counted
 from card.costs import System
 from card.figures.decisions import decision_shares
-from card.figures.image_files import legible
+from card.figures.image_files import finished
 from card.figures.policies import by_state, headline
 from card.figures.style import use_style
 from card.scenario import Scenario
@@ -117,6 +119,16 @@ def picture(
     with mpl.rc_context():
         use_style(width_in)
         figure = FIGURES[name](scenario, rounds, seed, width_in)
-        legible(figure)
+        finished(figure, drawn=file_format != "svg")
+        if file_format == "eps":
+            _mix_lines(figure)
         figure.savefig(drawn, format=file_format, dpi=_DPI, metadata=said[file_format])
     return drawn.getvalue()
+
+
+def _mix_lines(figure: Figure) -> None:
+    """Give faint lines the colour that they have on white, since EPS has no transparency."""
+    for line in figure.findobj(Line2D):
+        share = line.get_alpha()
+        if share is not None:
+            line.set(color=1 - share + share * np.array(to_rgb(line.get_color())), alpha=None)

@@ -24,6 +24,8 @@ _LEAST_PT = 6.5
 """Size below which letters are hard to read [point]."""
 _LINE = 46
 """Characters of a line of text across the page."""
+_ENTRY = 34
+"""Characters of a line of a legend."""
 _LETTER = 0.6
 """Mean width of a letter, as a share of its size."""
 _NAME = 22
@@ -142,13 +144,15 @@ def _title_font(axes: Axes, side: Literal["left", "center", "right"]) -> tuple[f
 
 
 def _fit(figure: Figure, legend: Any) -> None:
-    """Give a legend as few columns as the width of the figure needs."""
+    """Give a legend as few columns as the width of the figure needs, and last break its words."""
     place, outside = legend._loc, legend._outside_loc
     title, small = legend.get_title().get_text(), legend.get_title().get_fontsize()
-    for columns in range(legend._ncols, 0, -1):
+    words = [text.get_text() for text in legend.texts]
+    broken = [textwrap.fill(word, _ENTRY) for word in words]
+    for columns, shown in [*((n, words) for n in range(legend._ncols, 0, -1)), (1, broken)]:
         legend.set_ncols(columns)
         # matplotlib lays a legend out once, and has no other way to do so again
-        legend._init_legend_box(legend.legend_handles, [text.get_text() for text in legend.texts])
+        legend._init_legend_box(legend.legend_handles, shown)
         legend.set_loc(place)
         legend._outside_loc = outside
         legend.set_title(title, prop={"size": small})
@@ -198,5 +202,8 @@ def _keep_apart(figure: Figure, axes: Axes) -> None:
 
 
 def _collide(words: list[Text]) -> bool:
-    boxes = [text.get_window_extent() for text in words]
+    # without lines that lead to them, and with half a letter's room around each
+    boxes = [
+        Text.get_window_extent(text).padded(0.25 * float(text.get_fontsize()), 0) for text in words
+    ]
     return any(first.overlaps(second) for first, second in combinations(boxes, 2))

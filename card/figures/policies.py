@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from card.figures.decisions import spread
-from card.figures.labels import NAME_LETTERS, apart, columns_of, folded, short
+from card.base.units import FloatArray
+from card.figures.labels import (
+    NAME_LETTERS,
+    apart,
+    columns_of,
+    folded,
+    in_legend,
+    moved_apart,
+    short,
+)
 from card.figures.phones import WIDTH_IN as PHONE_IN
 from card.figures.phones import draw_narrow
 from card.figures.style import (
@@ -24,30 +31,16 @@ from card.figures.style import (
     PART_COLOURS,
     PART_HATCHES,
     PART_LABELS,
-    POLICY_COLOURS,
     POLICY_LABELS,
     WIDTH_IN,
+    Look,
+    looks,
+    state_looks,
 )
 
 if TYPE_CHECKING:
     import xarray as xr
 
-POLICY_MARKERS = {
-    "card": "o",
-    "device_only": "s",
-    "server_only": "^",
-    "random_cut": "X",
-    "static_cut": "D",
-    "delay_optimal": "v",
-    "energy_optimal": "P",
-    "exhaustive": "*",
-    "channel_blind": "p",
-    "makespan": "<",
-    "lyapunov": ">",
-    "alternating_cut_first": "8",
-    "alternating_clock_first": "d",
-}
-STATE_MARKERS = "os^Dv"
 _ENERGY_LABELS = {
     "dynamic_j": "server computes",
     "static_j": "server, static",
@@ -67,6 +60,8 @@ _ENERGY_HATCHES = {
     "sending_j": PART_HATCHES["uplink_s"],
 }
 
+_STATE_IN = 0.09
+"""Height that a channel state takes in the row of a policy [inch]."""
 _CURVE_LABEL = "CARD at other weights"
 _LINE_IN = 0.18
 """Height of a line of a legend [inch]."""
@@ -74,6 +69,10 @@ _FAINT = 0.45
 """Share of its colour that the line has which leads to other decisions."""
 _ALONG = np.linspace(0.4, 0.8, 6)[:, None, None]
 """Places on the line between a point's mark and its far label, where no text should be."""
+_DIGIT_IN, _NAMES_IN = 0.145, 1.15
+"""Width that a digit above a dot takes, and that of the names beside a panel [inch]."""
+_MARK_PT = 6.5, 4.0
+"""Half the size of CARD's mark in a wide figure and in a narrow one [pt]."""
 _FAR_PT = (34, -34, 50, -50, 66, -66)
 """How far above and below its point a label may stand [pt], at the end of a line."""
 
@@ -83,12 +82,22 @@ def label_of(policy: str) -> str:
     return POLICY_LABELS.get(policy, short(policy.replace("_", " "), NAME_LETTERS))
 
 
+def labels_of(policies: Sequence[str]) -> list[str]:
+    """Names of policies as a figure writes them, no two of them alike."""
+    own = [policy for policy in policies if policy not in POLICY_LABELS]
+    told = dict(
+        zip(own, apart([name.replace("_", " ") for name in own], NAME_LETTERS), strict=True)
+    )
+    return [told[policy] if policy in told else label_of(policy) for policy in policies]
+
+
 def headline(
     table: xr.Dataset, curve: xr.Dataset | None = None, width_in: float = WIDTH_IN
 ) -> Figure:
     """Mean delay against mean server energy of every policy, with intervals.
 
-    Labels stand beside their points, or below them all where the figure is narrow.
+    Labels stand beside their points, or below them all where the figure is narrow. Policies at one
+    place have one label, and the mark of the first of them, which is CARD if it is there.
 
     Parameters
     ----------
@@ -108,25 +117,31 @@ def headline(
                   solid_capstyle="round", zorder=1)  # fmt: skip
     groups: dict[tuple[float, float], list[str]] = {}
     sizes = (13, 11) if wide else (8, 6)
-    for policy in table.policy.values.tolist():
+    look = looks(table.policy.values.tolist())
+    for policy in sorted(look, key=lambda name: name != "card"):
         here = table.sel(policy=policy)
         (x, *x_ends), (y, *y_ends) = here.energy_j.values, here.delay_s.values
-        colour = POLICY_COLOURS.get(policy, COLOURS["black"])
-        axes.errorbar(
-            x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), color=colour,
-            marker=POLICY_MARKERS.get(policy, "h"), markersize=sizes[policy != "card"],
-            markeredgecolor="white", zorder=4 if policy == "card" else 3,
+        together = groups.setdefault((float(f"{x:.6g}"), float(f"{y:.6g}")), [])
+        together.append(policy)
+        if together[0] != policy:
+            continue
+        _, caps, bars = axes.errorbar(
+            x, y, xerr=_bars(x, x_ends), yerr=_bars(y, y_ends), **look[policy]._asdict(),
+            markersize=sizes[policy != "card"], markeredgecolor="white",
+            zorder=4 if policy == "card" else 3,
         )  # fmt: skip
-        groups.setdefault((float(f"{x:.6g}"), float(f"{y:.6g}")), []).append(policy)
-    top = 1.12 * float(table.delay_s.max())
+        for part in (*caps, *bars):  # below the marks of others
+            part.set_zorder(2.5)
+    top, right = 1.12 * float(table.delay_s.max()), float(table.energy_j.max()) or 1.0
     axes.set(xlabel="mean server energy per round [J]", ylabel="mean delay per round [s]",
-             ylim=(0, top), xlim=(-0.03, 1.12) * table.energy_j.max().values)  # fmt: skip
+             ylim=(0, top), xlim=(-0.03 * right, 1.12 * right))  # fmt: skip
+    names = _names(groups, _points_per_unit(axes, (width_in, height_in)), _MARK_PT[not wide])
     if not wide:
-        _legend_below(figure, groups.values(), with_curve=curve is not None)
+        _legend_below(figure, groups.values(), names, look, with_curve=curve is not None)
         return figure
     labels = [
-        (place, ", ".join(map(label_of, group)), POLICY_COLOURS.get(group[0], COLOURS["black"]))
-        for place, group in groups.items()
+        (place, name, look[group[0]].color)
+        for name, (place, group) in zip(names, groups.items(), strict=True)
     ]
     line: list[tuple[float, float]] = []
     if curve is not None:
@@ -142,16 +157,46 @@ def headline(
     return figure
 
 
-def _legend_below(figure: Figure, groups: Iterable[Sequence[str]], *, with_curve: bool) -> None:
+def _names(
+    groups: Mapping[tuple[float, float], Sequence[str]],
+    scale: FloatArray,
+    radius_pt: float,
+) -> list[str]:
+    """Names of the policies at each place, and a word where the mark of CARD hides theirs."""
+    every = [policy for group in groups.values() for policy in group]
+    label = dict(zip(every, labels_of(every), strict=True))
+    names = [", ".join(label[policy] for policy in group) for group in groups.values()]
+    card = next((place for place, group in groups.items() if "card" in group), None)
+    return [
+        f"{name} (under CARD)"
+        if card not in (None, place) and np.hypot(*(scale * np.subtract(place, card))) < radius_pt
+        else name
+        for name, place in zip(names, groups, strict=True)
+    ]
+
+
+def _points_per_unit(axes: Axes, size_in: tuple[float, float]) -> FloatArray:
+    """Points per unit of either axis, about: what the axis labels leave of the figure."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    return np.array([65 * size_in[0] / (right - left), 61 * size_in[1] / (top - bottom)])
+
+
+def _legend_below(
+    figure: Figure,
+    groups: Iterable[Sequence[str]],
+    names: Sequence[str],
+    look: Mapping[str, Look],
+    *,
+    with_curve: bool,
+) -> None:
     """Name the points, those at one place together, and the line under the axes."""
     handles = [
-        Line2D([], [], linestyle="", color=POLICY_COLOURS.get(group[0], COLOURS["black"]),
-               marker=POLICY_MARKERS.get(group[0], "h"), label=", ".join(map(label_of, group)))
-        for group in groups
+        Line2D([], [], linestyle="", label=name, **look[group[0]]._asdict())
+        for group, name in zip(groups, names, strict=True)
     ]  # fmt: skip
     if with_curve:
         handles.append(Line2D([], [], color=COLOURS["blue"], alpha=_FAINT, linewidth=4,
-                              label=_CURVE_LABEL))  # fmt: skip
+                              solid_capstyle="butt", label=_CURVE_LABEL))  # fmt: skip
     columns = columns_of(
         [str(one.get_label()) for one in handles], figure.get_figwidth(), 2, handle_pt=16.0
     )  # a mark that words stand close to
@@ -188,8 +233,7 @@ def place_labels(
         Points where no text should be.
     """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    # The panel's size in points, about: what the axis labels leave of the figure
-    scale = np.array([65 * size_in[0] / (right - left), 61 * size_in[1] / (top - bottom)])
+    scale = _points_per_unit(axes, size_in)
     boxes = [(*(scale * place), 8.0, 8.0) for place, _, _ in labels]
     boxes += [(*(scale * place), 3.0, 3.0) for place in np.reshape(busy, (-1, 2))]
     texts: list[tuple[float, float, float, float]] = []
@@ -234,32 +278,36 @@ def by_state(table: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
         Width of the figure [inch].
     """
     policies, states = table.policy.values.tolist(), table.state.values.tolist()
+    look, marks = looks(policies), [look.marker for look in state_looks(states).values()]
+    entries = in_legend(states, width_in, "{} channel")
+    columns = columns_of(entries, width_in, 3)
+    row_in = max(0.42 if width_in >= NARROW_IN else 0.3, _STATE_IN * (len(states) + 1))
+    legend_in = _LINE_IN * math.ceil(len(states) / columns)
     figure = Figure(
-        figsize=(width_in, 1.2 + (0.42 if width_in >= NARROW_IN else 0.3) * len(policies)),
-        layout="constrained",
+        figsize=(width_in, 1.0 + legend_in + row_in * len(policies)), layout="constrained"
     )
     panels = figure.subplots(1, 2, sharey=True)
     quantities = {"delay_s": "mean delay [s]", "energy_j": "mean server energy [J]"}
     if width_in < NARROW_IN:  # or else the two meet
         quantities = {name: folded(label, 11) for name, label in quantities.items()}
-    offsets = np.linspace(-0.22, 0.22, len(states)) if len(states) > 1 else [0.0]
+    offsets = _STATE_IN / row_in * (np.arange(len(states)) - (len(states) - 1) / 2)
     for axes, (quantity, label) in zip(panels, quantities.items(), strict=True):
         for row, policy in enumerate(policies):
-            for offset, state, marker in zip(offsets, states, cycle(STATE_MARKERS), strict=False):
+            for offset, state, marker in zip(offsets, states, marks, strict=True):
                 value, *ends = table[quantity].sel(policy=policy, state=state).values
                 axes.errorbar(
                     value, row + offset, xerr=_bars(value, ends), marker=marker, capsize=2.5,
-                    color=POLICY_COLOURS.get(policy, COLOURS["black"]), markersize=6, linewidth=1.2,
+                    color=look[policy].color, markersize=6, linewidth=1.2,
                 )  # fmt: skip
-        axes.set(xlabel=label, xlim=(-0.03, 1.06) * table[quantity].max().values)
+        highest = float(table[quantity].max()) or 1.0
+        axes.set(xlabel=label, xlim=(-0.03 * highest, 1.06 * highest))
         axes.grid(visible=False, axis="y")
-    panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
+    panels[0].set(yticks=range(len(policies)), yticklabels=labels_of(policies),
                   ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
     handles = [
-        Line2D([], [], color="#444444", marker=marker, linestyle="", label=f"{state} channel")
-        for state, marker in zip(apart(states, NAME_LETTERS), cycle(STATE_MARKERS), strict=False)
+        Line2D([], [], color="#444444", marker=marker, linestyle="", label=label)
+        for label, marker in zip(entries, marks, strict=True)
     ]
-    columns = columns_of([str(handle.get_label()) for handle in handles], width_in, 3)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
@@ -281,7 +329,7 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     _stack(panels[1], parts_j, _ENERGY_LABELS, _ENERGY_COLOURS, _ENERGY_HATCHES)
     panels[0].set(title="Parts of the delay", xlabel="mean delay [s]")
     panels[1].set(title="Parts of the energy", xlabel="mean energy, server and device [J]")
-    panels[0].set(yticks=range(len(policies)), yticklabels=[label_of(p) for p in policies],
+    panels[0].set(yticks=range(len(policies)), yticklabels=labels_of(policies),
                   ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
     for axes in panels:
         axes.grid(visible=False, axis="y")
@@ -307,37 +355,43 @@ def _stack(
         left = left + parts[name].values
 
 
-def device_energy(results: xr.Dataset) -> Figure:
+def device_energy(results: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
     """Mean energy that each device spends per round under every policy.
 
     Parameters
     ----------
     results
         Dataset of `card.simulate`.
+    width_in
+        Width of the figure [inch].
     """
     means = results.device_energy_j.mean(("state", "round"))
     policies, devices = means.policy.values.tolist(), means.device.values.tolist()
-    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.4 * len(policies)), layout="constrained")
+    figure = Figure(figsize=(width_in, 1.2 + 0.4 * len(policies)), layout="constrained")
     axes = figure.subplots()
-    gap = 0.024 * float(np.log10(means.max() / means.min()))  # a digit and some air
-    for row, policy in enumerate(policies):
+    digit = _DIGIT_IN / (width_in - _NAMES_IN)  # and some air
+    gap = digit * float(np.log10(means.max() / means.min()))
+    for row, (policy, (colour, _)) in enumerate(looks(policies).items()):
         values = means.sel(policy=policy).values
-        colour = POLICY_COLOURS.get(policy, COLOURS["black"])
         axes.plot([values.min(), values.max()], [row, row], color=colour, alpha=0.3, linewidth=6)
         axes.plot(values.mean(), row, "|", color=colour, markersize=14, markeredgewidth=2.5)
         axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4.5)
         if len(devices) > len(DEVICE_COLOURS):
             continue
-        for number, place in enumerate(spread(np.log10(values).tolist(), gap), start=1):
+        for number, place in enumerate(moved_apart(np.log10(values), gap), start=1):
             axes.annotate(str(number), (10**place, row), (0, 8), textcoords="offset points",
                           ha="center", fontsize=9)  # fmt: skip
     axes.set(
         xscale="log", xlabel="mean energy of a device per round [J]", yticks=range(len(policies)),
-        yticklabels=[label_of(p) for p in policies], ylim=(len(policies) - 0.5, -0.6),
+        yticklabels=labels_of(policies), ylim=(len(policies) - 0.5, -0.6),
     )  # fmt: skip
     words = enumerate(apart(devices, NAME_LETTERS), start=1)
     named = ", ".join(f"{number} {word}" for number, word in words)
     if len(devices) > len(DEVICE_COLOURS):
         named = f"each dot: one of {len(devices)} devices"
-    axes.set_title(folded(f"{named}; long stroke: their mean", 100), weight="normal", fontsize=9.5)
+    elif devices == [f"device-{number}" for number in range(1, len(devices) + 1)]:
+        named = "digit: device"
+    axes.set_title(folded(f"{named}; stroke: mean", 100), weight="normal", fontsize=9.5)
+    if width_in >= NARROW_IN:
+        draw_narrow(figure, partial(device_energy, results, PHONE_IN))
     return figure

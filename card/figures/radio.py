@@ -10,15 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from card.base.units import FloatArray, IntArray
-from card.figures.labels import NAME_LETTERS, apart, columns_of, fit, short
-from card.figures.style import COLOURS, STATE_COLOURS, WIDTH_IN
+from card.figures.labels import (
+    NAME_LETTERS,
+    apart,
+    columns_of,
+    fit,
+    in_legend,
+    moved_apart,
+    width_pt,
+)
+from card.figures.style import COLOURS, WIDTH_IN, state_looks
 
 _INK, _QUIET = "#222222", "#666666"
 _MANY = 8
 """Devices above which their names do not fit beside each other."""
 _NAME_SHARE = 0.04
 """Share of the distances shown that a slanting name needs."""
-_STATE_MARKERS = ("o", "s", "^", "D", "v", "P")
+_LINE_SHARE = 0.1
+"""Share of the rates shown that a line of letters needs."""
+_LINE_IN = 0.18
+"""Height of a line of a legend [inch]."""
+_AXIS_IN = 0.75
+"""What stands beside both panels apart from the names of states [inch]."""
 
 
 def rates(
@@ -41,20 +54,27 @@ def rates(
         Per channel state the 5 %, 50 % and 95 % quantiles of each device's uplink rate over
         shadowing [bit/s], shape `(devices, 3)`.
     """
-    figure = Figure(figsize=(WIDTH_IN, 6.6), layout="constrained")
+    labels = in_legend(list(quantiles_bps), WIDTH_IN)
+    columns = columns_of(labels, WIDTH_IN, 4)
+    height_in = 6.6 + _LINE_IN * -(-len(labels) // columns)
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     over, spread = figure.subplots(2, 1)
-    styles = {
-        state: (STATE_COLOURS[i % 6], _STATE_MARKERS[i % 6]) for i, state in enumerate(curves_bps)
-    }
+    styles = {state: look[:2] for state, look in state_looks(curves_bps).items()}
     for state, (up, down) in curves_bps.items():
         colour, marker = styles[state]
         over.plot(distance_m, down / 1e6, color=colour, linestyle="--")
         over.plot(
             distance_m, up / 1e6, color=colour, marker=marker, markevery=(6, 12), markersize=5
         )
+    top = over.get_ylim()[1]
+    gap = top * min(_LINE_SHARE, 1 / len(curves_bps))
+    ends = moved_apart([up[-1] / 1e6 for up, _ in curves_bps.values()], gap)
+    lift = max(0.0, -min(ends))  # names below the axis would be left out
+    named = apart(list(curves_bps), NAME_LETTERS)
+    for name, (colour, _), end in zip(named, styles.values(), ends, strict=True):
         over.annotate(
-            short(state, NAME_LETTERS),
-            (distance_m[-1], up[-1] / 1e6),
+            name,
+            (distance_m[-1], end + lift),
             xytext=(5, 0),
             textcoords="offset points",
             color=colour,
@@ -62,12 +82,11 @@ def rates(
             fontsize=9.5,
             fontweight="bold",
         )
-    top = over.get_ylim()[1]
     many = len(positions_m) > _MANY
     names = apart(list(positions_m), NAME_LETTERS)
-    level = fit(
-        [72 * (WIDTH_IN - 1.2) * place / (len(names) + 0.2) for place in range(len(names))], names
-    )
+    beside_pt = max(width_pt(name, 9.5, "bold") for name in named)
+    room_pt = 72 * (WIDTH_IN - _AXIS_IN) - beside_pt
+    level = fit([room_pt * place / (len(names) + 0.2) for place in range(len(names))], names)
     for position in positions_m.values():
         over.axvline(position, color=COLOURS["grey"], linewidth=0.9, linestyle=":")
     free = -np.inf  # where the next name does not touch the last
@@ -88,9 +107,10 @@ def rates(
         fontsize=9,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )
+    step = min(0.22, 0.8 / len(quantiles_bps))
     for offset, (state, low_middle_high) in enumerate(quantiles_bps.items()):
         colour, marker = styles[state]
-        at = np.arange(len(positions_m)) + 0.22 * (offset - (len(quantiles_bps) - 1) / 2)
+        at = np.arange(len(positions_m)) + step * (offset - (len(quantiles_bps) - 1) / 2)
         low, middle, high = low_middle_high.T / 1e6
         spread.vlines(at, low, high, color=colour, linewidth=1.4 if many else 2.4)
         size = 3.5 if many else 6
@@ -100,17 +120,16 @@ def rates(
             linestyle="",
             marker=marker,
             color=colour,
-            label=short(state, NAME_LETTERS),
+            label=labels[offset],
             markersize=size,
         )
     spread.set_xticks(range(len(names)), names, rotation=0 if level else 90)
     spread.set_xlim(-0.6, len(positions_m) - 0.4)
     spread.grid(axis="x", visible=False)
-    spread.set_ylim(0, 1.22 * spread.get_ylim()[1])
+    spread.set_ylim(bottom=0)
     spread.set_ylabel("uplink rate [Mbit/s]")
     spread.set_title("Median and central 90 % of rounds")
-    labels = [short(state, NAME_LETTERS) for state in quantiles_bps]
-    spread.legend(ncols=columns_of(labels, WIDTH_IN - 1, 4), loc="upper center")
+    figure.legend(ncols=columns, loc="outside lower center")
     return figure
 
 

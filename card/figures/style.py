@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import seaborn as sns
@@ -15,7 +16,7 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 from card.base.units import RAISED
 from card.figures.image_files import show_in_notebooks
-from card.figures.labels import NAME_LETTERS, apart
+from card.figures.labels import FONT, NAME_LETTERS, apart
 from card.figures.palette import COLOURS as COLOURS
 
 WIDTH_IN = 7.2
@@ -53,29 +54,80 @@ DEVICE_COLOURS = tuple(
 MOST_ROWS = 20
 """Devices up to which each has a row or a panel of its own."""
 
-POLICY_COLOURS = {
-    "card": COLOURS["blue"],
-    "device_only": COLOURS["vermillion"],
-    "server_only": COLOURS["green"],
-    "random_cut": COLOURS["grey"],
-    "static_cut": COLOURS["orange"],
-    "delay_optimal": COLOURS["purple"],
-    "energy_optimal": COLOURS["sky"],
-    "exhaustive": COLOURS["black"],
-    "devices_priced": COLOURS["green"],
-    "budget": COLOURS["purple"],
-    "budget_online": COLOURS["purple"],
-    "channel_blind": COLOURS["orange"],
-    "makespan": COLOURS["green"],
-    "lyapunov": COLOURS["sky"],
-    "alternating_cut_first": COLOURS["vermillion"],
-    "alternating_clock_first": COLOURS["grey"],
-}
 
-STATE_COLOURS = tuple(
-    COLOURS[name] for name in ("black", "purple", "orange", "grey", "sky", "green")
-)
-"""Colours of channel states; the first ones stand for nothing else."""
+Marker = str | tuple[int, Literal[0, 1, 2], int]
+LineStyle = Literal["-", "--", ":", "-."] | tuple[float, Sequence[float]]
+
+
+class Look(NamedTuple):
+    """What Matplotlib draws a policy with."""
+
+    color: str
+    """As `#rrggbb`."""
+    marker: Marker
+    """A letter of Matplotlib's, or the points, kind and angle [deg] of a star."""
+
+
+POLICY_LOOKS = {
+    "card": Look(COLOURS["blue"], "o"),
+    "device_only": Look(COLOURS["vermillion"], "s"),
+    "server_only": Look(COLOURS["green"], "^"),
+    "random_cut": Look(COLOURS["grey"], "X"),
+    "static_cut": Look(COLOURS["orange"], "D"),
+    "delay_optimal": Look(COLOURS["purple"], "v"),
+    "energy_optimal": Look(COLOURS["sky"], "P"),
+    "exhaustive": Look(COLOURS["black"], "*"),
+    "clock_only": Look(COLOURS["black"], "h"),
+    "cut_only": Look(COLOURS["black"], (4, 1, 0)),
+    "devices_priced": Look(COLOURS["green"], (6, 1, 0)),
+    "budget": Look(COLOURS["purple"], "H"),
+    "budget_online": Look(COLOURS["purple"], (4, 1, 45)),
+    "channel_blind": Look(COLOURS["orange"], "p"),
+    "makespan": Look(COLOURS["green"], "<"),
+    "lyapunov": Look(COLOURS["sky"], ">"),
+    "alternating_cut_first": Look(COLOURS["vermillion"], "8"),
+    "alternating_clock_first": Look(COLOURS["grey"], "d"),
+    "evolution": Look(COLOURS["black"], (3, 1, 0)),
+    "genetic": Look(COLOURS["black"], (3, 1, 180)),
+}
+"""Looks of the shipped policies, each with a mark of its own."""
+
+_COLOURS, _MARKERS = [*COLOURS.values()], [look.marker for look in POLICY_LOOKS.values()]
+_PAIRS = [
+    Look(_COLOURS[(place + turn) % len(_COLOURS)], marker)
+    for turn in range(len(_COLOURS))
+    for place, marker in enumerate(_MARKERS)
+]
+_FREE = [look for look in _PAIRS if look not in POLICY_LOOKS.values()]
+
+
+class StateLook(NamedTuple):
+    """What Matplotlib draws a channel state with."""
+
+    color: str
+    """As `#rrggbb`, where colours are free for states; the first ones stand for nothing else."""
+    marker: Marker
+    """As a policy's."""
+    linestyle: LineStyle
+    """A name of Matplotlib's, or lengths of dashes and gaps in line widths, from an offset."""
+    ink: str
+    """Colour of a line over coloured areas."""
+
+
+_STATE_COLOURS = [COLOURS[name] for name in ("black", "purple", "orange", "grey", "sky", "green")]
+_STATE_MARKERS: list[Marker] = [
+    *"os^DvP*X<>phHd8",
+    (4, 1, 0),
+    (4, 1, 45),
+    (6, 1, 0),
+    (3, 1, 0),
+    (3, 1, 180),
+]
+_STATE_LINES: list[LineStyle] = [
+    *("-", "--", ":", "-."),
+    *((0, dashes) for dashes in ((8.0, 2.0), (4.0, 1.5, 1.0, 1.5, 1.0, 1.5), (1.0, 4.0))),
+    *((0, dashes) for dashes in ((8.0, 2.0, 1.0, 2.0), (8.0, 2.0, 3.0, 2.0), (3.0, 4.0))),
+]
 
 PART_LABELS = {
     "device_compute_s": "device computes",
@@ -102,7 +154,7 @@ def use_style(width_in: float = WIDTH_IN) -> None:
         context="notebook",
         style="ticks",
         palette=list(COLOURS.values()),
-        font="DejaVu Sans",
+        font=FONT,
         rc={
             "figure.figsize": (WIDTH_IN, 3.6),
             "figure.constrained_layout.h_pad": 0.1,
@@ -118,6 +170,7 @@ def use_style(width_in: float = WIDTH_IN) -> None:
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.axisbelow": True,
+            "axes.formatter.useoffset": False,
             "grid.color": "#E6E6E6",
             "grid.linewidth": 0.8,
             "xtick.labelsize": 0.9 * size,
@@ -159,6 +212,34 @@ class _PlainLog(LogScale):
         super().set_default_locators_and_formatters(axis)
         axis.set_major_formatter(_PlainPowers(self.base))
         axis.set_minor_formatter(_PlainPowers(self.base, labelOnlyBase=self.subs is not None))
+
+
+def looks(policies: Iterable[str]) -> dict[str, Look]:
+    """Colour and mark of each policy in one picture; no two share both.
+
+    Shipped policies look alike in every picture. Others take pairs that are free, those first of
+    which the shipped ones in the picture have neither colour nor mark; pairs repeat after 140.
+    """
+    names = list(policies)
+    seen = {trait for name in names for trait in POLICY_LOOKS.get(name, ())}
+    free = cycle(sorted(_FREE, key=lambda look: len(seen.intersection(look))))
+    return {name: POLICY_LOOKS.get(name) or next(free) for name in names}
+
+
+def state_looks(states: Iterable[str]) -> dict[str, StateLook]:
+    """What tells the channel states of one picture apart, in their order.
+
+    Marks alone do, styles of a line with its ink, and with its colour; they repeat after 20 states.
+    """
+    return {
+        state: StateLook(
+            _STATE_COLOURS[place % len(_STATE_COLOURS)],
+            _STATE_MARKERS[place % len(_STATE_MARKERS)],
+            _STATE_LINES[place % len(_STATE_LINES)],
+            COLOURS["purple" if place // len(_STATE_LINES) % 2 else "black"],
+        )
+        for place, state in enumerate(states)
+    }
 
 
 def device_groups(names: Sequence[str]) -> dict[str, list[int]]:

@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter
 
 from card.base.errors import ScenarioError, nearest
-from card.figures.decisions import LineStyle
 from card.figures.labels import LETTERS, apart, columns_of, fit, folded, short, ticks, width_pt
-from card.figures.policies import POLICY_MARKERS, label_of
-from card.figures.style import COLOURS, POLICY_COLOURS, WIDTH_IN
+from card.figures.policies import labels_of
+from card.figures.style import WIDTH_IN, LineStyle, Look, looks
 from card.studies.scenario_values import show
 from card.studies.sweep_axes import Axis, axes
 
@@ -64,7 +63,8 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
     style = found[by] if by is not None and by not in single else None
     labels = apart(found[path].labels)
     deep_pt = 0.0 if _level(found[path], labels) else max(map(width_pt, labels))
-    handles, columns = _key(sweep, style)
+    look = looks(sweep.policy.values.tolist())
+    handles, columns = _key(look, style)
     # taller by what words need, so that they leave the panels as they are
     words_in = (deep_pt + _LINE_PT * max(0, len(handles) // columns - 2)) / 72
     figure = Figure(figsize=(WIDTH_IN, 3.9 + words_in), layout="constrained")
@@ -75,15 +75,15 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
         strict=True,
     ):
         x = _horizontal(panel, found[path], labels)
-        for policy in sweep.policy.values.tolist():
-            _lines(panel, x, means[name].sel(policy=policy), policy, path, style)
+        for policy, mine in look.items():
+            _lines(panel, x, means[name].sel(policy=policy), mine, path, style)
         lowest, highest = float(means[name].min()), float(means[name].max())
         panel.set(xlabel=folded(found[path].title, _TITLE), ylabel=label)
         if 0 < 20 * lowest < highest:
             panel.set_yscale("log")
-            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         else:
             panel.set_ylim(0, 1.06 * highest or 1.0)
+        panel.yaxis.set_major_formatter(FuncFormatter(_written))
     figure.legend(
         handles=handles,
         loc="outside upper center",
@@ -92,6 +92,10 @@ def along(sweep: xr.Dataset, path: str, by: str | None = None) -> Figure:
         title="\n".join(_named(found[name]) for name in single) or None,
     )
     return figure
+
+
+def _written(number: float, _: int | None = None) -> str:
+    return show(float(number))  # Matplotlib's own numbers are NumPy's
 
 
 def _named(single: Axis) -> str:
@@ -147,26 +151,23 @@ def _horizontal(axes: Axes, along: Axis, labels: list[str]) -> Any:
     return values
 
 
-def _lines(
-    axes: Axes, x: Any, means: xr.DataArray, policy: str, path: str, by: Axis | None
-) -> None:
+def _lines(axes: Axes, x: Any, means: xr.DataArray, look: Look, path: str, by: Axis | None) -> None:
     rows = means.transpose(by.path, path).values if by else means.values[None]
-    same, order = bool(np.allclose(rows, rows[:1])), np.argsort(x)  # given in whatever order
+    same = bool(np.allclose(rows, rows[:1], atol=0))
+    order = np.argsort(x)  # given in whatever order
     for row, style in zip(rows[:1] if same else rows, _STYLES, strict=False):
         axes.plot(
-            x[order], row[order], linestyle=style, marker=POLICY_MARKERS.get(policy, "h"),
-            color=POLICY_COLOURS.get(policy, COLOURS["black"]), markersize=5.5,
+            x[order], row[order], linestyle=style, **look._asdict(), markersize=5.5,
             markevery=-(-len(x) // _MARKED),
         )  # fmt: skip
 
 
-def _key(sweep: xr.Dataset, by: Axis | None) -> tuple[list[Line2D], int]:
+def _key(look: Mapping[str, Look], by: Axis | None) -> tuple[list[Line2D], int]:
     """Handles and columns of a legend with policies first and line styles in a row of their own."""
     policies = [
-        Line2D([], [], color=POLICY_COLOURS.get(policy, COLOURS["black"]), label=label_of(policy),
-               marker=POLICY_MARKERS.get(policy, "h"))
-        for policy in sweep.policy.values.tolist()
-    ]  # fmt: skip
+        Line2D([], [], label=label, **mine._asdict())
+        for label, mine in zip(labels_of(list(look)), look.values(), strict=True)
+    ]
     named = [by.at(place).removeprefix(by.words) for place in range(len(by.values))] if by else []
     head = f"{short(by.words, LETTERS - len(_IS))}{_IS}" if by else ""
     values = apart([name.removeprefix(_IS) for name in named])

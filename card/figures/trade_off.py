@@ -40,6 +40,8 @@ def pareto(
     starts = np.flatnonzero(np.diff(cuts, prepend=cuts[0] - 1))
     for start, stop in pairwise([*starts, len(cuts)]):
         axes.plot(delay[start:stop], energy[start:stop], color="#A8A8A8", linewidth=5.5, zorder=1)
+        if stop - start == 1:  # no band: without work for the server, no clock moves it
+            _name_point(axes, delay, energy, start, f"cut {cuts[start]}: one decision")
     axes.plot(*reached, ".", color=COLOURS["blue"], markersize=6, zorder=3)
     _jumps(axes, *reached)
     axes.plot([chosen[0]], [chosen[1]], "*", color=_INK, markersize=15, zorder=5)
@@ -63,6 +65,21 @@ def pareto(
     axes.set_xlabel("delay of the round [s]")
     axes.set_ylabel("server energy of the round [J]")
     return figure
+
+
+def _name_point(axes: Axes, delay: FloatArray, energy: FloatArray, at: int, text: str) -> None:
+    """Name a point of the front, towards the middle of the panel."""
+    right = delay[at] > (delay.min() + delay.max()) / 2
+    axes.annotate(
+        text,
+        (delay[at], energy[at]),
+        (-11 if right else 11, -3),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=9.5,
+        color=_QUIET,
+    )
 
 
 def _jumps(axes: Axes, delay: FloatArray, energy: FloatArray) -> None:

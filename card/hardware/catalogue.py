@@ -15,7 +15,18 @@ from pydantic import Field, model_validator
 from card.base.data_files import DATA
 from card.base.errors import ScenarioError, nearest, shortened, unknown, validated
 from card.base.provenance import Source, set_by
-from card.base.schema import Count, Flag, Name, NotNegative, Positive, Record
+from card.base.schema import (
+    Clock,
+    Count,
+    Duration,
+    Flag,
+    Name,
+    NotNegative,
+    Power,
+    Record,
+    Size,
+    Work,
+)
 from card.base.yaml_files import read_yaml
 from card.hardware.profile import PartName, Profile, read_profile, read_value
 
@@ -35,20 +46,20 @@ class Hardware(Record):
     """Where the catalogue lists it; either may be used on both sides."""
     cores: Count
     """CUDA cores (σ)."""
-    flop_per_core_cycle: Positive
+    flop_per_core_cycle: Work
     """Work per core and clock cycle in FP32 [FLOP] (δ); a fused multiply-add counts 2."""
-    formats: dict[NumberFormat, Positive] = Field(default_factory=dict)
+    formats: dict[NumberFormat, Work] = Field(default_factory=dict)
     """The same on its tensor cores by number format, without sparsity [FLOP]; what it lacks is not
     listed."""
-    clock_hz: Positive
+    clock_hz: Clock
     """Highest GPU clock [Hz] (f_D)."""
-    memory_gb: Positive
+    memory_gb: Size
     """Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte."""
-    memory_bandwidth_gb_per_s: Positive | None
+    memory_bandwidth_gb_per_s: Size | None
     """Memory bandwidth [GB/s]."""
-    min_power_w: Positive | None
+    min_power_w: Power | None
     """Lowest power mode [W]."""
-    max_power_w: Positive | None
+    max_power_w: Power | None
     """Highest power mode, or thermal design power [W] (P_max)."""
     sources: dict[str, Source]
     """Origin of each number."""
@@ -82,16 +93,25 @@ class Own(Hardware):
 
     role: Literal["device", "server"] = "device"
     """Where a catalogue would list it."""
-    flop_per_core_cycle: Positive = 2
+    flop_per_core_cycle: Work = 2
     """Work per core and clock cycle in FP32 [FLOP] (δ); a fused multiply-add counts 2."""
-    memory_bandwidth_gb_per_s: Positive | None = None
+    memory_bandwidth_gb_per_s: Size | None = None
     """Memory bandwidth [GB/s]."""
-    min_power_w: Positive | None = None
+    min_power_w: Power | None = None
     """Lowest power mode [W]."""
-    max_power_w: Positive | None = None
+    max_power_w: Power | None = None
     """Highest power mode, or thermal design power [W] (P_max)."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Origin of each number."""
+
+    @model_validator(mode="after")
+    def _check_powers(self) -> Self:
+        if self.min_power_w and self.max_power_w and self.min_power_w > self.max_power_w:
+            raise ValueError(
+                f"min_power_w = {self.min_power_w:g} is not allowed; give at most "
+                f"{self.max_power_w:g}, the max_power_w, or raise that."
+            )
+        return self
 
 
 class Measured(Hardware):
@@ -105,11 +125,11 @@ class Measured(Hardware):
     """Sequences of the mini-batch that was measured."""
     sequence_length: Count
     """Its tokens per sequence."""
-    overhead_s_per_token: dict[PartName, NotNegative]
+    overhead_s_per_token: dict[PartName, Duration]
     """Time beyond the work at the fastest part's rate, per token [s]."""
-    launch_s: dict[PartName, NotNegative]
+    launch_s: dict[PartName, Duration]
     """Time that a GPU's launches take, whatever the mini-batch [s]; 0 on a processor."""
-    arrival_s: NotNegative
+    arrival_s: Duration
     """What a side takes that begins inside the LLM, whatever the mini-batch [s]."""
     linear_power_w_per_hz: NotNegative
     """Power per clock of a swept law [W/Hz] (P_1); 0 without one."""

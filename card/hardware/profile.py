@@ -8,12 +8,26 @@ quantity that the machine does not offer is absent with the reason, never filled
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import ValidationError, model_validator
 
 from card.base.errors import ScenarioError, shortened
-from card.base.schema import Count, Day, Flag, Natural, NotNegative, Number, Positive, Record
+from card.base.schema import (
+    WHOLE,
+    Clock,
+    Count,
+    Day,
+    Flag,
+    Natural,
+    Number,
+    Power,
+    Quantity,
+    Rate,
+    Record,
+    Size,
+    Time,
+)
 from card.base.text_files import read_json_object
 from card.base.units import BITS_PER_BYTE
 
@@ -29,11 +43,11 @@ PARTS: tuple[PartName, ...] = get_args(PartName)
 class Spread(Record):
     """Time of repeated runs."""
 
-    median_s: Positive
+    median_s: Time
     """Median [s]."""
-    lower_s: Positive
+    lower_s: Time
     """Lower quartile [s]."""
-    upper_s: Positive
+    upper_s: Time
     """Upper quartile [s]."""
     repeats: Count
     """Runs after warm-up."""
@@ -42,7 +56,7 @@ class Spread(Record):
 class Reading(Record):
     """A quantity that a machine may or may not offer."""
 
-    value: NotNegative | None = None
+    value: Quantity | None = None
     """What was read, in the unit of the key."""
     reason: str | None = None
     """How it was read, or why it is absent."""
@@ -111,7 +125,7 @@ class Machine(Record):
     """Whether that is a GPU."""
     cores: Count
     """Logical processor cores used, or the GPU's multiprocessors."""
-    memory_gb: Positive
+    memory_gb: Size
     """Its memory [GB]."""
     system: str
     """Operating system and architecture."""
@@ -126,7 +140,7 @@ class Settings(Record):
     """Sequences per mini-batch."""
     sequence_length: Count
     """Tokens per sequence."""
-    activation_bits: Literal[16, 32]
+    activation_bits: Annotated[Literal[16, 32], WHOLE]
     """Bits of activations, frozen weights and adapters."""
     rank: Count
     """LoRA rank."""
@@ -141,9 +155,9 @@ class Settings(Record):
 class Ceilings(Record):
     """What the machine reaches where nothing else holds it up; best of the repeats."""
 
-    peak_flops: Positive
+    peak_flops: Rate
     """Rate of a large square matrix product in the parts' number format [FLOP/s] (C_peak)."""
-    memory_byte_per_s: Positive
+    memory_byte_per_s: Rate
     """Bytes read and written per time by a large copy [byte/s]."""
     repeats: Count
     """Runs of each after warm-up."""
@@ -159,7 +173,7 @@ class WholeStep(Record):
 
     measured: Spread
     """Measured time."""
-    predicted_s: Positive
+    predicted_s: Time
     """Sum of the parts' times [s], by :eq:`eq-step`."""
 
     @property
@@ -171,21 +185,21 @@ class WholeStep(Record):
 class PowerLaw(Record):
     """P(f) = P₀ + P₁ f + ξ f³ fitted to a sweep of clocks."""
 
-    clocks_hz: tuple[Positive, ...]
+    clocks_hz: tuple[Clock, ...]
     """Clocks of the sweep [Hz]."""
-    powers_w: tuple[Positive, ...]
+    powers_w: tuple[Power, ...]
     """Measured power at each clock [W]."""
-    times_s: tuple[Positive, ...]
+    times_s: tuple[Time, ...]
     """Time of the same work at each clock [s]."""
-    static_power_w: NotNegative
+    static_power_w: Quantity
     """Fitted power at any clock [W] (P_0)."""
-    linear_power_w_per_hz: NotNegative = 0.0
+    linear_power_w_per_hz: Quantity = 0.0
     """Fitted power per clock [W/Hz] (P_1); 0 in files of format 1, whose law has none."""
-    power_coefficient: NotNegative
+    power_coefficient: Quantity
     """Fitted ξ [W/Hz³]."""
     residuals_w: tuple[Number, ...]
     """Measured minus fitted power at each clock [W]."""
-    holds_from_hz: Positive | None
+    holds_from_hz: Clock | None
     """Lowest clock from which on the law is within a tenth; none if nowhere."""
 
 

@@ -6,7 +6,6 @@ does it. Held-out text is read by the whole LLM, without a wire: what counts is 
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +18,13 @@ from torch import Tensor
 
 from card.base.errors import ScenarioError, repeated
 from card.base.llm_configs import llm_name
-from card.base.provenance import Source
-from card.profiling import machine
+from card.profiling.machine import measured_now
 from card.scenario import Scenario
 from card.scenario.leakage import Width
 from card.scenario.penalties import FORMAT, Estimate, Learned, Penalised, PenaltyTable
+from card.scenario.tables import check_llm
 from card.training import rehearsal
 from card.training.agreement import Job
-from card.training.llm.models import shipped_checkpoint
 from card.training.llm.split import Batch, optimiser, step
 from card.training.llm.text import Tokens, held_out, mini_batch, read_tokens
 from card.training.wire.quantised import Forms
@@ -86,6 +84,7 @@ def measure(
         raise ScenarioError(f"text: {twice} is given twice; give each once.")
     if cuts is not None and (twice := repeated(cuts)) is not None:
         raise ScenarioError(f"cut: {twice} is given twice; give each once.")
+    check_llm(llm_name(scenario.llm, scenario.llm_config))
     listed = {f"wire.{key}": list(WIDTHS) for key in ("uplink_bits", "downlink_bits")}
     lab = _Lab(Job.open(scenario.updated(listed), weights), texts, rounds)
     middle = lab.job.llm.num_blocks // 2
@@ -105,34 +104,19 @@ def measure(
             curves[pair] = [lab.curve(cut, pair, seed) for seed in range(seeds)]
         rows += _penalised(cut, curves)
     echo("each text alone, 16 bits")
-    folder = weights or shipped_checkpoint(scenario.llm)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    from_where = f"weights of {folder.name}" if folder else "random weights"
-    training, lora = scenario.training, scenario.lora
+    settings = {
+        "texts": list(lab.trained_on),
+        "seeds": seeds,
+        "rounds": rounds,
+        "learning_rate": _LEARNING_RATE,
+        "validated_sequences": _VALIDATED,
+    }
     return PenaltyTable(
         format=FORMAT,
-        llm=llm_name(scenario.llm, scenario.llm_config),
-        topology=training.topology,
-        origin=Source(kind="measured", source=f"card bits on {date}, {from_where}."),
+        topology=scenario.training.topology,
         penalties=tuple(rows),
         learned=tuple(lab.learned(name, middle, seeds) for name in lab.trained_on),
-        date=date,
-        machine=machine.machine("cpu"),
-        software=machine.software("cpu"),
-        settings={
-            "texts": list(lab.trained_on),
-            "seeds": seeds,
-            "rounds": rounds,
-            "learning_rate": _LEARNING_RATE,
-            "validated_sequences": _VALIDATED,
-            "sequence_length": training.sequence_length,
-            "batch_size": training.batch_size,
-            "local_iterations": training.local_iterations,
-            "group": scenario.wire.group,
-            "rank": lora.rank,
-            "targets": list(lora.targets),
-            "weights": folder.name if folder else None,
-        },
+        **measured_now("card bits", scenario, weights, settings),
     )
 
 

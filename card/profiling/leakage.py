@@ -5,7 +5,6 @@ Each text in turn is private. The attacker knows the others, and has the LLM bef
 
 from __future__ import annotations
 
-import datetime
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,7 @@ from torch import Tensor
 
 from card.base.errors import ScenarioError, repeated
 from card.base.llm_configs import llm_name
-from card.base.provenance import Source
-from card.profiling import machine
+from card.profiling.machine import measured_now
 from card.scenario import Scenario
 from card.scenario.leakage import (
     FORMAT,
@@ -28,12 +26,11 @@ from card.scenario.leakage import (
     LeakageTable,
     Recovery,
     Width,
-    check_llm,
 )
+from card.scenario.tables import check_llm
 from card.training import rehearsal
 from card.training.agreement import Job
 from card.training.attacks import as_sent, final_gradient, infer_labels, inverter, search, smashed
-from card.training.llm.models import shipped_checkpoint
 from card.training.llm.split import AdaptedLlm, optimiser, step
 from card.training.llm.text import Tokens, mini_batch, read_tokens
 
@@ -113,7 +110,7 @@ def measure(
             f"text: two of {', '.join(map(str, texts))} say the same, so that the attacker would "
             "know the private one; give each text once."
         )
-    llm = check_llm(llm_name(scenario.llm, scenario.llm_config))
+    check_llm(llm_name(scenario.llm, scenario.llm_config))
     sizes = sizes or Sizes()
     scenario = scenario.updated({"training.topology": "u-shaped", "wire": {}})
     found: dict[Row, list[float]] = defaultdict(list)
@@ -126,33 +123,15 @@ def measure(
             for row, rate in trial.rates():
                 found[row].append(rate)
             chances.append(trial.chance)
-    folder = weights or shipped_checkpoint(scenario.llm)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    from_where = f"weights of {folder.name}" if folder else "random weights"
+    settings = {**asdict(sizes), "texts": [text.stem for text in texts], "seeds": seeds}
     return LeakageTable(
         format=FORMAT,
-        llm=llm,
-        origin=Source(kind="measured", source=f"card leakage on {date}, {from_where}."),
         rates=tuple(
             Attacked(attack=attack, cut=cut, uplink_bits=bits, **_spread(rates))
             for (attack, cut, bits), rates in found.items()
         ),
         chance=Recovery(**_spread(chances)),
-        date=date,
-        machine=machine.machine("cpu"),
-        software=machine.software("cpu"),
-        settings={
-            **asdict(sizes),
-            "texts": [text.stem for text in texts],
-            "seeds": seeds,
-            "sequence_length": scenario.training.sequence_length,
-            "batch_size": scenario.training.batch_size,
-            "local_iterations": scenario.training.local_iterations,
-            "group": scenario.wire.group,
-            "rank": scenario.lora.rank,
-            "targets": list(scenario.lora.targets),
-            "weights": folder.name if folder else None,
-        },
+        **measured_now("card leakage", scenario, weights, settings),
     )
 
 

@@ -1,20 +1,29 @@
-"""What a machine says of itself: names, versions, clock, memory; read as found, never changed."""
+"""What a machine says of itself: names, versions, clock, memory; read as found, never changed.
+
+And what a table says of its measurement there.
+"""
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
+from card.base.llm_configs import llm_name
+from card.base.provenance import Source
 from card.base.units import BITS_PER_BYTE
 from card.hardware.profile import Machine, Reading
+from card.scenario import Scenario
+from card.training.llm.models import shipped_checkpoint
 
 
 def machine(accelerator: str) -> Machine:
@@ -46,6 +55,33 @@ def software(accelerator: str) -> dict[str, str]:
     if accelerator == "cuda":
         return {**found, "cuda": str(torch.version.cuda)}
     return {**found, "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def measured_now(
+    command: str, scenario: Scenario, weights: Path | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a `card.scenario.tables.MeasuredTable` that a command measured says beside its rows."""
+    folder = weights or shipped_checkpoint(scenario.llm)
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    from_where = f"weights of {folder.name}" if folder else "random weights"
+    training, lora = scenario.training, scenario.lora
+    return {
+        "llm": llm_name(scenario.llm, scenario.llm_config),
+        "origin": Source(kind="measured", source=f"{command} on {date}, {from_where}."),
+        "date": date,
+        "machine": machine("cpu"),
+        "software": software("cpu"),
+        "settings": {
+            **settings,
+            "sequence_length": training.sequence_length,
+            "batch_size": training.batch_size,
+            "local_iterations": training.local_iterations,
+            "group": scenario.wire.group,
+            "rank": lora.rank,
+            "targets": list(lora.targets),
+            "weights": folder.name if folder else None,
+        },
+    }
 
 
 def available_bit(accelerator: str) -> int:

@@ -17,7 +17,17 @@ from pydantic import (
 )
 
 from card.base.llm_configs import LlmConfig
-from card.base.schema import Duration, Frequency, Name, NotNegative, Number, Power, Record, Share
+from card.base.schema import (
+    Clock,
+    Duration,
+    Frequency,
+    Name,
+    NotNegative,
+    Number,
+    Power,
+    Record,
+    Share,
+)
 from card.hardware import Hardware, hardware
 from card.hardware.catalogue import Measured, NumberFormat, Own, sourced
 from card.scenario.leakage import LeakageTable
@@ -124,6 +134,14 @@ class Equipped(Record):
         return self._board
 
 
+def _beyond(key: str, value: float, allowed: str, limit: float, why: str) -> ValueError:
+    """Refusal of a value beyond a limit, both with as many digits as tell them apart."""
+    digits = next((n for n in range(6, 18) if f"{value:.{n}g}" != f"{limit:.{n}g}"), 6)
+    return ValueError(
+        f"{key} = {value:.{digits}g} is not allowed; give {allowed} {limit:.{digits}g} {why}"
+    )
+
+
 class Server(Equipped):
     """The edge server."""
 
@@ -137,7 +155,7 @@ class Server(Equipped):
     """Limit that the driver holds the power to [W]; null for none."""
     minimum_frequency_hz: NotNegative
     """Lowest GPU clock the server runs at [Hz] (F_hw)."""
-    clocks_hz: Annotated[tuple[Frequency, ...], Field(min_length=1)] | None = None
+    clocks_hz: Annotated[tuple[Clock, ...], Field(min_length=1)] | None = None
     """The clocks the GPU really offers [Hz]; null for a continuous clock."""
     clock_step_hz: Frequency | None = None
     """Step of a regular clock list below the highest clock [Hz]; null for a continuous clock."""
@@ -148,61 +166,46 @@ class Server(Equipped):
         top = gpu.clock_hz
         if gpu.max_power_w is None and isinstance(self.hardware, Own):
             raise ValueError(
-                "server.hardware.max_power_w is missing; give a number above 0, which the "
-                "server's energy needs."
+                "server.hardware.max_power_w is missing; give a number from 1e-06 to 1000000000, "
+                "which the server's energy needs."
             )
         if gpu.max_power_w is None:
             raise ValueError(
                 f"server.hardware = {self.hardware!r} has no power, which the server's energy "
                 f"needs; record it with --hardware and a catalogue entry."
             )
+        draws_most = f"W, which {gpu.title} draws at most."
         if self.static_power_w >= gpu.max_power_w:
-            raise ValueError(
-                f"server.static_power_w = {self.static_power_w:g} is not allowed; give a number "
-                f"below {gpu.max_power_w:g} W, which {gpu.title} draws at most."
-            )
+            key, allowed = "server.static_power_w", "a number below"
+            raise _beyond(key, self.static_power_w, allowed, gpu.max_power_w, draws_most)
         if self.waiting_power_w > gpu.max_power_w:
-            raise ValueError(
-                f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
-                f"{gpu.max_power_w:g} W, which {gpu.title} draws at most."
-            )
+            key = "server.waiting_power_w"
+            raise _beyond(key, self.waiting_power_w, "at most", gpu.max_power_w, draws_most)
         if self.power_cap_w is not None and self.waiting_power_w > self.power_cap_w:
-            raise ValueError(
-                f"server.waiting_power_w = {self.waiting_power_w:g} is not allowed; give at most "
-                f"{self.power_cap_w:g} W, the server.power_cap_w, or raise that."
-            )
+            key, why = "server.waiting_power_w", "W, the server.power_cap_w, or raise that."
+            raise _beyond(key, self.waiting_power_w, "at most", self.power_cap_w, why)
         rest_w = gpu.max_power_w - self.static_power_w
         if self.linear_power_w_per_hz * top >= rest_w:
-            raise ValueError(
-                f"server.linear_power_w_per_hz = {self.linear_power_w_per_hz:g} is not allowed; "
-                f"give a number below {rest_w / top:g} W/Hz, which leaves {gpu.title} some power "
-                f"for its cubed clock."
-            )
+            key, allowed = "server.linear_power_w_per_hz", "a number below"
+            why = f"W/Hz, which leaves {gpu.title} some power for its cubed clock."
+            raise _beyond(key, self.linear_power_w_per_hz, allowed, rest_w / top, why)
         if self.power_cap_w is not None and self.power_cap_w <= self.static_power_w:
-            raise ValueError(
-                f"server.power_cap_w = {self.power_cap_w:g} is not allowed; give a number above "
-                f"{self.static_power_w:g} W, the power at any clock."
-            )
+            key, why = "server.power_cap_w", "W, the power at any clock."
+            raise _beyond(key, self.power_cap_w, "a number above", self.static_power_w, why)
+        highest = f"Hz, the highest clock of {gpu.title}."
         if self.minimum_frequency_hz > top:
-            raise ValueError(
-                f"server.minimum_frequency_hz = {self.minimum_frequency_hz:g} is not allowed; give "
-                f"at most {top:g} Hz, the highest clock of {gpu.title}."
-            )
+            key = "server.minimum_frequency_hz"
+            raise _beyond(key, self.minimum_frequency_hz, "at most", top, highest)
         if self.clocks_hz and self.clock_step_hz:
             raise ValueError(
                 "server.clocks_hz and server.clock_step_hz exclude each other; "
                 "set one of them to null."
             )
         if self.clock_step_hz and self.clock_step_hz > top:
-            raise ValueError(
-                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at most "
-                f"{top:g} Hz, the highest clock of {gpu.title}."
-            )
+            raise _beyond("server.clock_step_hz", self.clock_step_hz, "at most", top, highest)
         if self.clock_step_hz and top > MOST_CLOCKS * self.clock_step_hz:
-            raise ValueError(
-                f"server.clock_step_hz = {self.clock_step_hz:g} is not allowed; give at least "
-                f"{top / MOST_CLOCKS:g} Hz, which makes {MOST_CLOCKS:,} clocks."
-            )
+            key, why = "server.clock_step_hz", f"Hz, which makes {MOST_CLOCKS:,} clocks."
+            raise _beyond(key, self.clock_step_hz, "at least", top / MOST_CLOCKS, why)
         if self.clocks_hz and not self.minimum_frequency_hz <= max(self.clocks_hz) <= top:
             raise ValueError(
                 f"server.clocks_hz ends at {max(self.clocks_hz):g}, which is not allowed; give a "
@@ -215,8 +218,8 @@ class Server(Equipped):
 class Device(Equipped):
     """One mobile device."""
 
-    name: Annotated[Name, Field(pattern=r"^[^.\s]+$")]
-    """Unique name of the device, without dots or blanks."""
+    name: Annotated[Name, Field(pattern=r"^[^.\s]*[^.\s*0-9][^.\s]*$")]
+    """Unique name of the device, without dots or blanks, and not of digits or * alone."""
     utilisation: Share = 1
     """Share of the peak rate in that format that training reaches (u)."""
     distance_m: Annotated[Number, Field(ge=1, le=1e6)]
@@ -232,8 +235,7 @@ class Device(Equipped):
     def _check(self, info: ValidationInfo) -> Self:
         most_w = self._equip(f"devices.{self.name}", info).max_power_w
         if most_w is not None and self.waiting_power_w > most_w:
-            raise ValueError(
-                f"devices.{self.name}.waiting_power_w = {self.waiting_power_w:g} is not allowed; "
-                f"give at most {most_w:g} W, which {self._board.title} draws at most."
-            )
+            key = f"devices.{self.name}.waiting_power_w"
+            why = f"W, which {self._board.title} draws at most."
+            raise _beyond(key, self.waiting_power_w, "at most", most_w, why)
         return self

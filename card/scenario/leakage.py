@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from card.base.data_files import DATA
-from card.base.errors import ScenarioError, repeated, shortened, unknown, validated
-from card.base.provenance import Source
-from card.base.schema import Day, Name, Natural, Number, Record
-from card.base.text_files import read_json_object
-from card.hardware.profile import Machine
+from card.base.errors import ScenarioError, repeated
+from card.base.schema import WHOLE, Natural, Number, Record
+from card.scenario.tables import MeasuredTable
 
 Attack = Literal["inversion", "late-inversion", "search", "label-inference"]
 """What a curious server may try; `card.training.leakage` says how each goes about it."""
@@ -23,17 +18,6 @@ Format = Literal["card-leakage/1"]
 FORMAT: Format = "card-leakage/1"
 """Version of the file that is written and read."""
 Fraction = Annotated[Number, Field(ge=0, le=1)]
-_LONGEST = 200
-
-
-def check_llm(name: str) -> str:
-    """The name of an LLM that a table can have; a `ScenarioError` where it would fill a screen."""
-    if len(name) > _LONGEST or not name.isprintable():
-        raise ScenarioError(
-            f"llm = {shortened(name)} is not allowed; give a name of at most {_LONGEST} letters "
-            "that can be printed on one line."
-        )
-    return name
 
 
 class Recovery(Record):
@@ -67,7 +51,7 @@ class Attacked(Recovery):
     """The attack."""
     cut: Natural
     """Blocks on the device."""
-    uplink_bits: Width
+    uplink_bits: Annotated[Width, WHOLE]
     """Bits per number that goes up."""
 
     @property
@@ -75,27 +59,17 @@ class Attacked(Recovery):
         return f"{self.attack} at cut {self.cut} and {self.uplink_bits} bits: "
 
 
-class LeakageTable(Record):
+class LeakageTable(MeasuredTable):
     """What attacks recover of a device's text, by cut and bits, for one LLM."""
 
     format: Format
     """Version of the file."""
-    llm: Annotated[Name, AfterValidator(check_llm)]
-    """The LLM, as `llm` of a scenario names it, or by its title if it is not a shipped one."""
-    origin: Source
-    """Whether it was measured or assumed, and how."""
     rates: Annotated[tuple[Attacked, ...], Field(min_length=1)]
     """Recovery by attack, cut and bits, each once."""
     chance: Recovery | None = None
     """What guessing the text's most frequent token recovers."""
-    date: Day | None = None
-    """Day of the measurement."""
-    machine: Machine | None = None
-    """What was measured on."""
-    software: dict[str, str] = Field(default_factory=dict)
-    """Versions that matter."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Weights, texts, seeds and sizes of the measurement."""
+
+    _files, _command = "leakage", "card leakage"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -132,37 +106,3 @@ class LeakageTable(Record):
             f"the table of leakage for {self.llm} has no rate of {attack} at cut {cut} and "
             f"{uplink_bits} bits up; add it, or leave the attack, the cut or the bits out."
         )
-
-
-@lru_cache
-def leakage_names() -> tuple[str, ...]:
-    """Names of the shipped tables."""
-    return tuple(sorted(path.stem for path in (DATA / "runs").glob("leakage*.json")))
-
-
-def is_table_file(name: str) -> bool:
-    """Whether a name is that of a file with a table, of leakage or of loss penalties."""
-    return name.casefold().endswith(".json")
-
-
-def read_leakage(key: str, name: str) -> LeakageTable:
-    """The table that a scenario's key names: a shipped one, or a file.
-
-    Raises
-    ------
-    ScenarioError
-        If there is none, or it is damaged.
-    """
-    if name in leakage_names():
-        path = DATA / "runs" / f"{name}.json"
-    elif is_table_file(name):
-        path = Path(name)
-    else:
-        raise unknown(key, name, leakage_names(), ".json")
-    if not path.is_file():
-        raise ScenarioError(
-            f"{key} = {shortened(name)} does not exist; give a file that card leakage wrote, or "
-            f"one of {', '.join(leakage_names())}."
-        )
-    raw = read_json_object(path, "measure it again with card leakage", shown=True)
-    return validated(LeakageTable, raw, str(path))

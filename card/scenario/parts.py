@@ -17,12 +17,12 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from card.base.arguments import LARGEST, SMALLEST
-from card.base.errors import repeated
+from card.base.errors import check_once, shortened
 from card.base.schema import (
+    WHOLE,
     Count,
     Duration,
     Flag,
-    Frequency,
     Level,
     Loss,
     Name,
@@ -31,7 +31,7 @@ from card.base.schema import (
     Positive,
     Record,
 )
-from card.scenario.leakage import Attack
+from card.scenario.leakage import Attack, Width
 
 ALL_LINEAR = "all-linear"
 """What stands in place of a list in `lora.targets` for every matrix of a block."""
@@ -57,7 +57,7 @@ Targets = Annotated[
 ]
 
 # how many bits a number may have on the wire, each once
-Widths = Annotated[tuple[Literal[32, 16, 8, 4], ...], Field(min_length=1)]
+Widths = Annotated[tuple[Annotated[Width, WHOLE], ...], Field(min_length=1)]
 
 Schedule = Literal["alternate", "pipelined"]
 """Names of what is in flight in a turn, one micro-batch or all that a mini-batch has."""
@@ -79,9 +79,9 @@ class Training(Record):
     """Tokens per sequence (L)."""
     local_iterations: Count
     """Mini-batches a device trains per round (T)."""
-    activation_bits: Literal[8, 16, 32, 64]
+    activation_bits: Annotated[Literal[8, 16, 32, 64], WHOLE]
     """Bits per element of activations in memory, and on the wire if `wire` says nothing else."""
-    weight_bits: Literal[4, 8, 16, 32, 64]
+    weight_bits: Annotated[Literal[4, 8, 16, 32, 64], WHOLE]
     """Bits per frozen weight."""
     base_weights: Literal["nf4"] | None = None
     """Format of the frozen matrices of blocks, `nf4` as in QLoRA; null for `weight_bits`."""
@@ -110,6 +110,12 @@ class Training(Record):
             raise ValueError(
                 f"training.accumulation = {self.accumulation} does not divide training.batch_size "
                 f"= {self.batch_size}; give a divisor of {self.batch_size}."
+            )
+        first, last = self.cut_range
+        if last is not None and first > last:
+            raise ValueError(
+                f"training.cut_range = [{first}, {last}] is not allowed; give two cuts in order, "
+                f"e.g. [{last}, {first}]."
             )
         if self.base_weights and self.weight_bits < 16:
             raise ValueError(
@@ -154,11 +160,7 @@ class Wire(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for key, listed in self.lists.items():
-            twice = repeated(listed or ())
-            if twice is not None:
-                raise ValueError(
-                    f"wire.{key} = {list(listed or ())} is not allowed; give {twice} once."
-                )
+            check_once(f"wire.{key}", listed)
         if self.loss_penalty is None and self.loss_limit is not None:
             raise ValueError(
                 f"wire.loss_limit = {self.loss_limit:g} needs a table of loss penalties for the "
@@ -191,11 +193,7 @@ class Privacy(Record):
                     f"privacy.{key} = {said} needs a table of leakage for the scenario's LLM; "
                     f"name one in privacy.leakage, or leave it out."
                 )
-        twice = repeated(self.attacks or ())
-        if twice is not None:
-            raise ValueError(
-                f"privacy.attacks = {list(self.attacks or ())} is not allowed; give {twice} once."
-            )
+        check_once("privacy.attacks", self.attacks)
         return self
 
 
@@ -212,16 +210,12 @@ class Lora(Record):
     """Whether each adapted weight has a trained magnitude beside its direction (DoRA)."""
     rslora: Flag = False
     """Whether an adapter's output is scaled over the root of the rank (rsLoRA); changes no cost."""
-    adapter_bits: Literal[8, 16, 32, 64]
+    adapter_bits: Annotated[Literal[8, 16, 32, 64], WHOLE]
     """Bits per adapter weight, on the wire and in memory."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        twice = repeated(self.targets)
-        if twice is not None:
-            raise ValueError(
-                f"lora.targets = {list(self.targets)} is not allowed; give {twice} once."
-            )
+        check_once("lora.targets", self.targets)
         return self
 
 
@@ -235,14 +229,20 @@ def _listed(value: Any) -> Any:
 class Link(Record):
     """The radio link between a device and the base station."""
 
-    bandwidth_hz: Frequency
-    """Bandwidth of each direction [Hz] (W)."""
+    bandwidth_hz: Annotated[Number, Field(ge=1e3, le=1e15)]
+    """Bandwidth of each direction [Hz] (W).
+
+    The narrowest channel of cellular standards, a tone of NB-IoT, has 3.75 kHz (3GPP TS 36.211)."""
     uplink_power_dbm: Level
     """Transmit power of a device [dBm]."""
     downlink_power_dbm: Level
     """Transmit power of the base station [dBm]."""
-    noise_dbm_per_hz: Level
-    """Noise power density [dBm/Hz] (N_0)."""
+    noise_dbm_per_hz: Annotated[Number, Field(ge=-200, le=-50)]
+    """Noise power density [dBm/Hz] (N_0).
+
+    Thermal noise has -174 at 290 K and -194 in the cosmic background of 2.7 K. What receivers add
+    stays below 30 dB, and the noise of a city above 30 MHz below 40 dB (ITU-R P.372); an interferer
+    of 1 W over 10 MHz at 1 m brings -70."""
     reference_loss_db: Level
     """Path loss at 1 m [dB] (g_0)."""
     shadowing_db: Loss
@@ -273,6 +273,27 @@ class ChannelState(Record):
     path_loss_exponent: Annotated[Number, Field(ge=1, le=8)]
     """Path-loss exponent (γ)."""
 
+
+def _undotted(states: Any) -> Any:
+    """Channel states, or the first name with a dot, which may lie in parts, as paths do."""
+    for name, state in states.items() if isinstance(states, Mapping) else ():
+        while isinstance(state, Mapping):
+            inner = {key: value for key, value in state.items() if isinstance(value, Mapping)}
+            key = next((key for key in inner if key not in ChannelState.model_fields), None)
+            name, state = (name, None) if key is None else (f"{name}.{key}", inner[key])
+        if "." in str(name):
+            raise ValueError(
+                f"channel_states: the name {shortened(name)} is not allowed; give one without "
+                f"dots, which divide paths, e.g. {shortened(name.replace('.', '-'))}."
+            )
+    return states
+
+
+StateName = Annotated[Name, Field(pattern=r"^[^.]*[^.\s][^.]*$")]
+# by name, none of which has a dot
+ChannelStates = Annotated[
+    dict[StateName, ChannelState], Field(min_length=1), BeforeValidator(_undotted)
+]
 
 _OF_THE_CELL = ("fading", "fading_draws", "shadowing_coherence_rounds", "trace")
 """What all devices share, as the random draws do."""

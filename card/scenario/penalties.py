@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from card.base.data_files import DATA
-from card.base.errors import ScenarioError, repeated, shortened, unknown, validated
-from card.base.provenance import Source
-from card.base.schema import Name, Natural, Number, Record
-from card.base.text_files import read_json_object
-from card.hardware.profile import Machine
-from card.scenario.leakage import Width, is_table_file
+from card.base.errors import ScenarioError, repeated
+from card.base.schema import WHOLE, Name, Natural, Number, Record
+from card.scenario.leakage import Width
+from card.scenario.tables import MeasuredTable
 
 Format = Literal["card-loss-penalty/1"]
 FORMAT: Format = "card-loss-penalty/1"
@@ -50,9 +45,9 @@ class Penalised(Estimate):
 
     cut: Natural
     """Blocks on the device."""
-    uplink_bits: Width
+    uplink_bits: Annotated[Width, WHOLE]
     """Bits per number that goes up."""
-    downlink_bits: Width
+    downlink_bits: Annotated[Width, WHOLE]
     """Bits per number that comes down."""
     curve: tuple[Estimate, ...] = ()
     """Loss on held-out text before training and after each round [nat]."""
@@ -73,29 +68,19 @@ class Learned(Record):
     """How much less that is than without adapters, over the same seeds [nat]."""
 
 
-class PenaltyTable(Record):
+class PenaltyTable(MeasuredTable):
     """What bits on the wire cost in loss, by cut and bits, for one LLM."""
 
     format: Format
     """Version of the file."""
-    llm: Name
-    """The LLM, as `llm` of a scenario names it, or by its title if it is not a shipped one."""
     topology: Literal["vanilla", "u-shaped"]
     """Where the head was; with it on the device more crosses in few bits."""
-    origin: Source
-    """Whether it was measured or assumed, and how."""
     penalties: Annotated[tuple[Penalised, ...], Field(min_length=1)]
     """Penalty by cut and bits, each once."""
     learned: tuple[Learned, ...] = ()
     """What is learned at all, text by text."""
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
-    """Day of the measurement."""
-    machine: Machine | None = None
-    """What was measured on."""
-    software: dict[str, str] = Field(default_factory=dict)
-    """Versions that matter."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Weights, texts, seeds and sizes of the measurement."""
+
+    _files, _command = "loss-penalty", "card bits"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -130,32 +115,3 @@ class PenaltyTable(Record):
             f"the table of loss penalties for {self.llm} has none at cut {cut} with {uplink_bits} "
             f"bits up and {downlink_bits} down; add it, or leave the cut or the bits out."
         )
-
-
-@lru_cache
-def penalty_names() -> tuple[str, ...]:
-    """Names of the shipped tables."""
-    return tuple(sorted(path.stem for path in (DATA / "runs").glob("loss-penalty*.json")))
-
-
-def read_penalties(key: str, name: str) -> PenaltyTable:
-    """The table that a scenario's key names, a shipped one or a file.
-
-    Raises
-    ------
-    ScenarioError
-        If there is none, or it is damaged.
-    """
-    if name in penalty_names():
-        path = DATA / "runs" / f"{name}.json"
-    elif is_table_file(name):
-        path = Path(name)
-    else:
-        raise unknown(key, name, penalty_names(), ".json")
-    if not path.is_file():
-        raise ScenarioError(
-            f"{key} = {shortened(name)} does not exist; give a file that card bits wrote, or "
-            f"one of {', '.join(penalty_names())}."
-        )
-    raw = read_json_object(path, "measure it again with card bits", shown=True)
-    return validated(PenaltyTable, raw, str(path))

@@ -5,12 +5,13 @@ A file with a `base` key overrides another one, as `card.base.overrides` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from card.base.data_files import scenario_file
-from card.base.errors import ScenarioError, validated
+from card.base.errors import ScenarioError, laid_to, validated
 from card.base.functions import functions, is_function
 from card.base.llm_configs import is_llm_file
 from card.base.overrides import merge_recorded, origins, removed
@@ -19,30 +20,44 @@ from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
 from card.hardware.catalogue import is_file
 from card.scenario.fleets import expanded, opened
-from card.scenario.leakage import is_table_file
+from card.scenario.tables import is_table_file
 from card.scenario.traces import is_trace_file
 from card.scenario.whole import Scenario
 
+Further = Callable[[Scenario], object]
+"""What else a scenario is asked, which refuses it with a `ScenarioError`."""
 
-def read_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
+
+def read_scenario(name_or_path: str | Path, /, *further: Further, **overrides: Any) -> Scenario:
     """Read a scenario or study with its bases; `card.load_scenario` also asks whether it works.
+
+    Parameters
+    ----------
+    name_or_path, **overrides
+        As `card.load_scenario` takes them.
+    *further
+        Each refuses what else is wrong with it, the quick ones first; what they refuse is laid to
+        the file at fault, too.
 
     Raises
     ------
     ScenarioError
         If a file is missing or malformed, a key unknown, or a value out of range.
     """
-    raw, layers = _read_merged(name_or_path, ())
-    if overrides:
-        below = opened(raw, overrides)
-        merged = merge_recorded(below, overrides, "set by the user")
-        layers.append(_Layer("", overrides, below, merged))
-    empty = {path for layer in layers for path in removed(layer.given, layer.before)}
-    scenario = validated(Scenario, expanded(layers[-1].after), removed=empty)
-    whole = scenario.model_dump()
-    for where, given, *found in layers:
-        check_origins(origins(given), *found, whole, where=where)
-    functions("policies", scenario.policies, dict.fromkeys(POLICY_NAMES))
+    checks = (_check_policies, *further)
+    raw, layers = _read_merged(scenario_file(name_or_path), (), checks)
+    with _above(layers, checks):
+        if overrides:
+            below = opened(raw, overrides)
+            merged = merge_recorded(below, overrides, "set by the user")
+            layers.append(_Layer("", overrides, below, merged))
+        scenario = _made(layers)
+        whole = scenario.model_dump()
+        for where, given, *found in layers:
+            check_origins(origins(given), *found, whole, where=where)
+    for count, check in enumerate(checks, 1):
+        with _above(layers, checks[:count]):
+            check(scenario)
     return scenario
 
 
@@ -59,22 +74,53 @@ class _Layer(NamedTuple):
     """Raw scenario with them."""
 
 
+def _made(layers: Sequence[_Layer]) -> Scenario:
+    """The scenario that layers make, the lowest first."""
+    empty = {path for layer in layers for path in removed(layer.given, layer.before)}
+    return validated(Scenario, expanded(layers[-1].after), removed=empty)
+
+
+def _check_policies(scenario: Scenario) -> None:
+    functions("policies", scenario.policies, dict.fromkeys(POLICY_NAMES))
+
+
+@contextmanager
+def _above(layers: Sequence[_Layer], checks: Sequence[Further]) -> Iterator[None]:
+    """Context in which a refusal gives way to that of the lowest file below that is wrong itself.
+
+    Files below are looked at only then: reading is quick, and a change may mend what is below it.
+    """
+    try:
+        yield
+    except ScenarioError:
+        for number, layer in enumerate(layers, 1):
+            if layer.where:
+                with laid_to(layer.where):
+                    below = _made(layers[:number])
+                    for check in checks:
+                        check(below)
+        raise
+
+
 def _read_merged(
-    name_or_path: str | Path, seen: tuple[Path, ...], beside: Path | None = None
+    path: Path, seen: tuple[Path, ...], checks: Sequence[Further]
 ) -> tuple[dict[str, Any], list[_Layer]]:
-    path = scenario_file(name_or_path, beside)
     if path in seen:
         raise ScenarioError(f"{path}: `base` leads back to the file itself; name another base.")
     where, raw = str(path) if seen else "", read_study(path)
-    check_sweep(raw.pop("sweep", None))  # is none of this one's values
+    with laid_to(where):
+        check_sweep(raw.pop("sweep", None))  # is none of this one's values
     base = raw.pop("base", None)
     layers: list[_Layer] = []
     if base is None:
         below, merged = raw, raw
     elif isinstance(base, str):
-        below, layers = _read_merged(base, (*seen, path), path.parent)
-        below = opened(below, raw)
-        merged = merge_recorded(below, raw, set_by(path))
+        with laid_to(where):
+            file = scenario_file(base, path.parent)
+        below, layers = _read_merged(file, (*seen, path), checks)
+        with _above(layers, checks), laid_to(where):
+            below = opened(below, raw)
+            merged = merge_recorded(below, raw, set_by(path))
     else:
         raise ScenarioError(
             f"base = {base!r} of {path} is not allowed; give the name or the file of a scenario."

@@ -10,15 +10,16 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from card.base.errors import repeated, unknown, validated
+from card.base.functions import functions
 from card.base.llm_configs import LlmConfig, public_config, said
 from card.base.overrides import merge_recorded, origins, removed, words
 from card.base.provenance import Source, check_origins
-from card.base.schema import Name, Record
+from card.base.schema import POLICY_NAMES, Name, Record
 from card.hardware import Hardware
 from card.hardware.catalogue import board_content
 from card.scenario import ends, fleets, parts
-from card.scenario.leakage import LeakageTable, read_leakage
-from card.scenario.penalties import PenaltyTable, read_penalties
+from card.scenario.leakage import LeakageTable
+from card.scenario.penalties import PenaltyTable
 from card.scenario.traces import Trace, read_trace
 
 
@@ -43,7 +44,7 @@ class Scenario(Record):
     """The mobile devices, in the order they take turns."""
     link: parts.Link
     """The radio link of every device."""
-    channel_states: Annotated[dict[Name, parts.ChannelState], Field(min_length=1)]
+    channel_states: parts.ChannelStates
     """Named propagation conditions; every device meets each."""
     objective: parts.Objective
     """What counts how much."""
@@ -71,11 +72,11 @@ class Scenario(Record):
         table = self.privacy.leakage
         self._leakage = known.leakages.get(table) if table else None
         if table and self._leakage is None:
-            self._leakage = read_leakage("privacy.leakage", table)
+            self._leakage = LeakageTable.read("privacy.leakage", table)
         table = self.wire.loss_penalty
         self._penalties = known.penalties.get(table) if table else None
         if table and self._penalties is None:
-            self._penalties = read_penalties("wire.loss_penalty", table)
+            self._penalties = PenaltyTable.read("wire.loss_penalty", table)
         self._check_wire()
         names = [device.name for device in self.devices]
         twice = repeated(names)
@@ -199,12 +200,16 @@ class Scenario(Record):
         """Copy with values replaced; keys are dotted paths or nested mappings.
 
         Hardware and LLM that no value names stay as they were loaded; what one names is read anew,
-        but for what is `known` already.
+        but for what is `known` already. Whether the values go together with the LLM, with memory
+        and on the link follows from more than the scenario: `card.load_scenario` refuses at once
+        what does not, and for a copy `card.system` and `card.simulate` do.
         """
         before = self.model_dump(mode="json")
         kept = self.known.without(set(words(overrides))).joined(known or ends.Known())
         raw = fleets.expanded(merge_recorded(before, overrides, reason), kept)
         changed = validated(Scenario, raw, context=kept, removed=removed(overrides, before))
+        if changed.policies != self.policies:
+            functions("policies", changed.policies, dict.fromkeys(POLICY_NAMES))
         if given := origins(overrides):
             check_origins(given, before, changed.model_dump())
         return changed

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from card.base import DISTRIBUTION
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, argument
 from card.base.units import FloatArray
 from card.costs import System, evaluate, load_scenario
-from card.policies import SCORED, Draws, Policy, allowed, named
+from card.policies import SCORED, Draws, Policy, allowed
 from card.scenario import Scenario
-from card.simulation import UNITS, choice_of, draw
+from card.simulation import UNITS, choice_of, chosen_policies, draw
 from card.solver import objective
 from card.studies.bootstrap import interval_of_means, run_of
 
@@ -84,8 +84,13 @@ def benchmark(
     """
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
-    own = dict(policies) if isinstance(policies, Mapping) else named(policies)
-    chosen = SCORED | own
+    if isinstance(scenarios, str) or not isinstance(scenarios, Sequence) or not scenarios:
+        raise ScenarioError(
+            f"scenarios = {argument(scenarios)} is not allowed; give a list of names, files or "
+            "scenarios, e.g. ['nominal']."
+        )
+    none = isinstance(policies, (Sequence, Mapping)) and len(policies) == 0
+    chosen = SCORED if none else SCORED | chosen_policies(policies)
     loaded = [one if isinstance(one, Scenario) else load_scenario(one) for one in scenarios]
     names = [one.title if isinstance(one, Scenario) else one for one in scenarios]
     tables = [_scores(scenario, chosen, rounds, seed) for scenario in loaded]

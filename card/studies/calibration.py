@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, argument
 from card.base.units import FloatArray
 from card.policies import named
 from card.scenario import Scenario
@@ -90,9 +91,10 @@ def calibrate(
     ------
     CalibrationError
         If no pair of values within the ranges meets both targets; says how close they come.
+    ScenarioError
+        If targets, paths or ranges are none.
     """
-    if len(over) != 2:
-        raise ScenarioError(f"over = {list(over)} is not allowed; give exactly two scenario paths.")
+    _check_asked(targets, over)
     (first, (low, high)), (second, (bottom, top)) = over.items()
     count = 0
 
@@ -131,6 +133,25 @@ def calibrate(
             f"(errors {errors[0]:.2g}, {errors[1]:.2g}); raise rounds."
         )
     return Calibration({first: x, second: y}, result, count)
+
+
+def _check_asked(targets: Any, over: Any) -> None:
+    """Refuse what is no pair of targets, or no range for each of two paths."""
+    paths = list(over) if isinstance(over, Mapping) else over
+    if not isinstance(over, Mapping) or len(over) != 2:
+        raise ScenarioError(
+            f"over = {argument(paths)} is not allowed; give exactly two scenario paths, each with "
+            "its range, e.g. 'link.bandwidth_hz': (1e6, 1e8)."
+        )
+    for path, ends in over.items():
+        numbers = isinstance(ends, Sequence) and [isinstance(end, Real) for end in ends]
+        if numbers != [True, True] or not ends[0] < ends[1]:
+            raise ScenarioError(
+                f"over.{path} = {argument(ends)} is not allowed; give two numbers, the lower first."
+            )
+    pair = isinstance(targets, Sequence) and [isinstance(one, Target) for one in targets]
+    if pair != [True, True]:
+        raise ScenarioError(f"targets = {argument(targets)} is not allowed; give two card.Target.")
 
 
 def reached(

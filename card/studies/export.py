@@ -6,11 +6,14 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from card.base.errors import ScenarioError, needs
+from card.base.letters import not_utf8
+from card.base.whole_files import remedy_of
 from card.studies.bootstrap import mean_intervals
 from card.studies.sweep_store import as_store, is_whole, plain
 
@@ -29,6 +32,8 @@ _HEADS = {
     "infeasible": "infeasible [1]",
 }
 _TOLD = ("title", "source", "rounds", "seed", "scenario_hash")
+_SHEET_BYTES, _CELL_BYTES, _LETTER_BYTES = 1000, 64, 6
+"""What a sheet has around all cells at most, around each, and for a letter [byte]."""
 _WRITTEN = ("source", "seed", "scenario_hash")
 """What results of every kind say of themselves."""
 
@@ -56,8 +61,16 @@ def read_results(file: str | Path) -> xr.Dataset:
         raise ScenarioError(f"{file} does not exist; {remedy}")
     if library := _library_for(path):
         needs("sweep", str(file), library)
+    odd = not_utf8(str(path))
+    if odd and library == "netCDF4":
+        raise ScenarioError(
+            f"{file} cannot be read: the library of netCDF opens no path with {odd!a} in it, which "
+            "is not UTF-8; rename that."
+        )
     try:
-        results = xr.open_dataset(path, **as_store(path))
+        # from memory where that library, which reads the classic format, too, opens no such path
+        source = io.BytesIO(path.read_bytes()) if odd and path.is_file() else path
+        results = xr.open_dataset(source, **as_store(path))
         of_card = {"delay_s", "energy_j"} <= set(results.data_vars) and "policy" in results.dims
         damaged = of_card and not _is_whole(results)
         known = "digest" in results.attrs or "content_hash" in results.attrs
@@ -191,15 +204,37 @@ def _tex(frame: pd.DataFrame) -> bytes:
 def _xlsx(frame: pd.DataFrame) -> bytes:
     import pandas as pd
 
+    results = frame.reset_index().map(_in_xml)
+    about = pd.DataFrame({key: [_in_xml(str(value))] for key, value in frame.attrs.items()}).T
+    _check_temporary(sum(map(_sheet_bytes, (results, about))))
     file = io.BytesIO()
     with pd.ExcelWriter(file, engine="openpyxl") as book:
-        results = frame.reset_index().map(_in_xml)
         results.to_excel(book, sheet_name="results", index=False)
-        about = pd.DataFrame({key: [_in_xml(str(value))] for key, value in frame.attrs.items()})
-        about.T.to_excel(book, sheet_name="about", header=False)
+        about.to_excel(book, sheet_name="about", header=False)
         for cell in (cell for sheet in book.sheets.values() for row in sheet for cell in row):
             cell.data_type = "s" if cell.data_type == "f" else cell.data_type  # words, no formula
     return file.getvalue()
+
+
+def _sheet_bytes(table: pd.DataFrame) -> int:
+    """What a sheet takes at most before it is packed [byte]."""
+    cells = (1 + table.shape[0]) * (1 + table.shape[1])
+    letters = len(table.to_csv().encode())
+    return _SHEET_BYTES + _CELL_BYTES * cells + _LETTER_BYTES * letters
+
+
+def _check_temporary(size: int) -> None:
+    """Try whether temporary files may have so many bytes, as the library of .xlsx writes them."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(size))
+            file.flush()
+    except OSError as error:
+        place = f" {tempfile.tempdir}" if tempfile.tempdir else ""  # there may be none at all
+        raise ScenarioError(
+            f".xlsx needs {size:,} bytes in the folder of temporary files{place} "
+            f"({error.strerror}); set TMPDIR to another one, or {remedy_of(error)}."
+        ) from None
 
 
 def _in_xml(cell: Any) -> Any:

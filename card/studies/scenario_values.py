@@ -224,8 +224,8 @@ def show(value: Any) -> str:
         if len(runs) > _MANY:
             return _summary(value)
         return ", ".join(f"{count} × {key}" if count > 1 else key for key, count in runs)
-    if isinstance(value, (int, float)):
-        return f"{value:,.10g}".replace("-", "−")
+    if isinstance(value, (int, float)):  # a whole number, such as a seed, to its last digit
+        return f"{value:,{'' if isinstance(value, int) else '.10g'}}".replace("-", "−")
     return str(value)
 
 

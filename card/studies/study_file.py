@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from card.base.data_files import llm_names, scenario_file, scenario_names, study_names
-from card.base.errors import ScenarioError
+from card.base.errors import ScenarioError, laid_to
 from card.base.llm_configs import is_llm_file
 from card.base.schema import Sweep, check_sweep
 from card.base.yaml_files import label
@@ -20,7 +20,7 @@ from card.costs import load_scenario
 from card.hardware import catalogue
 from card.hardware.catalogue import Own, is_file
 from card.scenario import Scenario, read_study
-from card.scenario.leakage import is_table_file
+from card.scenario.tables import is_table_file
 from card.scenario.traces import is_trace_file
 from card.studies.scenario_values import leaves
 from card.studies.sweep_grid import Grid
@@ -82,7 +82,9 @@ def load_study(name_or_path: str | Path) -> Study:
     path = scenario_file(name_or_path)
     scenario, raw = load_scenario(path), read_study(path)
     base = scenario_file(raw.get("base", "nominal"), path.parent if "base" in raw else None)
-    return Study(path, scenario, base.stem, load_scenario(base), _sweep(scenario, raw))
+    with laid_to(str(base)):
+        below = load_scenario(base)
+    return Study(path, scenario, base.stem, below, _sweep(scenario, raw))
 
 
 def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:

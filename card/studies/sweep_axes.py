@@ -66,8 +66,9 @@ def _axis(sweep: xr.Dataset, path: str) -> Axis:
     values = [_value(coordinate) for coordinate in sweep[path].values.tolist()]
     scale, unit = engineering(_numbers(values), sweep[path].attrs.get("units", ""))
     units = "hz|w|j|m|s|db|dbm|dbm_per_hz|w_per_hz"
-    words = re.sub(rf"_({units})$|^(devices|channel_states)\.(\*\.)?", "", path)
-    words = _WORDS.get(path, re.sub(r"[._]", " ", words))
+    name = sweep[path].attrs.get("long_name", path)
+    words = re.sub(rf"_({units})$|^(devices|channel_states)\.(\*\.)?", "", name)
+    words = _WORDS.get(name, re.sub(r"[._]", " ", words))
     return Axis(path, words, unit, tuple(_scaled(value, scale) for value in values))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 
 def as_table(points: Sequence[Mapping[str, Any]], rounds: int, seed: int) -> str:
-    """CSV with a row per point of a grid and policy, and the rounds and seed of all, in SI units.
+    """CSV with a row per point of a grid and policy, in SI units.
+
+    Each row says the rounds and the seed of all points, unless these are swept.
 
     Parameters
     ----------
@@ -23,9 +25,11 @@ def as_table(points: Sequence[Mapping[str, Any]], rounds: int, seed: int) -> str
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*points[0], "rounds", "seed"])
+    of_all = {"rounds": rounds, "seed": seed}
+    told = {k: v for k, v in of_all.items() if f"simulation.{k}" not in points[0]}  # if not swept
+    writer.writerow([*points[0], *told])
     for point in points:
-        writer.writerow([*map(_cell, point.values()), rounds, seed])
+        writer.writerow([*map(_cell, point.values()), *told.values()])
     return text.getvalue()
 
 

@@ -9,28 +9,25 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from itertools import combinations, product
 from math import ceil, prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from card.base import DISTRIBUTION
 from card.base.arrays import check_library, one_thread
-from card.base.errors import ScenarioError, no_scenario, repeated
+from card.base.errors import ScenarioError, no_scenario
 from card.base.functions import OwnFunction
-from card.base.llm_configs import is_llm_file
 from card.base.overrides import canonical, overlap
 from card.base.units import FloatArray
 from card.base.yaml_files import label
 from card.costs import System, checked
-from card.hardware.catalogue import is_file
 from card.policies import Policy, named
 from card.scenario import Known, Scenario
 from card.scenario.fleets import alternatives
-from card.scenario.traces import is_trace_file
 from card.simulation import UNITS, draw, outcomes, rounds_and_seed
 from card.studies.bootstrap import interval_of_means, run_of
 from card.studies.scenario_values import parameters
+from card.studies.sweep_values import coordinate, listed_values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -140,7 +137,7 @@ class Grid:
         check_library(library)
         grid = cls(
             scenario,
-            {str(path): _listed(path, values) for path, values in over.items()},
+            {str(path): listed_values(path, values) for path, values in over.items()},
             chosen,
             rounds,
             seed,
@@ -163,6 +160,13 @@ class Grid:
         for path in self.over:
             if path.split(".")[0] in ("title", "policies", "sources"):
                 raise ScenarioError(f"over.{path} is not allowed; sweep a value of the model.")
+            part = getattr(self.scenario, path, None)
+            if path in UNITS and part is not None:  # a dataset has one thing of a name
+                below = [f"{path}.{key}" for key in type(part).model_fields]
+                raise ScenarioError(
+                    f"over.{path} is not allowed, since a result is called so; sweep keys below "
+                    f"it: {', '.join(below)}."
+                )
         raw = self.scenario.model_dump(mode="json")
         paths = {path: canonical(path, raw) for path in sorted(self.over)}
         for one, other in combinations(paths, 2):
@@ -258,14 +262,19 @@ class Grid:
         """Means with coordinates, units and provenance."""
         import xarray as xr  # xarray brings pandas, which `import card` must not load
 
-        told = list(parameters(self.scenario))
-        by_path = {item.shared: item.unit for item in told} | {i.path: i.unit for i in told}
-        of_cell = {path: re.sub(r"^devices\.[^.]+\.link\.", "link.", path) for path in self.over}
-        units = {path: by_path.get(of_cell[path].replace(".*", "")) for path in self.over}
-        axes = {
-            path: (path, _coordinate(values), {"units": units[path]} if units[path] else {})
-            for path, values in self.over.items()
+        items = list(parameters(self.scenario))
+        by_path = {item.shared: item.unit for item in items} | {i.path: i.unit for i in items}
+        raw = self.scenario.model_dump(mode="json")
+        paths = {path: canonical(path, raw) for path in self.over}
+        of_cell = {
+            path: re.sub(r"^devices\.[^.]+\.link\.", "link.", name) for path, name in paths.items()
         }
+        units = {path: by_path.get(of_cell[path].replace(".*", "")) for path in self.over}
+        axes = {}
+        for path, values in self.over.items():
+            told = {"units": units[path], "long_name": paths[path]}
+            told = {key: text for key, text in told.items() if text and text != path}
+            axes[path] = (path, coordinate(values), told)
         return xr.Dataset(
             {
                 name: (
@@ -342,57 +351,6 @@ def blocks(shape: Sequence[int], block_shape: Sequence[int]) -> Iterator[Block]:
 
 def _where(point: Mapping[str, Any]) -> str:
     return ", ".join(f"{path} = {label(value)}" for path, value in point.items())
-
-
-def _coordinate(values: Sequence[Any]) -> list[Any]:
-    """Values as an axis: numbers or words as they are, anything else as a study file writes it.
-
-    Files go by their names, unless two share one.
-    """
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    if numbers:
-        return list(values)
-    words, short = (
-        [value if isinstance(value, str) else label(value) for value in listed]
-        for listed in (values, map(_without_folders, values))
-    )
-    return short if len(set(short)) == len(short) else words
-
-
-def _without_folders(value: Any) -> Any:
-    """The same value with files, at any depth, by their names alone."""
-    if isinstance(value, Mapping):
-        return {key: _without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(item) for item in value]
-    file = isinstance(value, str) and any(
-        kind(value) for kind in (is_file, is_llm_file, is_trace_file)
-    )
-    return Path(value).name if file else value
-
-
-def _listed(path: str, values: Any) -> list[Any]:
-    """Values of a path, as plain numbers, words, lists and mappings."""
-    plain = values.tolist() if isinstance(values, np.ndarray) else values
-    if isinstance(plain, (str, Mapping)) or not isinstance(plain, Sequence) or not plain:
-        raise ScenarioError(
-            f"over.{path} = {plain!r:.40} is not allowed; give a list of values, e.g. [1, 2]."
-        )
-    items = [item.item() if isinstance(item, np.generic) else item for item in plain]
-    for item in items:
-        try:
-            if not isinstance(item, (int, float)):  # all of which a study file can say
-                label(item)
-        except ScenarioError as error:
-            raise ScenarioError(f"over.{path}: {error}") from None
-    _once(f"over.{path}", [json.dumps(item, default=str) for item in items])
-    return [list(item) if isinstance(item, tuple) else item for item in items]
-
-
-def _once(what: str, items: Sequence[str]) -> None:
-    twice = repeated(items)
-    if twice is not None:
-        raise ScenarioError(f"{what}: {twice} is given twice; give each value once.")
 
 
 def _names(scenario: Scenario) -> list[str]:

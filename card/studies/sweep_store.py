@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from card.base.errors import ScenarioError, needs
+from card.base.errors import ScenarioError, argument, needs
+from card.base.letters import not_utf8
 from card.base.whole_files import check_writable, remedy_of, write_whole
 from card.simulation import UNITS
 from card.studies.sweep_grid import INTERVALS, Arrays, Block, Grid, blocks
@@ -66,10 +67,16 @@ class Store:
     """
 
     def __init__(self, output: str | Path, grid: Grid) -> None:
+        if not isinstance(output, (str, os.PathLike)):
+            raise ScenarioError(
+                f"output = {argument(output)} is not allowed; give the name of a .nc or .zarr, or "
+                "None."
+            )
         self.output, self.grid = Path(output), grid
         self._check_name(str(output))
         if self.output.is_symlink():
             self.output = Path(os.path.realpath(output))  # what a link leads to is written
+        self._check_path(str(output))
         _need_libraries()
         self.partial = self.output.with_name(self.output.name + ".partial")
         if self.partial.exists() and not self.partial.is_dir():
@@ -109,17 +116,14 @@ class Store:
             raise ScenarioError(
                 f"output = {name!r} is a folder; name a file in it, such as {inside!r}."
                 if self.output.is_dir()
+                else f"{before}put a name before the ending."
+                if name.endswith(SUFFIXES)
                 else f"{before}end it in .nc (netCDF) or .zarr."
             )
         if "::" in name:
             raise ScenarioError(
                 f"{before}name it without '::', which the library that writes it takes for a chain "
                 "of addresses."
-            )
-        if self.output.suffix == ".nc" and os.sep == "/" and "\\" in str(self.output.absolute()):
-            raise ScenarioError(
-                f"{before}the library of netCDF takes its backslash for the end of a folder's "
-                "name; rename it, or end it in .zarr."
             )
         if not self.output.parent.is_dir():
             raise ScenarioError(f"output = {name!r}: there is no folder for it; make one.")
@@ -137,6 +141,23 @@ class Store:
         if self.output.is_dir() and not (self.output / ".zgroup").exists():
             raise ScenarioError(
                 f"output = {name!r} is a folder that holds no sweep; name another output."
+            )
+
+    def _check_path(self, name: str) -> None:
+        """Refuse a path that the library of netCDF cannot open, however the output is named."""
+        if self.output.suffix != ".nc":
+            return
+        path = str(self.output.absolute())
+        before = f"output = {name!r} is not allowed; the library of netCDF"
+        if odd := not_utf8(path):
+            raise ScenarioError(
+                f"{before} opens no path with {odd!a} in it, which is not UTF-8; rename that, or "
+                "end the output in .zarr."
+            )
+        if os.sep == "/" and "\\" in path:
+            raise ScenarioError(
+                f"{before} takes its backslash for the end of a folder's name; rename it, or end "
+                "it in .zarr."
             )
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from card.llm import Architecture, architecture_of
 from card.llm.dimensions import DIMENSIONS
 from card.llm.families import FAMILIES
 from card.scenario import Scenario
+from card.training.llm.four_bits import check_base
 from card.training.llm.holding import Part
 from card.training.llm.models import (
     DTYPES,
@@ -91,16 +92,18 @@ class Job:
         _check_formats(scenario)
         system(scenario)  # refuses what CARD could not decide
         folder = weights or shipped_checkpoint(scenario.llm)
-        if folder:
-            _check_same(stored_config(folder), scenario, folder)
+        raw = stored_config(folder) if folder else None
+        place = str(folder or "an LLM of random weights")
+        check_base(training.base_weights, raw, place, compute)
+        if raw and folder:
+            _check_same(raw, scenario, folder)
         path = _tokenizer_file(weights)
         if part:
             check_memory(scenario, part)
         check_split(scenario.llm, scenario.llm_config, lora, training.topology)
         dtype = DTYPES[training.weight_bits]
         if folder is None:
-            raw = scenario.llm_config
-            llm = AdaptedLlm.build(raw, lora, dtype, part=part, name=scenario.llm)
+            llm = AdaptedLlm.build(scenario.llm_config, lora, dtype, part=part, name=scenario.llm)
         else:
             llm = AdaptedLlm.load(folder, lora, dtype, part=part)
         tokenizer, tokenizer_hash = read_tokenizer(path)
@@ -231,7 +234,7 @@ class Job:
 def _check_formats(scenario: Scenario) -> None:
     """Refuse number formats that are counted and cannot be trained in for real."""
     training = scenario.training
-    check_runnable(training, optimiser="adamw")
+    check_runnable(training, optimiser="adamw", base_weights=training.base_weights)
     for key, bits in {
         "training.activation_bits": training.activation_bits,
         "training.weight_bits": training.weight_bits,

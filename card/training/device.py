@@ -223,8 +223,7 @@ class Device:
             final = exchange.receive(Tensors.HIDDEN, job.activations)["hidden"]
             with exchange.computing():
                 loss, gradient_up = side.head(final)
-            exchange.tell(loss)
-            exchange.send(Tensors.HIDDEN_GRADIENT, {"hidden": gradient_up})
+            exchange.send(Tensors.HIDDEN_GRADIENT, {"hidden": gradient_up}, loss)
         if cut:
             gradient = exchange.receive(Tensors.GRADIENT, job.activations)["hidden"]
             with exchange.computing():

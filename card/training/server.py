@@ -84,6 +84,7 @@ class Server:
             "learning rate": terms.learning_rate,
             "policy": [self._policy[0], getattr(self._policy[1], "source", "")],
             "list of cuts": list(terms.cuts),
+            "source of link rates": terms.rates,
         }
         self._done = 0
         devices = len(job.scenario.devices)
@@ -111,8 +112,8 @@ class Server:
         Raises
         ------
         ScenarioError
-            If it is of another scenario, LLM or tokenizer, or of another learning rate, policy or
-            list of cuts.
+            If it is of another scenario, LLM, tokenizer, learning rate, policy, list of cuts or
+            source of link rates.
         """
         for what, own in self._identity.items():
             if found.state.get(what) != own:

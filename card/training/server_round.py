@@ -126,9 +126,10 @@ class ServerRound:
         with exchange.computing():
             loss, gradient = self._side.train(arrived)
             step(self._optimiser)
-        exchange.tell(loss)
-        if gradient is not None:
-            exchange.send(Tensors.GRADIENT, {"hidden": gradient})
+        if gradient is None:
+            exchange.tell(loss)
+        else:
+            exchange.send(Tensors.GRADIENT, {"hidden": gradient}, loss)
         return loss
 
     def _train_without_labels(self) -> float:

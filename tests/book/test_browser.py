@@ -36,6 +36,25 @@ def test_a_page_fits_a_phone(page: str, view: Look) -> None:
     assert view(page).overflow_px <= 0
 
 
+@missing_book
+def test_a_title_that_is_one_long_word_fits_a_phone_also_in_captions(browser: Browser) -> None:
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto((BOOK / "index.html").as_uri())
+    banner = "<div class='bd-header-announcement'>{}</div>"
+    tab.evaluate(
+        """([banner, word]) => {
+            document.body.insertAdjacentHTML("afterbegin", banner.replace("{}", word));
+            document.querySelector(".bd-article h1").textContent = word;
+            document.querySelector(".bd-article p").textContent = word;
+            for (const caption of document.querySelectorAll("figcaption p"))
+                caption.textContent += word;
+        }""",
+        [banner, "a_word_without_an_end_" * 9],
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    tab.close()
+
+
 def test_internal_links_resolve(page: str) -> None:
     assert [link for link in links(page) if not resolves(page, link)] == []
 
@@ -59,9 +78,32 @@ def test_search_puts_chapters_before_names_of_the_package(words: str, tab: Page)
     tab.goto(f"{(BOOK / 'search.html').as_uri()}?q={quote(words)}")
     tab.wait_for_function("/found/i.test(document.querySelector('.search-summary')?.innerText)")
     links = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.href)")
-    kinds = [bool(re.search(r"/html/(?:notebooks|idea|glossary|your-)", link)) for link in links]
+    kinds = [
+        bool(re.search(r"/html/(?:index\.|notebooks|idea|glossary|provenance|your-)", link))
+        for link in links
+    ]
     assert kinds[0]
     assert kinds == sorted(kinds, reverse=True)
+
+
+@missing_book
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("CARD versus static cut server only", "notebooks/05_comparison.html"),
+        ("split learning cut layer definition", "glossary.html"),
+        ("install command time minutes", "index.html"),
+        ("static cut baseline realistic", "notebooks/05_comparison.html"),
+        ("use my own LLM GPU", "your-own.html"),
+    ],
+)
+def test_search_answers_questions_of_which_no_page_has_all_words(
+    question: str, found: str, tab: Page
+) -> None:
+    tab.goto(f"{(BOOK / 'search.html').as_uri()}?q={quote(question)}")
+    tab.wait_for_function("/found/i.test(document.querySelector('.search-summary')?.innerText)")
+    links = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.href)")
+    assert any(found in link for link in links[:5])
 
 
 def test_search_shows_excerpts_where_a_server_serves_the_pages(

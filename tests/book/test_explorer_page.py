@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from built import DESKTOP, PHONE
+from built import DESKTOP, DRAWN, PHONE
 from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner
 
@@ -33,6 +33,7 @@ PAGE_BYTES = 200_000
 LOADED_MS = 600
 """Time in which a page that would still move does so."""
 DECISION = re.compile(
+    r"(?P<name>\S+), channel (?P<state>.+)\. "
     r"(?:Cut after block (?P<block>\d+) of \d+|All \d+ blocks on the (?P<nothing>server)|No cut, "
     r"all (?P<all>\d+) blocks on the device)(?:, \d+/\d+ bits up/down)?, "
     r"server (?:at (?P<clock>[\d.]+) GHz|idle): (?P<delay>[\d.,]+) s, "
@@ -50,6 +51,12 @@ MOVE = """([name, value]) => {
   return document.querySelector('.ex-said').textContent;
 }"""
 """Moves a slider, and gives what had been read out right after."""
+
+FOLLOW = """hash => new Promise((done) => {
+  addEventListener('hashchange', () => done(), { once: true });
+  location.hash = hash;
+})"""
+"""Goes to an address of the page, which hears of it before whoever asked later."""
 
 POSITIONS: list[dict[str, Any]] = [
     {"device": "device-1", "state": "good", "weight": 0, "band": 1e6, "distance": 1},
@@ -90,8 +97,8 @@ def tab(browser: Browser, file: str) -> Iterator[Page]:
 
 def at(tab: Page, position: dict[str, Any]) -> None:
     """Follow a link to a position."""
-    tab.evaluate("hash => { location.hash = hash; }", address(position))
-    tab.wait_for_timeout(50)
+    tab.evaluate(FOLLOW, address(position))
+    tab.evaluate(DRAWN)
 
 
 def said(tab: Page) -> str:
@@ -106,6 +113,8 @@ def joules(text: str) -> float:
 def check_shown(tab: Page, solved: dict[str, Any]) -> None:
     shown = DECISION.fullmatch(said(tab))
     assert shown, said(tab)
+    named = {"device": shown["name"], "state": shown["state"]}
+    assert named == {key: solved.get(key, name) for key, name in named.items()}
     cut = 0 if shown["nothing"] else int(shown["all"] or shown["block"])
     assert cut == solved["cut"]
     if shown["clock"]:
@@ -225,7 +234,7 @@ class TestMap:
         across.select_option("weight")
         assert tab.get_by_role("combobox", name="Upwards").input_value() == "distance"
         across.select_option("waiting")
-        tab.wait_for_timeout(100)
+        tab.evaluate(DRAWN)
         told = tab.locator('[data-panel="map"]').get_attribute("aria-label") or ""
         assert told.startswith("Map of the best cut over power while waiting [W] and distance [m]")
 
@@ -251,8 +260,8 @@ def test_nothing_moves_while_the_page_loads(
     tab = context.new_page()
     tab.add_init_script(OBSERVE)
     tab.goto((book / name).as_uri(), wait_until="load")
+    tab.locator(".explorer [data-panel] path").first.wait_for(state="attached")
     tab.wait_for_timeout(LOADED_MS)
-    assert tab.locator(".explorer [data-panel] path").count() > 0
     assert tab.evaluate("window.shift") < SHIFT
     context.close()
 
@@ -346,7 +355,7 @@ def test_a_refused_choice_is_told_and_nothing_is_drawn(browser: Browser) -> None
     tab, complaints = standing_alone(browser, panel.document("realistic-8b", scenario), "whole")
     tab.get_by_role("combobox", name="Server").select_option("rtx-4060-ti")
     assert said(tab).startswith("No decision: server.hardware = 'rtx-4060-ti'")
-    tab.wait_for_timeout(100)
+    tab.evaluate(DRAWN)
     assert tab.locator('[data-panel="front"] path').count() == 0
     assert complaints == []
     tab.context.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from built import DESKTOP, PHONE
+from built import DESKTOP, DRAWN, PHONE
 from playwright.sync_api import Browser, Locator, Page, expect
 
 TOLD = re.compile(r"([\d.,]+) of ([\d.,]+) (s|J)\b")
@@ -17,6 +17,11 @@ CURSORS = """() => [...document.querySelectorAll('.ex-cursor')].map((line) => {
   return (box.left + box.width / 2 - svg.left) / svg.width;
 })"""
 """How far from the left of the picture each cursor is, as a share of its width."""
+LATER = """seconds => {
+  const [now] = /[\\d.,]+(?= of [\\d.,]+ s\\b)/.exec(document.querySelector('.ex-now').innerText);
+  return Number(now.replace(',', '')) > seconds;
+}"""
+"""Whether more seconds of the round are over than so many."""
 HURRY = """() => {
   const late = window.requestAnimationFrame;
   let now = performance.now();
@@ -43,6 +48,7 @@ def opened(browser: Browser, file: str, **more: Any) -> Iterator[Page]:
     tab, complaints = context.new_page(), []
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.goto(file, wait_until="load")
+    tab.evaluate(DRAWN)
     yield tab
     assert complaints == []
     context.close()
@@ -92,15 +98,14 @@ def test_played_by_keyboard_it_ends_with_the_delay_and_the_energy_decided(tab: P
 def test_it_is_paused_and_goes_on(tab: Page) -> None:
     tab.get_by_role("button", name="Play").click()
     tab.wait_for_function("document.querySelector('.ex-now').innerText.includes('Mini-batch 1')")
-    tab.wait_for_timeout(500)
+    tab.wait_for_function(LATER, arg=0)
     tab.get_by_role("button", name="Pause").click()
     paused = numbers(tab)
     assert paused[0][0] > 0
     tab.wait_for_timeout(500)
     assert numbers(tab) == paused
     tab.get_by_role("button", name="Play").click()
-    tab.wait_for_timeout(500)
-    assert numbers(tab)[0][0] > paused[0][0]
+    tab.wait_for_function(LATER, arg=paused[0][0])
 
 
 def test_the_slider_goes_from_step_to_step(tab: Page) -> None:
@@ -134,7 +139,7 @@ def test_where_motion_is_unwelcome_it_goes_from_step_to_step(browser: Browser, f
     for tab in opened(browser, file, reduced_motion="reduce"):
         starts = set()
         slider(tab).focus()
-        for _ in range(12):
+        for _ in range(int(slider(tab).get_attribute("max") or 0) + 1):
             starts.add(numbers(tab)[0][0])
             tab.keyboard.press("ArrowRight")
         tab.keyboard.press("Home")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from built import DRAWN
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -19,10 +20,13 @@ PHONE = {"width": 390, "height": 844}
 Open = Callable[[str, str], Page]
 FIGURE = ".bd-article img[src$='.svg']"
 
-# A theme's icon is a mask laid over its name; without one it would be a square
-BARE_ICONS = """() => [...document.querySelectorAll('i[class*=fa-], span[class*=fa-]')]
-  .filter((icon) => !getComputedStyle(icon, '::before').maskImage.startsWith('url'))
-  .map((icon) => icon.className)"""
+# A theme's icon is a mask laid over its name; without one it would be a square, or take a font
+BARE_ICONS = """() => [...document.querySelectorAll('body *')].filter((icon) =>
+    ['::before', '::after'].map((part) => getComputedStyle(icon, part)).some((style) =>
+      !['none', 'normal'].includes(style.content) && style.display !== 'none'
+      && (style.fontFamily.startsWith('"Font Awesome') ||
+          style.maskImage !== 'none' && !style.maskImage.startsWith('url'))))
+  .map((icon) => icon.outerHTML.slice(0, 120))"""
 UNREACHABLE = """() => [...document.querySelectorAll('.bd-article *')].filter((box) => {
     const style = getComputedStyle(box);
     const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(style.overflowX);
@@ -79,7 +83,8 @@ def look(opened: Open) -> Callable[[str], Look]:
         unfolded = tab.locator(".bd-article div.cell details.hide[open]").count()
         bare = tab.evaluate(BARE_ICONS)
         tab.set_viewport_size(PHONE)
-        tab.wait_for_timeout(100)  # the page hears of its new size between two frames
+        tab.wait_for_function("width => innerWidth === width", arg=PHONE["width"])
+        tab.evaluate(DRAWN)  # the page hears of its new size between two frames
         found = Look(light, dark, shown, unfolded, bare, tab.evaluate(UNREACHABLE))
         tab.close()
         return found

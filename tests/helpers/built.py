@@ -15,6 +15,8 @@ PHONE = {"width": 390, "height": 844}
 PATIENCE_MS = 120_000
 """Time that a page with many equations may take where other tests compute."""
 
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Until a page has drawn what it had still to draw, with its next frame or the one after."""
 SETTLED = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));

@@ -1,6 +1,7 @@
 """Servers and devices in processes of their own, on loopback."""
 
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -112,14 +113,24 @@ def ends():
             end.kill()
 
 
-class Run:
-    """Starts the ends of one run, again and again on the same port and folder."""
+@contextmanager
+def kept_address():
+    """Address with a port for servers that come and go, which no connection of others takes."""
+    with socket.socket() as port:
+        # bound without listening it leaves the port to a server, which asks for the same
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{port.getsockname()[1]}"
+        if sys.platform != "linux":  # other systems let nobody share it
+            port.close()
+        yield address
 
-    def __init__(self, start, folder, changes=None):
+
+class Run:
+    """Starts the ends of one run, again and again on the same address and folder."""
+
+    def __init__(self, start, folder, address, changes=None):
         self._start, self.folder = start, folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
         self._common = {"address": address, "changes": changes}
 
     def server(self, **options):

@@ -23,13 +23,28 @@ ADAPTERS = {
 }
 
 
+@contextmanager
 def listen(address, credentials, limits, on_join, **options):
-    """A listener whose conversations block, each on a thread of its own."""
+    """A listener whose conversations block, each on a thread of its own.
+
+    What one of them expected in vain fails the test, at the end.
+    """
+    failed = []
+
+    def held(stream, name):
+        try:
+            on_join(stream, name)
+        except (AssertionError, pytest.fail.Exception) as error:
+            failed.append(error)
+            raise
 
     async def on_a_thread(stream, name):
-        await asyncio.to_thread(on_join, stream, name)
+        await asyncio.to_thread(held, stream, name)
 
-    return transport.listen(address, credentials, limits, on_a_thread, **options)
+    with transport.listen(address, credentials, limits, on_a_thread, **options) as server:
+        yield server
+    for error in failed:
+        raise error
 
 
 @contextmanager

@@ -18,10 +18,10 @@ NEXT_TO_1 = float(np.nextafter(1, 0))
 MOST_W = card.load_scenario("nominal").server.board.max_power_w
 
 LIMITS = {
-    "link.bandwidth_hz": TINY + HUGE,
+    "link.bandwidth_hz": [*TINY, 1e3, *HUGE],
     "link.uplink_power_dbm": LEVELS,
     "link.downlink_power_dbm": LEVELS,
-    "link.noise_dbm_per_hz": LEVELS,
+    "link.noise_dbm_per_hz": [-200.0, -50.0],
     "link.reference_loss_db": LEVELS,
     "link.shadowing_db": [0.0, 5e-324, 100.0],
     "link.noise_figure_db": [5e-324, 100.0],
@@ -34,7 +34,7 @@ LIMITS = {
     "server.static_power_w": [0.0, *TINY, float(np.nextafter(MOST_W, 0))],
     "server.minimum_frequency_hz": [0.0, *TINY, 1.0],
     "server.utilisation": TINY,
-    "server.clocks_hz": [[small, 2e9] for small in TINY],
+    "server.clocks_hz": [[small, 2e9] for small in [*TINY, 1e6]],
     "devices.device-1.utilisation": TINY,
     "devices.device-1.distance_m": [1.0, 1e6],
     "devices.device-1.memory_share": [*TINY, 1.0],

@@ -124,6 +124,20 @@ def test_folder_of_another_run_is_refused(finished, options, what):
     assert f"holds a run of another {what}; choose another folder" in found
 
 
+def test_folder_of_a_run_by_other_link_rates_is_refused(tmp_path):
+    trace = tmp_path / "trace.csv"
+    rows = [f"device-{number},0,2e6,8e6" for number in (1, 2, 3)]
+    trace.write_text("\n".join(["device,round,uplink_bps,downlink_bps", *rows]))
+    scenario = card.load_scenario("test-bed", **{"link.trace": [str(trace)]})
+    conversation(scenario, tmp_path / "run", ["device-1"], rounds=1)
+    found = refusal(
+        "serve", "test-bed", "--folder", tmp_path / "run", "--learning-rate", LEARNING_RATE,
+        "--set", f"link.trace=[{trace}]", "--rates", "trace",
+        "--address", "127.0.0.1:0", "--patience", "0.1",
+    )  # fmt: skip
+    assert "holds a run of another source of link rates; choose another folder" in found
+
+
 def test_damaged_checkpoint_is_refused_and_the_one_before_offered(finished):
     path = finished / "round-000002" / "adapters.safetensors"
     path.write_bytes(path.read_bytes()[:-1])

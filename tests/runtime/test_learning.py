@@ -106,10 +106,10 @@ def sent(monkeypatch):
     """Frames that devices send."""
     frames, send = [], Stream.send
 
-    def watched(stream, message):
+    def watched(stream, *messages):
         if stream.peer.startswith("the server"):
-            frames.append(Frame(**{type(message).__name__.lower(): message}))
-        send(stream, message)
+            frames.extend(Frame(**{type(one).__name__.lower(): one}) for one in messages)
+        send(stream, *messages)
 
     monkeypatch.setattr(Stream, "send", watched)
     return frames

@@ -43,6 +43,7 @@ def test_wheel_says_what_an_index_shows(wheel):
         "export",
         "lab",
         "metrics",
+        "qlora",
         "search",
         "sweep",
         "test",

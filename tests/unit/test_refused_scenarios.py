@@ -3,9 +3,12 @@
 Every message is asserted whole, as it is the interface. Paths are what `--set` takes.
 """
 
+import re
+
 import pytest
 
 import card
+from card.studies.scenario_values import parameters
 
 NAN, INFINITY = float("nan"), float("inf")
 GPU = "NVIDIA GeForce RTX 4060 Ti 8 GB"
@@ -22,11 +25,15 @@ TOP_KEYS = (
 NEEDED = TOP_KEYS.replace("policies, ", "").replace("wire, privacy, ", "")
 PROJECTIONS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 BATCH = "give a whole number from 1 to 1000000000. Sequences per mini-batch (B)."
-BANDWIDTH = "from 1 to 1e+15. Bandwidth of each direction [Hz] (W)."
+BANDWIDTH = "from 1000 to 1e+15. Bandwidth of each direction [Hz] (W)."
 WEIGHT = "Weight of normalised delay (w); normalised server energy has 1 - w."
 DEVICES = (
     "give a list of at least 1, each a mapping of keys to values. "
     "The mobile devices, in the order they take turns."
+)
+DEVICE_NAME = (
+    "give a text that is not blank. "
+    "Unique name of the device, without dots or blanks, and not of digits or * alone."
 )
 TARGETS = (
     "give all-linear or a list of at least 1, each a text that is not blank. "
@@ -38,10 +45,14 @@ CUT_RANGE = (
     "First and last cut allowed; null means all blocks on the device."
 )
 CLOCKS = (
-    "give null or a list of at least 1, each a number from 1 to 1e+15. "
+    "give null or a list of at least 1, each a number from 1e+06 to 1e+15. "
     "The clocks the GPU really offers [Hz]; null for a continuous clock."
 )
 CUTS = "give two cuts in order between 0 and 16, the number of blocks of llama-3.2-1b."
+DOTTED = (
+    "channel_states: the name 'a.b' is not allowed; give one without dots, which divide paths, "
+    "e.g. 'a-b'."
+)
 
 VALUES = [
     # a whole number
@@ -86,18 +97,41 @@ VALUES = [
     (
         "link.bandwidth_hz",
         "10e6",
-        "link.bandwidth_hz = '10e6' is not allowed; give a number from 1 to 1e+15, without quotes. "
-        "Bandwidth of each direction [Hz] (W).",
+        "link.bandwidth_hz = '10e6' is not allowed; give a number from 1000 to 1e+15, without "
+        "quotes. Bandwidth of each direction [Hz] (W).",
     ),
     (
         "link.bandwidth_hz",
         False,
         f"link.bandwidth_hz = False is not allowed; give a number {BANDWIDTH}",
     ),
+    # a number in another unit
+    (
+        "link.bandwidth_hz",
+        20,
+        f"link.bandwidth_hz = 20 is not allowed; give a number {BANDWIDTH}",
+    ),
+    *(
+        (
+            "link.noise_dbm_per_hz",
+            value,
+            f"link.noise_dbm_per_hz = {value} is not allowed; give a number from -200 to -50. "
+            "Noise power density [dBm/Hz] (N_0).",
+        )
+        for value in (174, 0, -49.9, -204)
+    ),
+    *(
+        (
+            "server.clocks_hz",
+            [value],
+            f"server.clocks_hz.0 = {value} is not allowed; give a number from 1e+06 to 1e+15.",
+        )
+        for value in (1740, 1.74)
+    ),
     (
         "link.bandwidth_hz.low",
         1e6,
-        "link.bandwidth_hz = {'low': 1000000.0} is not allowed; give a number from 1 to 1e+15. "
+        "link.bandwidth_hz = {'low': 1000000.0} is not allowed; give a number from 1000 to 1e+15. "
         "Bandwidth of each direction [Hz] (W).",
     ),
     (
@@ -217,12 +251,9 @@ VALUES = [
         "device-2",
         "devices: the name 'device-2' is used twice; give each its own.",
     ),
-    (
-        "devices.device-1.name",
-        "a b",
-        "devices.0.name = 'a b' is not allowed; give a text that is not blank. "
-        "Unique name of the device, without dots or blanks.",
-    ),
+    ("devices.device-1.name", "a b", f"devices.0.name = 'a b' is not allowed; {DEVICE_NAME}"),
+    ("devices.device-1.name", "*", f"devices.*.name = '*' is not allowed; {DEVICE_NAME}"),
+    ("devices.device-1.name", "1", f"devices.1.name = '1' is not allowed; {DEVICE_NAME}"),
     (
         "devices.device-1.distance_m",
         0.5,
@@ -253,6 +284,8 @@ VALUES = [
         "channel_states.awful.path_loss_exponent is missing; give a number from 1 to 8. "
         "Path-loss exponent (γ).",
     ),
+    ("channel_states.a.b.path_loss_exponent", 3, DOTTED),
+    ("channel_states", {"a.b": {"path_loss_exponent": 3}}, DOTTED),
     (
         "training.accumulation",
         2,
@@ -326,7 +359,11 @@ VALUES = [
         "Whether each adapted weight has a trained magnitude beside its direction (DoRA).",
     ),
     # cuts
-    ("training.cut_range", [5, 3], f"training.cut_range = [5, 3] is not allowed; {CUTS}"),
+    (
+        "training.cut_range",
+        [5, 3],
+        "training.cut_range = [5, 3] is not allowed; give two cuts in order, e.g. [3, 5].",
+    ),
     ("training.cut_range", [0, 17], f"training.cut_range = [0, 17] is not allowed; {CUTS}"),
     ("training.cut_range", [17, None], f"training.cut_range = [17, 16] is not allowed; {CUTS}"),
     ("training.cut_range", 3, f"training.cut_range = 3 is not allowed; {CUT_RANGE}"),
@@ -359,7 +396,7 @@ VALUES = [
     (
         "server.clocks_hz",
         [1e9, -1],
-        "server.clocks_hz.1 = -1 is not allowed; give a number from 1 to 1e+15.",
+        "server.clocks_hz.1 = -1 is not allowed; give a number from 1e+06 to 1e+15.",
     ),
     (
         "server.clock_step_hz",
@@ -422,7 +459,50 @@ def test_value_is_refused_alike_by_an_update():
     assert str(refusal.value) == message
 
 
+@pytest.mark.parametrize(
+    ("path", "value"), [("training.cut_range", [5, 3]), ("policies", ["cards"])]
+)
+def test_what_is_wrong_of_a_scenario_alone_is_refused_alike_by_an_update(path, value):
+    with pytest.raises(card.ScenarioError) as loading:
+        card.load_scenario("nominal", **{path: value})
+    with pytest.raises(card.ScenarioError) as updating:
+        card.load_scenario("nominal").updated({path: value})
+    assert str(updating.value) == str(loading.value)
+
+
+WITH_BITS = card.load_scenario("nominal").updated(
+    {"wire": {"uplink_bits": [16], "downlink_bits": [16, 8]}, "training.cut_range": [1, 16]}
+)
+NUMBERS = {
+    item.path: [*map(float, item.value)] if isinstance(item.value, tuple) else float(item.value)
+    for item in parameters(WITH_BITS)
+    if re.fullmatch(r"[0-9., ()]+", str(item.value))
+}
+
+
+def _as_given(path, value):
+    """What a scenario holds at a path that is given a value, as a list where it is one."""
+    changed = WITH_BITS.updated({path: value})
+    held = next(item.value for item in parameters(changed) if item.path == path)
+    return list(held) if isinstance(held, tuple) else held
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_no_float_is_taken_for_a_whole_number(path):
+    whole = path.startswith(("training", "wire", "lora", "simulation")) or path.endswith("draws")
+    if whole:
+        with pytest.raises(card.ScenarioError, match=r"whole number|one of [0-9]"):
+            _as_given(path, NUMBERS[path])
+    else:
+        assert repr(_as_given(path, NUMBERS[path])) == repr(NUMBERS[path])
+
+
 COMBINATIONS = [
+    (
+        {"server.minimum_frequency_hz": 2.5350001e9},
+        "server.minimum_frequency_hz = 2.5350001e+09 is not allowed; give at most 2.535e+09 Hz, "
+        f"the highest clock of {GPU}.",
+    ),
     (
         {"server.clocks_hz": [1e9], "server.clock_step_hz": 1e8},
         "server.clocks_hz and server.clock_step_hz exclude each other; set one of them to null.",
@@ -591,3 +671,90 @@ def test_device_of_a_scenario(device, message):
     with pytest.raises(card.ScenarioError) as refusal:
         card.load_scenario("nominal").device_index(device)
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("path", [item.path for item in parameters(card.load_scenario("nominal"))])
+def test_every_line_of_a_refusal_begins_with_what_is_refused(path):
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario("nominal", **{path: {"no such": "thing"}})
+    assert [line for line in str(refusal.value).splitlines() if not line.startswith(path)] == []
+
+
+@pytest.mark.parametrize("wrong", ["servr: {power_cap_w: 100}", "server: {power_cap_w: 0}"])
+def test_what_is_wrong_in_a_base_names_that_file(wrong, tmp_path):
+    base, study = tmp_path / "lab.yml", tmp_path / "study.yml"
+    base.write_text(f"base: nominal\n{wrong}\n")
+    study.write_text("base: lab.yml\ntitle: mine\n")
+    with pytest.raises(card.ScenarioError, match=f"^{re.escape(str(base))}: serv"):
+        card.load_scenario(study)
+    base.write_text("base: nominal\n")
+    study.write_text(f"base: lab.yml\n{wrong}\n")
+    with pytest.raises(card.ScenarioError, match=r"^serv"):
+        card.load_scenario(study)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("link: {bandwith_hz: 1e6}", ["link.bandwith_hz is not a key of a scenario"]),
+        ("devices: {device-9: {distance_m: 3}}", ["devices.device-9 is not in the list"]),
+        (
+            "devices.device-1.distance_m: 3\ndevices: {0: {distance_m: 4}}",
+            ["devices.device-1 and devices.0 name one item"],
+        ),
+        ("llm: null\nfoo: 3", ["llm has no value", "foo is not a key of a scenario"]),
+        ("policies: [no.py:f]", ["policies: {0}/no.py is no file"]),
+        ("policies: [crad]", ["policies = 'crad' is unknown"]),
+        ("sweep: 5", ["sweep = 5 is not allowed"]),
+        ("sources: 5", ["sources = 5 is not allowed"]),
+        ("devices.phone: 5", ["devices.phone is not in the list"]),
+        ("llm: gpt-2", ["lora.targets = 'q_proj' is no projection of gpt-2"]),
+        ("llm: llama-3.1-8b", ["server.hardware = 'rtx-4060-ti': what a cut leaves"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "above",
+    ["", "objective: {delay_weight: 7}", "devices: {device-8: null}", "policies: [none.py:f]"],
+)
+@pytest.mark.parametrize("between", ["", "base: low\n", "base: low\nserver: {power_cap_w: 0}\n"])
+def test_a_base_that_is_wrong_is_named_whatever_else_is_wrong(
+    wrong, said, above, between, tmp_path
+):
+    low, top = tmp_path / "low.yml", tmp_path / "top.yml"
+    low.write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "mid.yml").write_text(between)
+    top.write_text(f"base: {'mid' if between else 'low'}\n{above}\n")
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(top)
+    lines = str(refusal.value).split("\n")
+    for line, expected in zip(lines, said, strict=True):
+        assert line.startswith(f"{low}: {expected.format(tmp_path)}")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("base: nominl", "base = 'nominl' is neither"), ("base: no.yml", "base {0}/no.yml does not")],
+)
+def test_a_base_whose_own_base_is_missing_is_named(wrong, said, tmp_path):
+    low, top = tmp_path / "low.yml", tmp_path / "top.yml"
+    low.write_text(f"{wrong}\n")
+    top.write_text("base: low\n")
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(top)
+    assert str(refusal.value).startswith(f"{low}: {said.format(tmp_path)}")
+
+
+@pytest.mark.parametrize("wrong", ["objective: {delay_weight: 7}", "policies: [no.py:f]"])
+def test_what_is_wrong_above_a_base_that_is_sound_is_laid_to_no_other_file(wrong, tmp_path):
+    (tmp_path / "low.yml").write_text("base: nominal\nlora: {rank: 4}\n")
+    top = tmp_path / "top.yml"
+    top.write_text(f"base: low\n{wrong}\n")
+    with pytest.raises(card.ScenarioError, match=r"^(objective.delay_weight =|policies: )"):
+        card.load_scenario(top)
+
+
+def test_a_base_that_a_study_mends_is_read(tmp_path):
+    low, top = tmp_path / "low.yml", tmp_path / "top.yml"
+    low.write_text("base: nominal\nobjective: {delay_weight: 7}\npolicies: [no.py:f]\n")
+    top.write_text("base: low\nobjective: {delay_weight: 0.5}\npolicies: []\n")
+    assert card.load_scenario(top).objective.delay_weight == 0.5

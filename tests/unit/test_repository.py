@@ -20,8 +20,9 @@ from card.base.errors import installing
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-INSTALLED = {name: listed for name, listed in EXTRAS.items() if name != "energy"}
-"""Extras that `make` installs: `energy` reads the counters of particular processors."""
+INSTALLED = {k: listed for k, listed in EXTRAS.items() if k not in ("energy", "qlora")}
+"""Extras that `make` installs: `energy` reads the counters of particular processors, and `qlora` is
+for checkpoints in four bits, with libraries of several GPUs."""
 README = (ROOT / "README.md").read_text()
 FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

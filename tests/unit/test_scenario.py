@@ -549,9 +549,14 @@ class TestEveryDevice:
                 "mapping of keys to values. Entry of the hardware catalogue, a measured profile, "
                 "a file of one, or what a file says. The same holds for 4 more.",
             ),
+            (
+                "channel_states.*",
+                "channel_states.good = 5 is not allowed; give a mapping of keys to values. A "
+                "propagation condition. The same holds for 2 more.",
+            ),
         ],
     )
-    def test_what_is_wrong_of_every_device_is_one_line(self, path, message):
+    def test_what_is_wrong_of_every_item_is_one_line(self, path, message):
         with pytest.raises(ScenarioError) as refusal:
             card.load_scenario("nominal", **{path: 5})
         assert str(refusal.value) == message

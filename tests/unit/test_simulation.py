@@ -349,6 +349,13 @@ def test_arguments_out_of_range_are_refused(changes, message):
     assert str(refusal.value) == message
 
 
+def test_a_link_without_a_rate_is_refused_however_the_scenario_came_to_it():
+    weak = {"link.uplink_power_dbm": -300, "link.reference_loss_db": 300}
+    lost = card.load_scenario("nominal").updated(weak)
+    with pytest.raises(card.ScenarioError, match=r"devices\.device-1: its link has a rate of 4"):
+        card.simulate(lost, ["card"], rounds=1)
+
+
 def test_rounds_beyond_the_memory_of_the_machine_are_refused_before_anything_is_drawn():
     with pytest.raises(ScenarioError, match=r"rounds = 10{9} is out of range; this machine has"):
         card.simulate(card.load_scenario("nominal"), rounds=10**9)

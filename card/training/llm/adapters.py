@@ -24,6 +24,7 @@ from card.llm.dimensions import matching
 from card.llm.families import FAMILIES
 from card.scenario import Lora
 from card.training.llm.anatomy import matrices
+from card.training.llm.four_bits import hold_in_four_bits
 from card.training.llm.holding import Part, SplitError, absent
 from card.training.llm.models import DTYPES, Attention, drawn, plain_model, stored_config
 from card.training.llm.passes import RunnableLlm
@@ -180,6 +181,8 @@ class AdaptedLlm(RunnableLlm):
         raw = stored_config(path)
         model = plain_model(raw, dtype, device="meta")
         stored = Stored(path, model.base_model_prefix)
+        if raw.get("quantization_config"):
+            hold_in_four_bits(model, stored.in_four_bits, lora, path)
         stored.check(dict(model.named_parameters()))
         return cls(model, lora, seed, weights=stored, part=part, name=path.name)
 

@@ -128,8 +128,11 @@ class HeldLlm:
         """
         self.fingerprint()
         for weight in self.model.parameters():
-            if not weight.requires_grad:
+            if not weight.requires_grad and weight.is_floating_point():
                 weight.data = weight.data.to(dtype)
+        for module in self.model.modules():
+            if hasattr(module, "compute_type_is_set"):  # of matrices in four bits, by their input
+                module.compute_type_is_set = False
         self.dtype = dtype
 
     def keep(self, first: int, last: int, *, embedding: bool, head: bool) -> None:

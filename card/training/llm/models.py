@@ -19,6 +19,7 @@ from card.base.text_files import read_json_object
 from card.base.yaml_files import label
 from card.llm.real.stack import one_line
 from card.scenario import Training
+from card.training.llm.four_bits import check_quantisation
 from card.training.llm.weights import Drawn, Weights
 
 DTYPES = {16: torch.bfloat16, 32: torch.float32}
@@ -33,6 +34,7 @@ _RUNNABLE: dict[str, Any] = {
     "accumulation": 1,
     "schedule": "alternate",
 }
+_NO_KEYS = ("_card", "model_type", "torch_dtype", "dtype", "quantization_config")
 _FACTORY: Any = AutoModelForCausalLM
 
 
@@ -64,9 +66,7 @@ def plain_model(
     ScenarioError
         If transformers cannot make an LLM of it.
     """
-    keys = {
-        k: v for k, v in raw.items() if k not in ("_card", "model_type", "torch_dtype", "dtype")
-    }
+    keys = {key: value for key, value in raw.items() if key not in _NO_KEYS}
     keys = json.loads(json.dumps(keys))  # transformers writes into nested mappings
     if blocks is not None:
         keys |= {"n_layer" if raw["model_type"] == "gpt2" else "num_hidden_layers": blocks}
@@ -143,7 +143,8 @@ def materialise(model: Any, weights: Weights, names: Collection[str], device: st
 
 
 def _place(model: Any, names: Sequence[str], value: Tensor) -> None:
-    weight = nn.Parameter(value, requires_grad=False)
+    four_bits = isinstance(value, nn.Parameter)
+    weight = value if four_bits else nn.Parameter(value, requires_grad=False)
     for name in names:
         place, _, leaf = name.rpartition(".")
         model.get_submodule(place)._parameters[leaf] = weight
@@ -161,7 +162,8 @@ def stored_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     ScenarioError
-        If there is none, or it asks for code of its own or for quantised weights.
+        If there is none, or it asks for code of its own or for weights quantised in another way
+        than QLoRA's.
     """
     if not (path / "config.json").is_file():
         raise ScenarioError(
@@ -169,15 +171,13 @@ def stored_config(path: Path) -> dict[str, Any]:
             f"save_pretrained wrote."
         )
     raw = read_json_object(path / "config.json", "get it again from its publisher")
-    for key, why in {
-        "auto_map": "asks for code of the publisher's, which is never run here",
-        "quantization_config": "says that weights are quantised, which are not trained on here",
-    }.items():
-        if raw.get(key):
-            raise ScenarioError(
-                f"{path / 'config.json'}: {key} {why}; give a checkpoint of the same LLM without "
-                f"it."
-            )
+    if raw.get("auto_map"):
+        raise ScenarioError(
+            f"{path / 'config.json'}: auto_map asks for code of the publisher's, which is never "
+            f"run here; give a checkpoint of the same LLM without it."
+        )
+    if raw.get("quantization_config"):
+        check_quantisation(path / "config.json", raw["quantization_config"])
     if not isinstance(raw.get("model_type"), str):
         raise ScenarioError(f"{path / 'config.json'} has no model_type; get it again.")
     return raw

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ from card.base.data_files import DATA, cache_folder
 from card.base.errors import ScenarioError, shortened
 from card.base.text_files import read_json_object
 from card.base.whole_files import write_whole
+from card.training.llm.four_bits import packed_parts, weight_of
 
 _FORMATS = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8}
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -138,10 +140,14 @@ class Stored:
         listed = self._listed()
         for file in sorted(set(listed.values())) or [self._single()]:
             with self._opened(file) as shard:
-                held = shard.keys()
-                for name in held:
+                held = {*shard.keys()}
+                for name in sorted(held):
                     format = shard.get_slice(name).get_dtype()
-                    if format not in _FORMATS and name.endswith("weight"):
+                    if (
+                        format not in _FORMATS
+                        and name.endswith("weight")
+                        and not packed_parts(name, listed or held)
+                    ):
                         raise self._unreadable(
                             f"{name!r} in {file} has the number format {format}, allowed are "
                             f"{', '.join(_FORMATS)}; give the LLM without quantised weights"
@@ -219,6 +225,11 @@ class Stored:
         """Every weight comes from the checkpoint."""
         return True
 
+    def in_four_bits(self, name: str) -> bool:
+        """Whether a matrix is held as `card.training.llm.four_bits` says."""
+        ((key, *_), *_) = self.sources(name)
+        return bool(packed_parts(key, self._files))
+
     def check(self, wanted: Mapping[str, Tensor]) -> None:
         """See that all weights of an LLM are there in their shapes, without reading one.
 
@@ -232,7 +243,7 @@ class Stored:
             if len(sources) == 1 and len(sources[0]) == 1:
                 (key,) = sources[0]
                 shape = tuple(self._shard(key).get_slice(key).get_shape())
-                if shape != tuple(like.shape):
+                if shape != tuple(like.shape) and not self.in_four_bits(name):
                     raise self._unreadable(
                         f"{key!r} has shape {shape}, config.json makes it {tuple(like.shape)}"
                     )
@@ -255,11 +266,21 @@ class Stored:
         if len(sources) == 1 and len(sources[0]) == 1:
             (key,) = sources[0]
             whole: Tensor = self._shard(key).get_tensor(key)
+            if self.in_four_bits(name):
+                return self._packed(key, whole, like.shape)
             return whole if whole.dtype == like.dtype else self._converted(key, like)
         stacked = torch.empty(like.shape, dtype=like.dtype)
         for row, keys in zip(stacked, sources, strict=True):
             row.copy_(torch.cat([self._shard(key).get_tensor(key) for key in keys]))
         return stacked
+
+    def _packed(self, key: str, data: Tensor, shape: torch.Size) -> Tensor:
+        named = packed_parts(key, self._files)
+        parts = {part: self._shard(n).get_tensor(n) for part, n in named.items()}
+        weight = weight_of(data, parts, shape)
+        if weight is None:
+            raise self._unreadable(f"{key!r} is no matrix of shape {tuple(shape)} in four bits")
+        return weight
 
     def _converted(self, key: str, like: Tensor) -> Tensor:
         """In pieces, each from a memory map of its own, so that no more than one is held twice."""
@@ -274,15 +295,19 @@ class Stored:
         """SHA-256 over names, shapes, formats and content of all tensors, however they are sharded.
 
         It is computed once and kept beside the files, or in the user's cache folder where they are
-        shipped or may not be written, until size or time of one of them changes.
+        shipped or may not be written, until one of them is changed or replaced: its size, a time,
+        of which no program sets that of the last change (ctime), or its place on the disk.
         """
         files = sorted(set(self._files.values()))
         stats = [(self._folder / file).stat() for file in files]
-        known = {f: [s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)}
+        known = {
+            file: [one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino]
+            for file, one in zip(files, stats, strict=True)
+        }
         own = self._folder / _KEPT
         places = [] if self._folder.resolve().is_relative_to(DATA.resolve()) else [own]
         if cache := cache_folder():
-            path = hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()
+            path = hashlib.sha256(os.fsencode(self._folder.resolve())).hexdigest()
             places.append(cache / "fingerprints" / f"{path}.json")
         for place in places:
             with suppress(OSError, ValueError, KeyError, TypeError):

@@ -101,7 +101,9 @@ class Line:
         self._inbox: deque[bytes] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._answering: asyncio.Task[None] | None = None
+        self._works = False
         self._beat: asyncio.TimerHandle | None = None
+        self._beat_s: float | None = None
         self._worked_s = self._answered_s = float("-inf")
         self._shutting: asyncio.Task[None] | None = None
         self._closed = False
@@ -154,12 +156,14 @@ class Line:
     @contextmanager
     def working(self, beat_s: float) -> Iterator[None]:
         """Let the other end know, every so often [s], that this one computes and is not silent."""
-        loop = self._events.loop
-        loop.call_soon_threadsafe(self._begin_beats, beat_s)
+        if beat_s != self._beat_s:  # else the timer goes on since an earlier span
+            self._beat_s = beat_s
+            self._events.loop.call_soon_threadsafe(self._begin_beats, beat_s)
+        self._works = True
         try:
             yield
         finally:
-            loop.call_soon_threadsafe(self._end_beats)
+            self._works = False
 
     async def alive(self, timeout_s: float) -> bool:
         """Whether the other end answers within so long [s], whatever it is doing."""
@@ -279,7 +283,7 @@ class Line:
             self._beat = self._events.loop.call_later(beat_s, self._beat_once, beat_s)
 
     def _beat_once(self, beat_s: float) -> None:
-        if not self._sending:  # else the link is full of what is better still
+        if self._works and not self._sending:  # else the link is full of what is better still
             self._signalling = self._events.loop.create_task(self._signal(Beat.WORKING))
         self._begin_beats(beat_s)
 

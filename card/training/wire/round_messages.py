@@ -73,17 +73,22 @@ class Exchange:
             yield
         self.compute_s += time.perf_counter() - start
 
-    def send(self, kind: Tensors.Kind, tensors: Mapping[str, Tensor]) -> None:
+    def send(
+        self, kind: Tensors.Kind, tensors: Mapping[str, Tensor], loss: float | None = None
+    ) -> None:
         """Send tensors, one of `Tensors.Kind`, hidden states and gradients in the round's bits.
 
-        To turn numbers into fewer bits counts as computing.
+        To turn numbers into fewer bits counts as computing. A loss of this mini-batch is told
+        before them, without a wait of its own.
 
         Raises
         ------
         DivergedError
-            If they are none that the other end would believe; else what `Stream.send` and
-            `Form.written` raise.
+            If they are none that the other end would believe, or as `tell` does; else what
+            `Stream.send` and `Form.written` raise.
         """
+        if loss is not None and not math.isfinite(loss):
+            self.tell(loss)
         check_own(tensors)
         form = self._form(kind)
         if form and kind in _GRADIENTS:
@@ -94,8 +99,9 @@ class Exchange:
             rest = {name: value for name, value in tensors.items() if name != "hidden"}
             with self.computing():
                 tensors = {**form.written(tensors["hidden"]), **rest}
+        told = [] if loss is None else [self._loss(loss)]
         untold_s = self._untold_s()
-        self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s)
+        self._stream.send_tensors(kind, self._round, self.iteration, tensors, untold_s, told)
 
     def receive(self, kind: Tensors.Kind, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
         """Tensors of the kind and shapes expected, whatever bits they came in.
@@ -111,15 +117,14 @@ class Exchange:
         tensors, peer_s = self._stream.receive_tensors(
             kind, self._round, self.iteration, crossing, self._timeout_s
         )
-        check_arrived(tensors)
         self._believe(peer_s)
-        if not form:
-            return tensors
-        gain = self._forms.gain if kind in _GRADIENTS else 1.0
-        with self.computing():
-            read = {"hidden": form.read(tensors, gain), **{name: tensors[name] for name in rest}}
-        check_arrived(read)
-        return read
+        if form:
+            gain = self._forms.gain if kind in _GRADIENTS else 1.0
+            with self.computing():
+                hidden = form.read(tensors, gain)
+            tensors = {"hidden": hidden, **{name: tensors[name] for name in rest}}
+        check_arrived(tensors)
+        return tensors
 
     def tell(self, loss: float) -> None:
         """Tell the other end the loss of this mini-batch.
@@ -129,16 +134,13 @@ class Exchange:
         DivergedError
             If it is not finite, once that is told; else what `Stream.send` raises.
         """
-        self._stream.send(
-            Report(
-                round=self._round,
-                iteration=self.iteration,
-                loss=loss,
-                compute_s=self._untold_s(),
-            )
-        )
+        self._stream.send(self._loss(loss))
         if not math.isfinite(loss):
             raise DivergedError(f"the loss of mini-batch {self.iteration} is {loss}")
+
+    def _loss(self, loss: float) -> Report:
+        untold_s = self._untold_s()
+        return Report(round=self._round, iteration=self.iteration, loss=loss, compute_s=untold_s)
 
     def announce(self, validates: bool) -> None:
         """Say whether one more mini-batch follows, which nothing trained on."""

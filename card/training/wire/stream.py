@@ -6,7 +6,7 @@ All of a stream happens on the event loop; a thread that computes waits for it t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Self
@@ -71,8 +71,8 @@ class Stream(Line):
         """Close the stream."""
         self.close()
 
-    def send(self, message: Any) -> None:
-        """Queue a message, such as `Hello` or `Tensors`, and wait while the link is full.
+    def send(self, *messages: Any) -> None:
+        """Queue messages, such as `Hello` or `Tensors`, and wait while the link is full.
 
         Raises
         ------
@@ -83,11 +83,11 @@ class Stream(Line):
         WireError
             If the frame is larger than agreed, or this end has closed the stream.
         """
-        self._events.call(self._deliver(message, self._framed(message)))
+        self._events.call(self._deliver(messages, [self._framed(one) for one in messages]))
 
     async def say(self, message: Any) -> None:
         """Do as `send`, on the event loop; raises what it does."""
-        await self._deliver(message, self._framed(message))
+        await self._deliver([message], [self._framed(message)])
 
     def receive(self, *kinds: str, timeout_s: float) -> Any:
         """Next message, which must be of one of the given kinds.
@@ -150,6 +150,7 @@ class Stream(Line):
         iteration: int,
         tensors: Mapping[str, Tensor],
         compute_s: float = 0.0,
+        ahead: Sequence[Any] = (),
     ) -> None:
         """Send tensors; raises what `send` does.
 
@@ -163,12 +164,15 @@ class Stream(Line):
             By name.
         compute_s
             What it took to compute them [s].
+        ahead
+            Messages that go ahead of them, in the same wait.
         """
         data = encode(tensors)
         self.send(
+            *ahead,
             Tensors(
                 kind=kind, round=round, iteration=iteration, safetensors=data, compute_s=compute_s
-            )
+            ),
         )
 
     def receive_tensors(
@@ -245,10 +249,11 @@ class Stream(Line):
         on_closed, self.on_closed = self.on_closed, lambda: None
         on_closed()
 
-    async def _deliver(self, message: Any, data: bytes) -> None:
-        await self.hand_over(data)
-        if isinstance(message, Tensors):
-            self.payload_bytes_sent += elements_bytes(message.safetensors)
+    async def _deliver(self, messages: Sequence[Any], frames: Sequence[bytes]) -> None:
+        for message, data in zip(messages, frames, strict=True):
+            await self.hand_over(data)
+            if isinstance(message, Tensors):
+                self.payload_bytes_sent += elements_bytes(message.safetensors)
 
     def _framed(self, message: Any) -> bytes:
         data: bytes = Frame(**{type(message).__name__.lower(): message}).SerializeToString()

@@ -198,7 +198,7 @@ def listen(
     ScenarioError
         If the address is malformed, taken, or needs certificates.
     """
-    host = _checked(address, credentials)
+    host = check_address(address, credentials)
     events = event_loop.borrow()
 
     async def join(_: object, context: Any) -> None:
@@ -290,7 +290,7 @@ def connect(
     PeerGone
         If nobody answers there, or one of the certificates is not accepted.
     """
-    _checked(address, credentials)
+    check_address(address, credentials)
     events = event_loop.borrow()
 
     async def join() -> Stream:
@@ -338,8 +338,14 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     ]
 
 
-def _checked(address: str, credentials: object) -> str:
-    """Host of an address that may be used with these credentials."""
+def check_address(address: str, credentials: object) -> str:
+    """Host of an address that may be used with these credentials.
+
+    Raises
+    ------
+    ScenarioError
+        If the address is malformed, or reaches beyond this machine without credentials.
+    """
     parts = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", address)
     if not parts or int(parts[2]) > 65535:
         raise ScenarioError(

@@ -29,7 +29,7 @@ def test_torch_gives_doubles_that_go_back_to_numpy():
         ("numppy", "did you mean 'numpy'"),
         ("", "choose one of numpy"),
         ("torchcuda", "did you mean"),
-        ("torch:gpu", "no device 'gpu' here. Give one of numpy, torch, torch:cuda"),
+        ("torch:gpu", "no device 'gpu' here. Give one of numpy, torch"),
         ("torch:cuda:99", "no device 'cuda:99' here"),
     ],
 )
@@ -37,6 +37,16 @@ def test_another_library_is_refused(name, message):
     pytest.importorskip("torch")
     with pytest.raises(ScenarioError, match=message):
         check_library(name)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_gpu_is_offered_where_one_is(monkeypatch, gpu):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    with pytest.raises(ScenarioError) as refusal:
+        check_library("torch:gpu")
+    offered = "numpy, torch, torch:cuda." if gpu else "numpy, torch."
+    assert str(refusal.value).endswith(f"Give one of {offered}")
 
 
 def test_a_missing_library_names_the_remedy(monkeypatch):

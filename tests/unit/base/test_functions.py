@@ -301,8 +301,8 @@ def test_those_of_as_many_arguments_are_found(file):
     [
         ("{0}:rot", "policies = '{0}:rot': there is no function 'rot' in the file; did you mean"),
         ("{0}", "policies = '{0}' names no function; give FILE.py:FUNCTION, e.g. {0}:mine."),
-        ("none.py:f", "none.py is no file; give one that has the function"),
-        (".py:f", ".py is no file; give one that has the function"),
+        ("none.py:f", "policies: none.py is no file; give one that has the function"),
+        (".py:f", "policies: .py is no file; give one that has the function"),
         ("cord", "policies = 'cord' is unknown; did you mean 'card'?"),
         (5, "policies = 5 is unknown; choose one of card."),
         ("{0}:root", "policies = '{0}:root': another one is called root; rename yours."),

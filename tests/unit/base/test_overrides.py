@@ -1,7 +1,9 @@
 """Merging overrides into raw values."""
 
+import numpy as np
 import pytest
 
+import card
 from card.base.errors import ScenarioError
 from card.base.overrides import merge_recorded
 
@@ -132,6 +134,30 @@ class TestProvenance:
         assert "title" not in self.sources(title="Another")
 
 
+@pytest.mark.parametrize("number", [np.int64(2), np.uint8(2), 2])
+def test_a_whole_number_of_numpy_is_one_at_any_depth(number):
+    nominal = card.load_scenario("nominal")
+    expected = nominal.updated({"training": {"batch_size": 2, "cut_range": [2, 2]}})
+    given = {"training": {"batch_size": number, "cut_range": [number, number]}}
+    assert nominal.updated(given) == expected
+    assert nominal.updated({"training": {"batch_size": number, "cut_range": np.array([2, 2])}}) == (
+        expected
+    )
+    assert card.load_scenario("nominal", **given).digest == expected.digest
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), True])
+@pytest.mark.parametrize("path", ["link.bandwidth_hz", "training.batch_size"])
+def test_a_truth_value_is_no_number_whosever_it_is(path, value):
+    with pytest.raises(ScenarioError, match=f"^{path} = True is not allowed; give a "):
+        card.load_scenario("nominal", **{path: value})
+
+
+def test_a_set_is_no_list():
+    with pytest.raises(ScenarioError, match=r"^lora.targets = {'q_proj'} is not allowed; give a l"):
+        card.load_scenario("nominal", **{"lora.targets": {"q_proj"}})
+
+
 def test_a_list_replaced_whole_does_not_keep_the_origins_of_the_old_items():
     base = {
         "devices": [{"name": "a", "distance_m": 1}],
@@ -182,3 +208,18 @@ class TestEveryItem:
         message = "devices.far.distance_m = 7 and devices.far.distance_m = 8 exclude each other"
         with pytest.raises(ScenarioError, match=message):
             merged(**{"devices.*.distance_m": 7, "devices.far.distance_m": 8})
+
+
+@pytest.mark.parametrize("changes", [None, [], [("link.bandwidth_hz", 2e7)], "link", 5, 0.5])
+def test_changes_that_are_no_mapping_are_refused(changes):
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario("nominal").updated(changes)
+    assert str(refusal.value) == (
+        f"overrides = {changes!r} is not allowed; give values by path, e.g. "
+        "{'link.bandwidth_hz': 2e7}."
+    )
+
+
+def test_an_origin_of_what_is_no_path_is_refused():
+    with pytest.raises(ScenarioError, match=r"sources\.1 = 2 is not allowed; give a mapping"):
+        card.load_scenario("nominal", sources={1: 2})

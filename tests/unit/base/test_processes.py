@@ -13,10 +13,11 @@ import pytest
 from card.base import processes
 from card.base.processes import STANDSTILL_S, StandstillError, run
 
-CHILD = """
+SLEEPS = "import time; time.sleep(600)"
+CHILD = f"""
 import subprocess, sys, time
-from card.base.processes import {how}
-grandchild = [sys.executable, "-c", "import time; time.sleep(600)"]
+from card.base.processes import {{how}}
+grandchild = [sys.executable, "-c", "{SLEEPS}"]
 """
 TREE = f"""
 {CHILD.format(how="end_on_signals, python_child")}
@@ -61,10 +62,15 @@ def tree(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     assert root.stdout is not None
     assert root.stdout.readline() == "ready\n"
     deadline = time.monotonic() + 60
-    while len(found := psutil.Process(root.pid).children(recursive=True)) < 3:
+    while not all_started(found := psutil.Process(root.pid).children(recursive=True)):
         assert time.monotonic() < deadline, "child, its child, and the one in another session"
         time.sleep(0.05)
     return root, found
+
+
+def all_started(found: list[psutil.Process]) -> bool:
+    """Whether two sleep; one that was forked just now has its parent's command for a moment."""
+    return sum(one.cmdline()[1:] == ["-c", SLEEPS] for one in found) == 2
 
 
 def survivors(found: list[psutil.Process]) -> list[psutil.Process]:

@@ -6,18 +6,39 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from papermill import execute_notebook
 
 from card.book.chapters import Failure, chapters_of, execute
 from card.book.place import Place
 
+ROOT = Path(__file__).parents[3]
 LIMIT_S = 20.0
 HANGS = "import time; time.sleep(3600)"
+FIGURES = r"""
+from IPython.display import display
+from matplotlib.figure import Figure
+from card.figures.labels import width_pt
+from card.figures.style import use_style
+use_style()
+width_pt("\U0010fffd")
+for number in range(2):
+    figure = Figure()
+    figure.subplots().plot([0, 1], label="\U0010fffd")
+    figure.axes[0].legend()
+    display(figure)
+"""
 KERNEL = "import os; os.kill(os.getpid(), 9)"
+UNTRACED = """
+class Untraced(Exception):
+    def _render_traceback_(self):
+        return [" "]
+raise Untraced({value})
+"""
 PROCESS = "import os, time; os.kill(os.getppid(), 9); time.sleep(3600)"
 
 
-def failed(folder: Path, source: str, limit_s: float) -> tuple[Failure, str]:
-    """What becomes of a notebook whose third code cell does this, and its log."""
+def executed(folder: Path, source: str, limit_s: float) -> tuple[Place, dict[str, Failure]]:
+    """What becomes of a notebook whose third code cell does this."""
     cells = [
         new_markdown_cell("# Stops"),
         new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
@@ -34,6 +55,12 @@ def failed(folder: Path, source: str, limit_s: float) -> tuple[Failure, str]:
         made.mkdir(parents=True)
     chapters = chapters_of(place, {}, None)
     failures = execute(place, chapters, jobs=1, echo=lambda _: None, limit_s=limit_s)
+    return place, failures
+
+
+def failed(folder: Path, source: str, limit_s: float) -> tuple[Failure, str]:
+    """The failure of a notebook whose third code cell does this, and its log."""
+    place, failures = executed(folder, source, limit_s)
     return failures["stops"], (place.logs / "stops.log").read_text()
 
 
@@ -61,3 +88,57 @@ def test_a_cell_that_hangs_is_named_and_stopped_at_the_stated_time(tmp_path: Pat
     assert failure == Failure("code cell 3", "It made no progress for 20 s and was stopped.")
     assert "It stopped in code cell 3." in log
     assert lasted_s > LIMIT_S
+
+
+@pytest.mark.slow
+def test_a_chapter_that_leaves_early_without_an_error_has_failed(tmp_path: Path) -> None:
+    failure, log = failed(tmp_path, "import sys; sys.exit(0)", 60.0)
+    assert failure.where == "code cell 3"
+    assert "left cells that did not run" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("%nosuchmagic 3", "UsageError: Line magic function `%nosuchmagic` not found."),
+        (UNTRACED.format(value="'no value'"), "Untraced: no value"),
+        (UNTRACED.format(value=""), "Untraced"),
+    ],
+    ids=["usage error", "no traceback", "nothing said"],
+)
+def test_an_error_without_a_traceback_is_told_all_the_same(
+    tmp_path: Path, source: str, said: str
+) -> None:
+    failure, log = failed(tmp_path, source, 60.0)
+    assert (failure.where, failure.error) == ("code cell 3", said)
+    assert log.endswith(f"It stopped in code cell 3.\n{said}\n")
+
+
+@pytest.mark.slow
+def test_letters_that_no_font_has_are_told_once_a_chapter_without_a_path(tmp_path: Path) -> None:
+    place, failures = executed(tmp_path, FIGURES, 60.0)
+    assert failures == {}
+    notebook = nbformat.read(place.chapters / "stops/stops.ipynb", nbformat.NO_CONVERT)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    (said,) = (one["text"] for one in outputs if one.get("name") == "stderr")
+    assert said.startswith("Warning: no font that is installed has \U0010fffd, drawn as boxes; ")
+    assert said.count("\n") == 1
+    assert sum("data" in one for one in outputs) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", ["01_system_model", "03_hardware_profiling"])
+def test_a_chapter_takes_hardware_that_a_study_describes_itself(
+    chapter: str, tmp_path: Path
+) -> None:
+    board = "{title: a board, cores: 4000, memory_gb: 24, clock_hz: 2.0e+9, max_power_w: 200}"
+    study = tmp_path / "own.yml"
+    study.write_text(f"base: nominal\nserver: {{hardware: {board}}}\n")
+    execute_notebook(
+        ROOT / f"notebooks/{chapter}.ipynb",
+        tmp_path / "executed.ipynb",
+        {"scenario": str(study), "quick": True},
+        cwd=tmp_path,
+        progress_bar=False,
+    )

@@ -93,6 +93,21 @@ def test_a_banner_names_a_study_and_warns_of_a_quick_build() -> None:
     assert banner(quick=True, study=False).startswith(f"{UNREAD}Quick build")
 
 
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("R&D > 3 & w < 0.5", "R&D > 3 & w < 0.5"),
+        ("A <b> & c", "A ‹b> & c"),
+        ('a "b"', "a ”b”"),
+        ("&lt;b>", "＆lt;b>"),
+    ],
+)
+def test_a_window_s_title_keeps_the_signs_that_html_does_not_read(title: str, shown: str) -> None:
+    scenario = load_scenario("nominal").updated({"title": title})
+    made = pages.settings(scenario, [], [], quick=False, study=True)
+    assert made["title"] == f"CARD study: {shown}"
+
+
 def test_a_study_s_claims_are_compared_where_they_apply_and_grey_where_not() -> None:
     study = [
         Application("C1", 0.708, None, None, None, "device-3 cannot hold all blocks"),

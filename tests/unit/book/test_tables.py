@@ -63,6 +63,35 @@ def test_a_reduction_is_told_with_the_digits_that_its_interval_settles(value, lo
     assert tables.moves({"value": value, "low": low, "high": high}) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.5810, 0.5803, 0.5816, "falls by 58.10 % (58.03 % to 58.16 %)"),
+        (-0.4737, -0.4751, -0.4722, "rises by 47.37 % (47.22 % to 47.51 %)"),
+        (0.001, -0.002, 0.003, "falls by 0.10 % (−0.20 % to 0.30 %)"),
+        (0.0, 0.0, 0.0, "the same"),
+        (None, None, None, "–"),
+    ],
+)
+def test_a_change_is_told_in_words_with_its_interval(value, low, high, text):
+    told = tables.changed({"value": value, "low": low, "high": high})
+    assert told.replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (1341.8, 1338.0, 1345.0, "1,342"),
+        (1341.8, 1330.0, 1353.0, "1,340"),
+        (135.8, 131.2, 140.4, "136"),
+        (10.97, 10.93, 11.01, "11.0"),
+        (0.0, 0.0, 0.0, "0.0"),
+    ],
+)
+def test_a_mean_ends_with_the_first_digit_that_its_interval_leaves_open(value, low, high, text):
+    assert tables.settled_mean(value, low, high) == text
+
+
 def test_a_table_shows_no_negative_zero():
     assert tables.settled({"value": -0.0004, "low": -0.004, "high": 0.004}) == "0 %"
 

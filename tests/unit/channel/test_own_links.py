@@ -120,8 +120,8 @@ def test_a_sweep_varies_it():
         ),
         (
             {"bandwidth_hz": -1},
-            "devices.device-1.link.bandwidth_hz = -1 is not allowed; give a number from 1 to "
-            "1e+15. Bandwidth of each direction [Hz] (W).",
+            "devices.device-1.link.bandwidth_hz = -1 is not allowed; give a number from 1000 "
+            "to 1e+15. Bandwidth of each direction [Hz] (W).",
         ),
         ({"fading": "none"}, "devices.device-1.link.fading is not a key of a scenario; choose"),
         (7, "devices.device-1.link = 7 is not allowed; give a mapping of keys to values."),

@@ -152,12 +152,20 @@ def test_solve_says_which_state_its_rates_are_of():
     assert "of state normal)" in own
 
 
-@pytest.mark.parametrize("rate", ["20", "6e13"])
-def test_a_rate_that_no_link_has_is_pointed_out(rate):
+@pytest.mark.parametrize(
+    ("rate", "remedy"),
+    [
+        ("20", "did you mean 20e6?"),
+        ("6e13", "did you mean 6e+07?"),
+        ("1e-20", "give at least 10000"),
+        ("1e30", "give at most 1e+12"),
+    ],
+)
+def test_a_rate_that_no_link_has_is_pointed_out(rate, remedy):
     given = ["solve", "nominal", "--device", "device-1", "--uplink-bps", rate, "--json"]
     result = run(*given)
     (note,) = json.loads(result.stdout)["notes"]
-    assert "did you mean" in note
+    assert note.endswith(f" bit/s is far from what links reach; {remedy}")
     assert result.stderr == f"Note: {note}\n"
 
 

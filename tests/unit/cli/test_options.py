@@ -92,6 +92,10 @@ SOLVE = ("solve", "nominal", "--device", "device-1")
             ("simulate", "nominal", "--policies", "card, card"),
             "--policies: card is given twice; give it once.",
         ),
+        (
+            ("simulate", "nominal", "--policies", "card,,"),
+            "--policies card,,: a name is empty; give names between commas.",
+        ),
         (("--nosuch",), "option = '--nosuch' is unknown; choose one of --version, --"),
         (
             ("simulate", "nominal", "--rounds", "5", "--rounds=6"),

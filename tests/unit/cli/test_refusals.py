@@ -201,6 +201,17 @@ def test_one_value_swept_under_two_spellings_is_refused():
     )
 
 
+@pytest.mark.parametrize("name", ["mine.yml", "policy.py", "page"])
+def test_a_page_is_not_written_over_a_file_of_another_kind(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("base: nominal\n")
+    monkeypatch.setattr("card.cli.studies.load_study", lambda *_: pytest.fail("it began"))
+    assert refusal(["compare", "nominal", "nominal", "--html", name], "") == (
+        f"Error: --html = {name!r} cannot be written; end it in .html or .htm.\n"
+    )
+    assert (tmp_path / name).read_text() == "base: nominal\n"
+
+
 @pytest.mark.parametrize("place", ["folder", "new/"])
 @pytest.mark.parametrize(
     "given",
@@ -217,6 +228,35 @@ def test_a_folder_is_no_file_before_any_work(tmp_path, monkeypatch, given, place
     assert refusal([*given, place], "") == (
         f"Error: {given[-1]} = {place!r} cannot be written: it is a folder; name another "
         "file, or one in it.\n"
+    )
+
+
+NO_NAMES = [
+    ["sweep", "nominal", "--over", "objective.delay_weight=[0.1]", "--figure", ".svg"],
+    ["sweep", "nominal", "--over", "objective.delay_weight=[0.1]", "--output", ".csv"],
+    ["simulate", "nominal", "--output", ".nc"],
+    ["benchmark", "--output", ".nc"],
+    ["figure", "cuts", "--output", ".pdf"],
+    ["export", "sweep.nc", "--to", ".csv"],
+    ["profile", "--output", "deep/.json"],
+]
+
+
+@pytest.mark.parametrize("given", NO_NAMES)
+def test_an_ending_alone_is_no_name(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    assert refusal(given, "") == (
+        f"Error: {given[-2]} = {given[-1]!r} cannot be written; put a name before the ending.\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["profile", "leakage", "bits"])
+def test_what_a_scenario_could_not_read_is_not_measured(tmp_path, monkeypatch, command):
+    monkeypatch.setattr("card.cli.profiling.load", lambda *_: pytest.fail("it began"))
+    monkeypatch.chdir(tmp_path)
+    assert refusal([command, "--output", "x.txt"], "") == (
+        "Error: --output = 'x.txt' cannot be written; end it in .json.\n"
     )
 
 

@@ -85,6 +85,27 @@ def test_a_path_is_not_said_twice(tmp_path):
     assert line.startswith(f"{bad}, line ")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "mended", "said"),
+    [
+        ("title: null", "title: t", "title has no value"),
+        ("objective: {delay_weight: 7}", "objective: {delay_weight: 0.5}", "objective.delay_"),
+        ("policies: [no.py:f]", "policies: []", "policies: "),
+        (
+            "link: {uplink_power_dbm: -300, reference_loss_db: 300}",
+            "link: {uplink_power_dbm: 20, reference_loss_db: 40}",
+            "devices.device-1: its link has a rate of",
+        ),
+    ],
+)
+def test_what_a_study_mends_in_its_base_is_laid_to_the_base(tmp_path, wrong, mended, said):
+    low, study = tmp_path / "low.yml", tmp_path / "study.yml"
+    low.write_text(f"base: nominal\n{wrong}\n", "utf-8")
+    study.write_text(f"base: low\n{mended}\n", "utf-8")
+    (line,) = check([str(study)])[1]
+    assert line.startswith(f"{study}: {low}: {said}")
+
+
 def test_a_shipped_study_is_named_by_its_file(data):
     bad = data / "scenarios/studies/zz.yml"
     bad.write_text("base: nominal\nlora: {rank: 0}\n", "utf-8")

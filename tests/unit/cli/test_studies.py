@@ -130,6 +130,14 @@ def test_a_sweep_as_csv_has_the_intervals_of_the_book(folder):
     )
 
 
+def test_a_row_of_a_csv_has_one_seed_and_one_number_of_rounds(folder):
+    over = ["--over", "simulation.seed=[20261130094501]", "--over", "simulation.rounds=[2,3]"]
+    done("sweep", "nominal", *over, "--output", "x.csv")
+    row = next(csv.DictReader((folder / "x.csv").read_text("utf-8").splitlines()))
+    assert row["simulation.seed"] == "20261130094501"
+    assert not {"rounds", "seed"} & row.keys()
+
+
 def test_a_table_of_a_sweep_shows_values_as_its_figure_does():
     over = ["--over", "link.bandwidth_hz=[5e6,2e7]", "--over", "server.clocks_hz=[null,[1e9,2e9]]"]
     text = done("sweep", "nominal", *over, "--policies", "card", "--rounds", 1)

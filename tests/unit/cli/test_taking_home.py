@@ -4,7 +4,10 @@ import importlib.util
 import io
 import json
 import re
+import resource
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +24,16 @@ pypdf = pytest.importorskip("pypdf")
 pytest.importorskip("matplotlib")
 pytest.importorskip("netCDF4")
 
+from matplotlib.colors import to_rgb
 from pybtex.database import parse_string
 
+from card.base.errors import ScenarioError
 from card.base.yaml_files import read_yaml
 from card.book.citation import bibtex
+from card.figures.palette import COLOURS
 from card.figures.papers import FIGURES, inches, picture
-from card.studies.export import as_frame, with_digest, write_table
+from card.studies import export
+from card.studies.export import as_frame, read_results, with_digest, write_table
 
 ROOT = Path(card.__file__).parents[1]
 NOMINAL = card.load_scenario("nominal")
@@ -101,6 +108,58 @@ def test_a_sheet_takes_any_title_and_takes_it_for_words(title, kept):
     file = io.BytesIO(write_table(as_frame(results), ".xlsx"))
     (cell,) = (row[1] for row in openpyxl.load_workbook(file)["about"] if row[0].value == "title")
     assert (cell.value, cell.data_type) == (kept, "s")
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_names_that_a_spreadsheet_takes_for_formulas_are_words_but_in_csv_as_they_are(sign):
+    name = f"{sign}1+1"
+    results = card.simulate(NOMINAL, ["card"], rounds=2)
+    frame = as_frame(results.assign_coords(policy=[name]))
+    assert pd.read_csv(io.BytesIO(write_table(frame, ".csv"))).policy.tolist() == [name]
+    (_, row) = openpyxl.load_workbook(io.BytesIO(write_table(frame, ".xlsx")))["results"]
+    assert (row[0].value, row[0].data_type) == (name, "s")
+    page = (ROOT / "book/your-own.md").read_text("utf-8")
+    assert f"`{sign}`" in page[page.index("A CSV file has names") :]
+
+
+TEMPORARY = {
+    "missing": "or make its folder.",
+    "file": "or remove the file that stands where its folder should.",
+    "full": "or make room for it.",
+}
+
+
+@pytest.mark.parametrize("state", TEMPORARY)
+def test_a_sheet_that_has_no_room_on_its_way_says_where(folder, tmp_path, monkeypatch, state):
+    place = tmp_path / state
+    if state == "file":
+        place.touch()
+    if state == "full":
+        place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if state == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(ScenarioError) as told:
+            write_table(as_frame(read_results(folder / "simulation.nc")), ".xlsx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = str(told.value)
+    assert f"in the folder of temporary files {place} (" in said
+    assert said.endswith(f"set TMPDIR to another one, {TEMPORARY[state]}")
+
+
+def test_a_sheet_takes_no_more_on_its_way_than_was_tried(folder, monkeypatch):
+    """Written as text, which no archive has packed yet."""
+    tried, check = [], export._check_temporary
+    monkeypatch.setattr(export, "_check_temporary", lambda size: (tried.append(size), check(size)))
+    for result in ("simulation.nc", "sweep.nc", "scores.nc"):
+        frame = as_frame(read_results(folder / result)).rename(index=lambda _: "&<>" * 99)
+        with zipfile.ZipFile(io.BytesIO(write_table(frame, ".xlsx"))) as book:
+            sizes = [one.file_size for one in book.infolist() if "worksheets/" in one.filename]
+        assert len(sizes) == 2
+        assert sum(sizes) <= tried.pop()
 
 
 @pytest.mark.parametrize("result", ["simulation.nc", "scores.nc"])
@@ -271,6 +330,17 @@ class TestFigures:
         assert run("figure", "cuts", "nominal", *options).stdout.strip() == str(file)
         assert NOMINAL.digest.encode() in file.read_bytes()
 
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_eps_needs_no_transparency(self, name, caplog):
+        picture(name, NOMINAL, "eps", 3.5, 5)
+        assert caplog.messages == []
+
+    def test_a_faint_line_has_in_eps_the_colour_that_it_has_on_white(self):
+        eps = picture("comparison", NOMINAL, "eps", 3.5, 5).decode("latin-1")
+        paints = re.findall(r"([\d.]+) ([\d.]+) ([\d.]+) setrgbcolor", eps)
+        faint = 1 - 0.45 * (1 - np.array(to_rgb(COLOURS["blue"])))
+        assert np.isclose(np.array(paints, float), faint, atol=1e-3).all(axis=1).any()
+
     def test_widths_are_read_in_the_units_of_papers(self):
         given = [inches("3.5in"), inches("88.9mm"), inches("8.89cm"), inches("252.945 pt")]
         np.testing.assert_allclose(given, 3.5)
@@ -292,7 +362,9 @@ class TestCitation:
     def test_names_the_scenario_by_its_hash(self):
         said = run("cite", "nominal", "--set", "title=50 % & more_{x}").stdout
         assert NOMINAL.digest[:16] in said
-        assert r"50 \% \& more\_\{x\}" in said
+        assert r"50 \% \& more\_\textbraceleft{}x\textbraceright{}" in said
+        unpaired = run("cite", "nominal", "--set", "title=one { brace").stdout
+        assert len(parse_string(unpaired, "bibtex").entries) == 2
         assert "note" not in run("cite").stdout
 
 

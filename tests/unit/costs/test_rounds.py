@@ -170,6 +170,10 @@ DECISIONS = [
     ({"cut": 17}, "cut = 17 is out of range; give 0 to 16."),
     ({"cut": -1}, "cut = -1 is out of range; give 0 to 16."),
     ({"cut": 1.5}, "cut = 1.5 is not allowed; give whole numbers."),
+    (
+        {"cut": np.ma.masked_array([1, 2], [False, True])},
+        "cut has masked values; give whole numbers in place of each.",
+    ),
     ({"cut": True}, "cut = True is not allowed; give whole numbers."),
     ({"cut": [[1], [1, 2]]}, "cut = [[1], [1, 2]] is not allowed; give whole numbers."),
     ({"device": 5}, "device = 5 is out of range; give 0 to 4."),

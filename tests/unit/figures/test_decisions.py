@@ -1,14 +1,18 @@
 """Figures of decisions draw the decisions they are given."""
 
+from itertools import combinations
+
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from card.figures import decisions
-from card.figures.style import COLOURS, device_rows, representatives
+from card.figures.style import COLOURS, device_rows, representatives, use_style
 
 
 @pytest.fixture
@@ -37,14 +41,6 @@ def title(axes: Axes) -> str:
 
 def test_runs_are_value_start_and_length() -> None:
     assert list(decisions.runs([0, 0, 8, 0])) == [(0, 0, 2), (8, 2, 1), (0, 3, 1)]
-
-
-def test_spread_moves_apart_only_what_is_too_close() -> None:
-    assert decisions.spread([0.0, 5.0], 1.0) == [0.0, 5.0]
-    assert decisions.spread([1.0, 1.0], 1.0) == pytest.approx([0.5, 1.5])
-    close = decisions.spread([3.0, 1.0, 1.1], 1.0)
-    assert np.diff(sorted(close)).min() == pytest.approx(1.0, abs=0.01)
-    assert np.argsort(close).tolist() == [1, 2, 0]
 
 
 def test_cut_colours_run_from_the_servers_to_the_devices() -> None:
@@ -134,7 +130,43 @@ def test_thresholds_and_clocks_are_drawn_as_given() -> None:
     drawn = [line.get_ydata() for line in right.get_lines()[:2]]
     np.testing.assert_allclose(drawn, clocks / 1e9)
     assert left.get_xlabel() == "distance [m]"
-    assert [text.get_text() for text in right.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_each_line_that_reaches_the_largest_distance_is_named_there() -> None:
+    least = np.array([[0.4, 0.9, np.nan], [0.1, 0.2, 0.3], [0.02, 0.03, 0.05], [0.01, 0.02, 0.04]])
+    clocks = np.full((4, 2), 1e9)
+    figure = decisions.thresholds_and_clocks([10, 20, 30], least, [0, 1], clocks, [*"abcd"], 2e9)
+    figure.draw_without_rendering()
+    names = {text.get_text(): text for text in figure.axes[0].texts}
+    assert set(names) == set("abcd")
+    assert {name for name, text in names.items() if text.xy[0] == 30} == set("bcd")
+    boxes = [names[name].get_window_extent() for name in "bcd"]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+LONG = [f"{what}-in-the-{where}" for what in ("camera", "sensor") for where in ("pantry", "hall")]
+
+
+@pytest.mark.parametrize("names", [[*"abcde"], LONG], ids=["short names", "long names"])
+def test_names_lie_on_no_line_of_clocks_and_no_axis(names: list[str]) -> None:
+    distance, weight = np.linspace(10, 400, 40), np.linspace(0, 1, 21)
+    least = np.array([np.linspace(0.1 * k, 0.2 * k, 40) for k in range(1, len(names) + 1)])
+    least[:3, 8:] = np.nan  # labels of these stand on their lines, near the axis
+    clocks = 1e9 * np.array([weight + 0.1 * k for k in range(len(names))])
+    figure = decisions.thresholds_and_clocks(distance, least, weight, clocks, names, 2.5e9)
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    (legend,) = figure.legends
+    words = [text.get_window_extent() for text in legend.get_texts()]
+    assert [text.get_text() for text in legend.get_texts()] == names[::-1]
+    for box in (axes.get_tightbbox() for axes in figure.axes):
+        assert not any(box.overlaps(word) for word in words)
+    labels = [text.get_window_extent() for text in left.texts]
+    assert bool(labels) == (names is not LONG)
+    for label in labels:
+        assert label.x0 > left.bbox.x0
+        assert not label.overlaps(right.yaxis.label.get_window_extent())
 
 
 class TestManyDevices:
@@ -175,3 +207,42 @@ class TestManyDevices:
         strangers = [chr(ord("a") + number) for number in range(21)]
         assert device_rows(strangers) == {"devices": [*range(21)]}
         assert representatives(strangers) == [0]
+
+
+STATES = {
+    "five": ["good", "normal", "poor", "excellent", "obstructed"],
+    "long": ["line-of-sight-suburban", "non-line-of-sight-suburban", "behind the big old barn",
+             "line-of-sight-urban-microcell", "ConcreteBasementWithoutWindows"],
+    "two": ["line-of-sight-urban-microcell", "ConcreteBasementWithoutWindows"],
+    "one": ["good"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width_in", [2.5, 3.5, 7.0])
+@pytest.mark.parametrize("states", STATES.values(), ids=STATES)
+def test_words_of_shares_keep_to_their_panels_bars_and_figure(states, width_in) -> None:
+    devices = [f"device-{number}" for number in range(1, 6)]
+    drawn = np.random.default_rng(1).choice(
+        [0, 7, 12, 16], p=[0.35, 0.2, 0.1, 0.35], size=(len(states), len(devices), 40)
+    )
+    cuts = xr.Dataset(
+        {"cut": (("state", "device", "round"), drawn)}, {"state": states, "device": devices}
+    )
+    with mpl.rc_context():
+        use_style(width_in)
+        figure = decisions.decision_shares(cuts, 16, width_in)
+        figure.draw_without_rendering()
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    boxes = [text.get_window_extent() for text in shown]
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1
+    for axes in figure.axes:
+        assert axes.bbox.width > 0.12 * figure.bbox.width
+        bars = [bar.get_window_extent() for bar in axes.patches]
+        for box in (word.get_window_extent() for word in axes.texts):
+            assert any(bar.x0 <= box.x0 and box.x1 <= bar.x1 for bar in bars)
+    assert len(figure.axes) == len(states)
+    assert {f"cut {cut}" for cut in (0, 16)} <= set(texts(figure))

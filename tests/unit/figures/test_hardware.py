@@ -5,6 +5,7 @@ import pytest
 from drawing import contains, drawn
 
 from card.figures import hardware as pictures
+from card.figures.phones import for_phone
 from card.hardware import load_profile
 from card.hardware.profile import Ceilings
 
@@ -66,6 +67,12 @@ class TestRoofline:
                 part = one.parts[name]
                 point = [part.intensity_flop_per_byte], [part.flop / part.time_s / size]
                 assert contains(drawn(axes), *point)
+
+    def test_a_legend_has_the_marks_on_phones_too(self, profile):
+        figure = pictures.roofline([under(profile, CEILINGS)])
+        for one in (figure, for_phone(figure)):
+            marks = [handle.get_marker() for handle in one.axes[0].get_legend().legend_handles]
+            assert marks == ["^", "o", "D"]
 
     def test_a_profile_without_ceilings_is_refused(self, profile):
         with pytest.raises(ValueError, match="has no ceilings"):

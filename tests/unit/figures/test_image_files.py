@@ -124,3 +124,13 @@ def test_a_png_is_small_and_large_enough_for_a_slide(figure: Figure) -> None:
     assert picture.mode == "P"
     assert picture.width > 5 * PNG_DPI, "the figure is 6.4 inch wide, less its margins"
     assert "Date" not in picture.info
+
+
+def test_no_power_of_ten_stands_apart_from_the_numbers_of_an_axis():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 4e7], [0, 3e-9])
+    svg(figure)
+    for axis, last in ((axes.xaxis, "40\N{THIN SPACE}M"), (axes.yaxis, "3\N{THIN SPACE}n")):
+        assert axis.get_offset_text().get_text() == ""
+        assert last in [label.get_text() for label in axis.get_ticklabels()]

@@ -58,6 +58,17 @@ def test_the_figure_itself_stays_as_it_was(figure: Figure) -> None:
     assert svg(figure) == before
 
 
+def test_names_below_a_panel_are_turned_before_they_touch() -> None:
+    figure = Figure(figsize=(7.2, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(-0.5, 7.5)
+    axes.tick_params(labelsize=10)
+    for labelled, turned in (("16/16", 45), ("8", 0)):
+        axes.set_xticks(range(8), [labelled] * 8)
+        (phone,) = for_phone(figure).axes
+        assert {label.get_rotation() for label in phone.get_xticklabels()} == {turned}
+
+
 def test_words_on_a_panel_shrink_until_they_do_not_collide() -> None:
     figure = Figure(figsize=(7.2, 3), layout="constrained")
     axes = figure.subplots()
@@ -68,6 +79,26 @@ def test_words_on_a_panel_shrink_until_they_do_not_collide() -> None:
     phone.draw_without_rendering()
     first, second = (text.get_window_extent() for text in phone.axes[0].texts)
     assert not first.overlaps(second)
+
+
+def test_words_keep_their_size_where_only_the_lines_that_lead_to_them_meet() -> None:
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    for at, place, name in ((0.7, 0.2, "below"), (0.3, 0.8, "above")):
+        axes.annotate(name, (0.2, at), (0.5, place), arrowprops={"arrowstyle": "-"}, fontsize=9)
+    one, other = axes.texts
+    figure.draw_without_rendering()
+    assert one.get_window_extent().overlaps(other.get_window_extent())
+    assert [text.get_fontsize() for text in for_phone(figure).axes[0].texts] == [9, 9]
+
+
+def test_a_long_name_in_a_legend_is_broken() -> None:
+    figure = Figure(layout="constrained")
+    (line,) = figure.subplots().plot([0, 1], label="a state of the channel " * 4)
+    figure.legend(handles=[line], loc="outside upper center")
+    phone = for_phone(figure)
+    (legend,) = phone.legends
+    assert legend.get_window_extent().width <= phone.bbox.width
 
 
 def test_a_legend_below_the_axis_makes_room_for_a_broken_label() -> None:

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 import card
 from card.figures import policies as figures
 from card.figures.phones import WIDTH_IN, for_phone
-from card.figures.style import use_style
+from card.figures.style import NARROW_IN, looks, use_style
 from card.simulation import PARTS, energy_parts
 from card.studies.bootstrap import mean_intervals
 
@@ -43,6 +43,35 @@ def test_headline_places_each_policy_at_its_means(table: xr.Dataset) -> None:
 def test_headline_names_policies_that_coincide_together(table: xr.Dataset) -> None:
     twin = table.sel(policy=["card", "card"]).assign_coords(policy=["card", "exhaustive"])
     assert "CARD, exhaustive" in texts(figures.headline(twin))
+
+
+@pytest.mark.parametrize("width_in", [3.5, 7.2])
+def test_policies_at_one_place_have_the_mark_that_the_key_shows(table, width_in) -> None:
+    names = ["energy_optimal", "device_only", "lyapunov", "card"]
+    twins = table.sel(policy=["device_only", "device_only", "card", "card"])
+    figure = figures.headline(twins.assign_coords(policy=names), width_in=width_in)
+    (axes,) = figure.axes
+    marks = {(bar[0].get_color(), bar[0].get_marker()) for bar in axes.containers}
+    look = looks(names)
+    assert marks == {look["card"], look["energy_optimal"]}
+    labels = ["CARD, Lyapunov", "energy-optimal, device only"]
+    if width_in > NARROW_IN:
+        assert {*labels} <= set(texts(figure))
+        return
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == labels
+    keyed = {(one.get_color(), one.get_marker()) for one in legend.legend_handles}
+    assert keyed == marks
+
+
+def test_headline_says_whose_mark_lies_under_card(table: xr.Dataset) -> None:
+    close = table.sel(policy=["card", "card", "device_only"])
+    close = close.assign_coords(policy=["card", "lyapunov", "device_only"]).copy(deep=True)
+    close.delay_s[1] *= 1.01
+    figure = figures.headline(close)
+    assert {"CARD", "Lyapunov (under CARD)", "device only"} <= set(texts(figure))
+    (legend,) = for_phone(figure).legends
+    assert "Lyapunov (under CARD)" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_headline_draws_the_curve_as_given(table: xr.Dataset) -> None:
@@ -141,6 +170,21 @@ def test_a_narrow_figure_keeps_its_words(simulated: xr.Dataset, draw) -> None:
         assert box.x1 <= figure.bbox.width
 
 
+def test_the_handle_of_the_curve_leaves_its_words_room(table: xr.Dataset) -> None:
+    curve = xr.Dataset({"delay_s": ("w", [30.0, 20.0]), "energy_j": ("w", [0.0, 100.0])})
+    with mpl.rc_context():
+        use_style(3.5)
+        figure = figures.headline(table, curve, 3.5)
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    *_, handle = legend.legend_handles
+    *_, words = legend.get_texts()
+    cap = 0.0 if handle.get_solid_capstyle() == "butt" else handle.get_linewidth() / 2
+    end = handle.get_transform().transform(handle.get_xydata())[-1, 0]
+    gap_pt = (words.get_window_extent().x0 - end) * 72 / figure.dpi - cap
+    assert gap_pt > 2
+
+
 def test_parts_stack_up_to_the_mean_delay(simulated: xr.Dataset) -> None:
     parts = simulated[list(PARTS)].mean(("state", "device", "round"))
     system = card.system(card.load_scenario("nominal"))
@@ -159,3 +203,15 @@ def test_device_energy_marks_every_device(simulated: xr.Dataset) -> None:
     np.testing.assert_allclose([line.get_xdata() for line in dots], expected)
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "mean energy of a device per round [J]"
+
+
+@pytest.mark.parametrize("draw", [Figure.draw_without_rendering, for_phone])
+def test_digits_of_devices_stand_apart(simulated: xr.Dataset, draw) -> None:
+    figure = figures.device_energy(simulated)
+    figure = draw(figure) or figure
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert len(axes.texts) == simulated.sizes["policy"] * simulated.sizes["device"]
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert (axes.get_title("left") or axes.get_title()).startswith("digit: device")

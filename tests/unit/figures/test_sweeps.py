@@ -1,5 +1,6 @@
 """`card.figures.sweeps`: a picture of a sweep shows its numbers, or says why it cannot."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -166,3 +167,38 @@ def test_a_long_legend_makes_the_figure_taller_and_says_what_differs():
     assert "first = …share: 0.1}" in words
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_a_logarithmic_axis_of_means_writes_numbers_as_the_other_axis_does():
+    swept = means("x", [10.0, 10_000.0])
+    swept["delay_s"] *= xr.DataArray([1.0, 20_000.0], {"x": swept.x})
+    delay, _ = pickle.loads(pickle.dumps(along(swept, "x"))).axes  # as for its phone version
+    written = delay.yaxis.get_major_formatter()
+    numbers = np.array([0.1, 1000.0, 10_000.0])  # as Matplotlib has them
+    assert [written(number) for number in numbers] == ["0.1", "1,000", "10,000"]
+    assert delay.get_xticklabels()[-1].get_text() == "10,000"
+
+
+def test_numbers_of_the_means_stand_whole_on_their_axis():
+    swept = card.sweep(NOMINAL, {"training.local_iterations": [1_000_000, 3_000_000]}, rounds=2)
+    figure = along(swept, "training.local_iterations")
+    figure.draw_without_rendering()
+    for panel in figure.axes:
+        assert panel.yaxis.get_offset_text().get_text() == ""
+        assert any(label.get_text().endswith("00,000") for label in panel.get_yticklabels())
+
+
+def test_lines_of_tiny_means_are_told_apart():
+    paths = {"training.batch_size": [1, 2], "server.waiting_power_w": [1e-12, 2e-12]}
+    swept = card.sweep(NOMINAL, paths, ["device_only"], rounds=2)
+    _, energy = along(swept, "training.batch_size", "server.waiting_power_w").axes
+    assert len(energy.lines) == 2
+
+
+def test_a_seed_is_written_to_its_last_digit():
+    seeds = [20261130094501, 20261130094502]
+    paths = {"objective.delay_weight": [0.2, 0.8], "simulation.seed": seeds}
+    figure = along(card.sweep(NOMINAL, paths, rounds=2), *paths)
+    (legend,) = figure.legends
+    said = " ".join(text.get_text() for text in legend.get_texts())
+    assert all(f"{seed:,}" in said for seed in seeds)

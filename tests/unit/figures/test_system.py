@@ -1,5 +1,7 @@
 """`card.figures.system` and `card.figures.radio`: the data drawn are the data given."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,49 @@ class TestRates:
         over = radio.rates(distance, {"good": (up, up)}, near, quantiles).axes[0]
         at = sorted(text.get_position()[0] for text in over.texts if text.get_text() in near)
         assert np.diff(at).min() > 3
+
+    def test_long_names_stay_in_the_picture_and_off_each_other(self):
+        distance, states = np.linspace(10, 110, 20), [f"a very long street, no. {n}" for n in "123"]
+        up = np.linspace(9e6, 1e6, 20)
+        curves = {state: ((1 - 0.1 * n) * up, up) for n, state in enumerate(states)}
+        places = {f"roadside unit {n} of the long avenue": 30.0 + 9 * n for n in range(5)}
+        quantiles = {state: np.ones((5, 3)) * 1e6 for state in states}
+        figure = radio.rates(distance, curves, places, quantiles)
+        figure.draw_without_rendering()
+        over, spread = figure.axes
+        words = [t for t in (*over.texts, *spread.get_xticklabels()) if t.get_text()]
+        page = figure.bbox.padded(1)
+        for box in [text.get_window_extent() for text in words]:
+            assert page.x0 <= box.x0
+            assert box.x1 <= page.x1
+            assert box.y1 <= page.y1
+        named = [t for t in over.texts if t.get_text()[-5:-1] == "no. "]
+        assert len({t.get_text() for t in named}) == 3
+        ends = [t.get_window_extent() for t in named]
+        assert not any(a.overlaps(b) for a, b in combinations(ends, 2))
+
+    @pytest.mark.parametrize("many", [2, 6, 9])
+    def test_states_keep_off_the_key_and_to_their_device_and_are_all_named(self, many):
+        distance, states = (
+            np.linspace(10, 110, 20),
+            [f"door open, by night {n}" for n in range(many)],
+        )
+        falling = 1e9 / distance**2
+        curves = {state: (falling / (1 + n), falling) for n, state in enumerate(states)}
+        places = {"the-living-room-shelf": 30.0, "the-kitchen-shelf": 60.0, "the-hall": 90.0}
+        quantiles = {state: np.outer([1, 2, 9], [1e6, 2e6, 3e6]) for state in states}
+        figure = radio.rates(distance, curves, places, quantiles)
+        figure.draw_without_rendering()
+        over, spread = figure.axes
+        (legend,) = figure.legends
+        assert not legend.get_window_extent().overlaps(spread.get_tightbbox())
+        at = np.array([line.get_xdata() for line in spread.lines])
+        assert np.abs(at - np.arange(3)).max() < 0.45
+        named = [t for t in over.texts if "by night" in t.get_text()]
+        assert len({t.get_text() for t in named}) == many
+        assert all(0 <= text.xy[1] <= over.get_ylim()[1] for text in named)
+        below = [label.get_window_extent().padded(2) for label in spread.get_xticklabels()]
+        assert not any(one.overlaps(other) for one, other in combinations(below, 2))
 
 
 class TestRunningMeans:

@@ -63,7 +63,10 @@ def test_bad_entry_spoils_no_other(tmp_path):
             "cores = '010' is not allowed; give a whole number from 1 to",
         ),
         ({**SOUND, "colour": 1}, "colour is not a key of an entry; choose one of title, role"),
-        ({**SOUND, "clock_hz": None}, "clock_hz = null is not allowed; give a number above 0."),
+        (
+            {**SOUND, "clock_hz": None},
+            "clock_hz = null is not allowed; give a number from 1e+06 to 1e+15.",
+        ),
         ({"title": "x"}, "role, cores, flop_per_core_cycle, clock_hz, memory_gb, "),
         (7, "entry bad: 7 is not allowed"),
         (None, "entry bad: null is not allowed"),
@@ -99,6 +102,7 @@ def test_scenario_that_uses_it_is_told_so_and_others_are_not(tmp_path, monkeypat
     with pytest.raises(ScenarioError) as refusal:
         card.load_scenario("nominal", **{"server.hardware": "rtx-4090"})
     assert str(refusal.value) == (
-        f"{path}, entry rtx-4090: memory_gb = -1 is not allowed; give a number above 0. "
+        f"{path}, entry rtx-4090: memory_gb = -1 is not allowed; give a number from 0.001 to "
+        "100000. "
         "Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte."
     )

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import card
+from card.base.data_files import scenario_names, study_names
 from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 from card.book.build import portable
 from card.book.provenance import provenance_page
+from card.costs import notes
 from card.hardware import catalogue
 from card.studies.scenario_values import differences, parameters, show
 from card.studies.study_file import new_study
@@ -173,6 +176,50 @@ def test_a_value_of_what_a_study_describes_can_be_set(inline):
             "1000000000. CUDA cores (σ).",
         ),
         (
+            {**ENTRY, "clock_hz": 1e103},
+            "devices.device-1.hardware.clock_hz = 1e+103 is not allowed; give a number from "
+            "1e+06 to 1e+15. Highest GPU clock [Hz] (f_D).",
+        ),
+        *(
+            (
+                {**ENTRY, "clock_hz": clock},
+                f"devices.device-1.hardware.clock_hz = {clock} is not allowed; give a number from "
+                "1e+06 to 1e+15. Highest GPU clock [Hz] (f_D).",
+            )
+            for clock in (1300, 1.3)
+        ),
+        (
+            {**ENTRY, "memory_gb": 8e9},
+            "devices.device-1.hardware.memory_gb = 8000000000.0 is not allowed; give a number from "
+            "0.001 to 100000. Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte.",
+        ),
+        (
+            {**ENTRY, "memory_gb": 1e-300},
+            "devices.device-1.hardware.memory_gb = 1e-300 is not allowed; give a number from "
+            "0.001 to 100000. Memory [GB], of a device (M_D) or the server (M_S); 1 GB = 10⁹ byte.",
+        ),
+        (
+            {**ENTRY, "max_power_w": 5e-324},
+            "devices.device-1.hardware.max_power_w = 5e-324 is not allowed; give null or a number "
+            "from 1e-06 to 1000000000. Highest power mode, or thermal design power [W] (P_max).",
+        ),
+        (
+            {**ENTRY, "flop_per_core_cycle": 1e300},
+            "devices.device-1.hardware.flop_per_core_cycle = 1e+300 is not allowed; give a number "
+            "from 1e-09 to 1e+09. Work per core and clock cycle in FP32 [FLOP] (δ); a fused "
+            "multiply-add counts 2.",
+        ),
+        (
+            {**ENTRY, "formats": {"fp16": 1e300}},
+            "devices.device-1.hardware.formats.fp16 = 1e+300 is not allowed; give a number from "
+            "1e-09 to 1e+09.",
+        ),
+        (
+            {**ENTRY, "min_power_w": 20, "max_power_w": 10},
+            "devices.device-1.hardware: min_power_w = 20 is not allowed; give at most 10, the "
+            "max_power_w, or raise that.",
+        ),
+        (
             {**ENTRY, "clok_hz": 1},
             "devices.device-1.hardware.clok_hz is not a key of a scenario; did you mean "
             "'devices.device-1.hardware.clock_hz'?",
@@ -194,6 +241,40 @@ def test_what_a_study_describes_wrongly_is_told_in_one_line(entry, message):
     with pytest.raises(ScenarioError) as refusal:
         card.load_scenario("nominal", **{"devices.device-1": {"hardware": entry}})
     assert str(refusal.value) == message
+
+
+def test_a_note_names_what_was_probably_meant_in_another_unit():
+    own = {f"devices.device-{n}.hardware": {**ENTRY, "memory_gb": 8192} for n in (1, 2)}
+    odd = card.load_scenario("nominal", **own, **{"server.minimum_frequency_hz": 345})
+    assert notes(odd) == [
+        "server.minimum_frequency_hz = 345 Hz is far below what processors run at; did you mean "
+        "345e6?",
+        f"memory_gb = 8192 of {ENTRY['title']} is far beyond what processors have; did you mean "
+        "8.192?",
+    ]
+    for name in (*scenario_names(), *study_names()):
+        assert not [line for line in notes(card.load_scenario(name)) if "did you mean" in line]
+
+
+EXTREMES = [
+    {"clock_hz": clock, "cores": cores, "flop_per_core_cycle": work, "max_power_w": power}
+    for clock, cores, work in ((1e6, 1, 1e-9), (1e15, 10**9, 1e9))
+    for power in (1e-6, 1e9)
+]
+
+
+@pytest.mark.parametrize("changes", EXTREMES)
+@pytest.mark.parametrize("where", ["server", "devices.*"])
+def test_costs_are_finite_or_refused_at_the_ends_of_what_a_processor_may_be(changes, where):
+    own = {f"{where}.hardware": {**ENTRY, "memory_gb": 1000, **changes}}
+    if where == "server":
+        own |= {"server.static_power_w": 0.0, "server.minimum_frequency_hz": 0.0}
+    try:
+        found = card.simulate(card.load_scenario("nominal").updated(own), rounds=2)
+    except ScenarioError as refusal:
+        assert "a round takes or spends" in str(refusal)  # noqa: PT017
+    else:
+        assert np.isfinite(found[["delay_s", "energy_j", "objective"]].to_array()).all()
 
 
 def test_a_server_needs_power_wherever_it_is_described():

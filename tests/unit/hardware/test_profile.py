@@ -147,6 +147,12 @@ def test_a_study_names_a_profile_beside_itself(tmp_path):
         ({"smashed_bit": 10**30}, "smashed_bit is damaged"),
         ({"format": "card-profile/9"}, "has format 'card-profile/9'; this version reads"),
         ({"smashed_bit": -1}, "smashed_bit is damaged"),
+        ({"power_w": {"value": 1e300}}, "power_w.value is damaged"),
+        (
+            {"whole_step": {"measured": {**SPREAD, "lower_s": 5e-324}, "predicted_s": 1.0}},
+            "whole_step.measured.lower_s is damaged",
+        ),
+        ({"clock_hz": {"value": 1e103}}, "clock_hz.value is damaged"),
         ({"extra": 1}, "extra is damaged"),
         ({"date": "yesterday"}, "date is damaged"),
         ({"parts": {"block": PART}}, "parts lacks embedding, first_block, head"),

@@ -145,6 +145,18 @@ class TestRefusals:
             f"guessed from it: give a table of tiny-llama-8m, or set privacy.leakage to null."
         )
 
+    def test_a_changed_llm_in_a_folder_of_that_name_is_not_it(self, falling):
+        config = card.load_scenario("test-bed").llm_config
+        folder = Path(falling).parent / TINY
+        folder.mkdir()
+        file = folder / "config.json"
+        file.write_text(json.dumps({k: v for k, v in config.items() if k != "_card"}))
+        same = {"privacy.leakage": falling, "llm": str(file)}
+        assert study(falling, llm=str(file)).leakage.llm == TINY
+        card.system(BED.updated({"training.topology": "u-shaped", **same}))
+        file.write_text(json.dumps({**config, "intermediate_size": 640, "_card": None}))
+        assert f"is a table of {TINY}; what {TINY}, changed (" in self.said(**same)
+
     def test_nothing_left_names_the_least_leakage_which_is_then_accepted(self, falling):
         given = {"privacy.leakage": falling, "training.cut_range": [0, 2]}
         said = self.said(**given, **{"privacy.leakage_max": 0.3})

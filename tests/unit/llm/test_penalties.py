@@ -14,7 +14,7 @@ from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 from card.book.build import portable
 from card.cli import app
-from card.scenario.penalties import penalty_names, read_penalties
+from card.scenario.penalties import PenaltyTable
 from card.studies.scenario_values import differences
 
 WIDTHS = [16, 8, 4]
@@ -104,9 +104,9 @@ class TestFiles:
         (folder / "mine.yml").write_text(label({"base": "test-bed", "wire": wire}), "utf-8")
         return folder / "mine.yml"
 
-    @pytest.mark.parametrize("name", penalty_names())
+    @pytest.mark.parametrize("name", PenaltyTable.names())
     def test_what_is_shipped_was_measured_and_says_on_what(self, name):
-        shipped = read_penalties("wire.loss_penalty", name)
+        shipped = PenaltyTable.read("wire.loss_penalty", name)
         assert shipped.origin.kind == "measured"
         assert shipped.date in shipped.origin.source
         assert shipped.machine
@@ -202,6 +202,21 @@ class TestRefusals:
         penalty_file(path, lambda *_: (0.5, 0.6, 0.7))
         said = self.said(**{"wire.loss_penalty": str(path)})
         assert "mean = 0.5 is not between low = 0.6 and high = 0.7" in said
+
+    @pytest.mark.parametrize(
+        ("changes", "remedy"),
+        [
+            (
+                {"penalties": [{**losing(by_bits)["penalties"][0], "uplink_bits": 16.0}]},
+                "penalties.0.uplink_bits = 16.0 is not allowed; give one of 32, 16, 8, 4.",
+            ),
+            ({"date": "2026-99-99"}, "give a day of the calendar as YYYY-MM-DD."),
+            ({"llm": 10_000 * "a"}, "give a name of at most 200 letters that can be printed on"),
+        ],
+    )
+    def test_what_no_table_of_any_kind_may_say(self, changes, remedy, tmp_path):
+        (tmp_path / "t.json").write_text(json.dumps(losing(by_bits) | changes), "utf-8")
+        assert remedy in self.said(**{"wire.loss_penalty": str(tmp_path / "t.json")})
 
 
 def test_commands_say_penalties_and_why_cuts_are_ruled_out(tmp_path):

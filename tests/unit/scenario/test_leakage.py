@@ -9,7 +9,7 @@ import card
 from card.base.errors import ScenarioError
 from card.base.yaml_files import label
 from card.book.build import portable
-from card.scenario.leakage import leakage_names, read_leakage
+from card.scenario.leakage import LeakageTable
 from card.studies.scenario_values import differences
 from card.studies.study_file import new_study
 
@@ -30,9 +30,9 @@ def mine(tmp_path):
     return folder / "mine.yml"
 
 
-@pytest.mark.parametrize("name", leakage_names())
+@pytest.mark.parametrize("name", LeakageTable.names())
 def test_what_is_shipped_was_measured_and_says_on_what(name):
-    table = read_leakage("privacy.leakage", name)
+    table = LeakageTable.read("privacy.leakage", name)
     assert table.origin.kind == "measured"
     assert table.date in table.origin.source
     assert table.machine

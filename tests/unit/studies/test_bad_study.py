@@ -52,8 +52,11 @@ STUDIES = [
     ("base: nominal\npolicies: [0x10]", ["policies.0 = 16", "that is not blank, in quotes"]),
     # out of range
     ("base: nominal\nobjective: {delay_weight: 1.5}", ["= 1.5", "a number from 0 to 1"]),
-    ("base: nominal\nlink: {bandwidth_hz: -1}", ["link.bandwidth_hz = -1", "a number from 1 to"]),
-    ("base: nominal\nlink: {bandwidth_hz: .inf}", ["= inf", "a finite number from 1 to"]),
+    (
+        "base: nominal\nlink: {bandwidth_hz: -1}",
+        ["link.bandwidth_hz = -1", "a number from 1000 to"],
+    ),
+    ("base: nominal\nlink: {bandwidth_hz: .inf}", ["= inf", "a finite number from 1000 to"]),
     (
         "base: nominal\ndevices: {device-1: {memory_share: 0}}",
         ["memory_share = 0", "from 1e-09"],

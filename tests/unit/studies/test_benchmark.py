@@ -52,6 +52,43 @@ def test_it_is_compared_beside_the_usual_ones(study):
     assert same[["cut", "delay_s", "energy_j"]].equals(theirs[["cut", "delay_s", "energy_j"]])
 
 
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (("a", "b"), "the policy wrong: cut = array("),
+        ({"cut": 0, "clock": 1}, "the policy wrong: cut = array("),
+        ((0.5, 2e9), "the policy wrong: cut = array("),
+        ((0, "fast"), "the policy wrong: frequency_hz = array("),
+        ((0, None), "the policy wrong: frequency_hz = array("),
+    ],
+)
+@pytest.mark.parametrize(
+    "use", [card.simulate, lambda one, wrong, **k: benchmark(wrong, [one], **k)]
+)
+def test_what_is_no_number_is_refused_wherever_a_policy_decides(choice, message, use):
+    with pytest.raises(ScenarioError) as refusal:
+        use(card.load_scenario("nominal"), {"wrong": lambda *_: choice}, rounds=2)
+    assert str(refusal.value).startswith(message)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"policies": None}, "policies = None is not allowed; give a list of card, "),
+        ({"policies": "card"}, "policies = 'card' is not allowed; give a list of card, "),
+        ({"policies": {"mine": 5}}, "policies = {'mine': 5} is not allowed; give a mapping of "),
+        ({"scenarios": None}, "scenarios = None is not allowed; give a list of names, files or "),
+        ({"scenarios": "nominal"}, "scenarios = 'nominal' is not allowed; give a list of names"),
+        ({"scenarios": []}, "scenarios = [] is not allowed; give a list of names, files or "),
+    ],
+)
+def test_what_is_no_list_is_refused(given, message):
+    with pytest.raises(ScenarioError) as refusal:
+        benchmark(**{"scenarios": ["nominal"], "rounds": 2, **given})
+    assert str(refusal.value).startswith(message)
+
+
 def test_a_sweep_of_the_study_takes_it(study):
     asked = load_study(study)
     found = card.sweep(asked.scenario, OVER, asked.sweep.policies, rounds=2)

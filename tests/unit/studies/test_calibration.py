@@ -123,6 +123,29 @@ def test_calibration_takes_exactly_two_paths(paths):
         calibrate(NOMINAL, (DELAY, ENERGY), over)
 
 
+RANGES = {WEIGHT: (0.1, 0.9), BANDWIDTH: (1e6, 1e8)}
+
+
+@pytest.mark.parametrize(
+    ("targets", "over", "message"),
+    [
+        ((DELAY, ENERGY), None, "over = None is not allowed; give exactly two scenario paths, "),
+        ((DELAY, ENERGY), 5, "over = 5 is not allowed; give exactly two scenario paths, "),
+        ((DELAY, ENERGY), [WEIGHT, BANDWIDTH], f"over = ['{WEIGHT}', '{BANDWIDTH}'] is not"),
+        ((DELAY, ENERGY), {**RANGES, WEIGHT: 0.5}, f"over.{WEIGHT} = 0.5 is not allowed; give two"),
+        ((DELAY, ENERGY), {**RANGES, WEIGHT: "01"}, f"over.{WEIGHT} = '01' is not allowed; give"),
+        ((DELAY, ENERGY), {**RANGES, WEIGHT: (0.9, 0.1)}, f"over.{WEIGHT} = (0.9, 0.1) is not "),
+        (None, RANGES, "targets = None is not allowed; give two card.Target."),
+        ((DELAY,), RANGES, "is not allowed; give two card.Target."),
+        ((0.7, 0.5), RANGES, "targets = (0.7, 0.5) is not allowed; give two card.Target."),
+    ],
+)
+def test_calibration_refuses_what_is_no_target_or_range(targets, over, message):
+    with pytest.raises(ScenarioError) as refusal:
+        calibrate(NOMINAL, targets, over)
+    assert message in str(refusal.value)
+
+
 def test_reduction_map_is_a_ratio_of_means_and_undefined_where_nothing_is_spent() -> None:
     delay = np.array([[[1.0, 3.0]], [[4.0, 4.0]], [[0.0, 0.0]]])  # policy, state, device
     sweep = xr.Dataset(

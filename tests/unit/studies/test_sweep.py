@@ -1,5 +1,6 @@
 """`card.studies.sweep`: every point of a grid of means is its own simulation."""
 
+import itertools
 import json
 from concurrent.futures import CancelledError, Future
 from types import SimpleNamespace
@@ -138,6 +139,10 @@ def test_a_cluster_that_computes_no_more_is_one_line_and_what_is_kept(
     pytest.importorskip("zarr")
     for name, seconds in (("_LOOK_S", 0.01), ("_PATIENCE_S", 0.0), ("STANDSTILL_S", 0.02)):
         monkeypatch.setattr(f"card.studies.sweep.{name}", seconds)
+    # each look is 0.01 s after the one before, however long a busy machine takes
+    looks = itertools.count(1)
+    clock = SimpleNamespace(monotonic=lambda: 0.01 * next(looks))
+    monkeypatch.setattr("card.studies.sweep.time", clock)
     over, output = {"lora.rank": [4, 8]}, tmp_path / "big.nc"
     scenario = card.load_scenario("nominal")
     with pytest.raises(ScenarioError, match=said) as refused:

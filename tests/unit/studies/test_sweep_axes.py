@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import card
 from card.base.units import engineering
 from card.studies.sweep_axes import axes
 
@@ -41,7 +42,7 @@ def axis(path, values, unit=""):
         ),
         (
             "server.linear_power_w_per_hz", [1e-8], "W/Hz",
-            "server linear power [W/Hz]", ["1e−08"], "server linear power = 1e−08 W/Hz",
+            "server linear power [nW/Hz]", ["10"], "server linear power = 10 nW/Hz",
         ),
         (
             "objective.energy_budget_j", [5.0, 20.0], "J",
@@ -63,6 +64,8 @@ def test_title_labels_and_single_values_agree(path, values, unit, title, labels,
         ([1e3], "Hz", (1e3, "kHz")),
         ([999.0], "W", (1.0, "W")),
         ([0.002], "s", (1e-3, "ms")),
+        ([0.1, 0.2, 0.5, 100.0], "W", (1.0, "W")),
+        ([20e3, 9e6], "Hz", (1e3, "kHz")),
         ([5000.0], "s", (1.0, "s")),
         ([1e30], "J", (1e12, "TJ")),
         ([-174.0], "dBm/Hz", (1.0, "dBm/Hz")),
@@ -71,3 +74,11 @@ def test_title_labels_and_single_values_agree(path, values, unit, title, labels,
 )
 def test_a_prefix_suits_the_values(values, unit, expected):
     assert engineering(values, unit) == expected
+
+
+def test_a_device_is_called_by_its_name_however_the_path_counts_it():
+    sweep = card.sweep(
+        card.load_scenario("nominal"), {"devices.1.distance_m": [10, 150]}, ["card"], rounds=2
+    )
+    axis = axes(sweep)["devices.1.distance_m"]
+    assert (axis.words, axis.unit) == ("device-2 distance", "m")

@@ -6,9 +6,11 @@ from own_llms import own_llm
 
 import card
 from card.base.errors import ScenarioError
+from card.base.yaml_files import label
 from card.simulation import UNITS
 from card.studies.sweep_axes import axes
-from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid, _coordinate, label
+from card.studies.sweep_grid import BLOCK_BYTES, POINTS, Grid
+from card.studies.sweep_values import coordinate
 
 NOMINAL = card.load_scenario("nominal")
 WEIGHT, BANDWIDTH = "objective.delay_weight", "link.bandwidth_hz"
@@ -28,10 +30,21 @@ def grid(over, policies=("card",), rounds=1):
         ({"llm": "gpt-2"}, "over.llm = 'gpt-2' is not allowed; give a list of values"),
         ({WEIGHT: {"low": 0}}, "is not allowed; give a list of values, e.g. [1, 2]"),
         ({WEIGHT: [0.5, 0.2, 0.5]}, "over.objective.delay_weight: 0.5 is given twice"),
+        ({BANDWIDTH: [1e7, 10_000_000]}, "over.link.bandwidth_hz: 10000000 is given twice"),
+        ({"server.clocks_hz": [[1e9], [1_000_000_000]]}, "[1000000000] is given twice"),
         ({"objective": [NOMINAL.objective]}, "over.objective: Objective(delay_we"),
         ({WEIGHT: [max]}, f"over.{WEIGHT}: <built-in function max> is not allowed; give numbers,"),
         ({WEIGHT: [[0.2, np.arange(2)]]}, f"over.{WEIGHT}: [0.2, array([0, 1])] is not allowed; "),
         ({"title": ["a", "b"]}, "over.title is not allowed; sweep a value of the model"),
+        (
+            {"lora.targets": [{"q_proj"}]},
+            "over.lora.targets = {'q_proj'} is not allowed; give a list, whose items have an order",
+        ),
+        (
+            {"objective": [{"delay_weight": 0.1}, {"delay_weight": 0.2}]},
+            "over.objective is not allowed, since a result is called so; sweep keys below it: "
+            "objective.delay_weight, objective.energy_budget_j, ",
+        ),
         ({"sources.llm": [1]}, "over.sources.llm is not allowed; sweep a value of the model"),
         (
             {"link": [{"bandwidth_hz": 1e6}], BANDWIDTH: [1e6]},
@@ -40,7 +53,7 @@ def grid(over, policies=("card",), rounds=1):
         (
             {BANDWIDTH: [1e6, -1.0]},
             "over.link.bandwidth_hz, value -1.0: link.bandwidth_hz = -1.0 is not allowed; "
-            "give a number from 1 to 1e+15.",
+            "give a number from 1000 to 1e+15.",
         ),
         (
             {"channel_states.foggy.path_loss_exponent": [3.0]},
@@ -65,6 +78,12 @@ def test_what_no_grid_can_hold_is_refused(over, message):
     with pytest.raises(ScenarioError) as refusal:
         grid(over)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("path", sorted({*UNITS} & {*type(NOMINAL).model_fields}))
+def test_no_part_is_swept_that_has_the_name_of_a_result(path):
+    with pytest.raises(ScenarioError, match=rf"^over\.{path} is not allowed, since a result is "):
+        grid({path: [getattr(NOMINAL, path).model_dump()]})
 
 
 def test_more_values_than_can_be_tried_are_refused_before_any_is():
@@ -162,7 +181,7 @@ def test_a_grid_of_too_many_points_is_refused_with_their_number():
 
 
 @pytest.mark.parametrize(
-    ("values", "coordinate"),
+    ("values", "shown"),
     [
         ([["tr/a.csv"], ["tr/b.csv", "c.csv"]], ["[a.csv]", "[b.csv, c.csv]"]),
         ([{"trace": ["tr/a.csv"]}, None], ["{trace: [a.csv]}", "null"]),
@@ -170,8 +189,8 @@ def test_a_grid_of_too_many_points_is_refused_with_their_number():
         ([["a/x.csv"], ["b/x.csv"]], ["[a/x.csv]", "[b/x.csv]"]),
     ],
 )
-def test_files_go_by_their_names_at_any_depth_of_a_value(values, coordinate):
-    assert _coordinate(values) == coordinate
+def test_files_go_by_their_names_at_any_depth_of_a_value(values, shown):
+    assert coordinate(values) == shown
 
 
 def test_llms_along_a_path_are_known_by_content(tmp_path):

@@ -122,6 +122,7 @@ def test_a_block_without_its_mark_is_computed_again(tmp_path):
         ("", r"is a folder; name a file in it, such as .*sweep\.nc'"),
         ("sweep.csv", r"sweep\.csv' is not allowed; end it in \.nc \(netCDF\) or \.zarr"),
         ("sweep", r"end it in \.nc"),
+        (".nc", r"\.nc' is not allowed; put a name before the ending\.$"),
         ("nowhere/sweep.nc", r"there is no folder for it"),
     ],
 )
@@ -131,6 +132,11 @@ def test_an_output_that_cannot_be_is_refused_before_anything_runs(
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("something ran"))
     with pytest.raises(ScenarioError, match=message):
         swept(output=tmp_path / output)
+
+
+def test_an_output_without_a_name_is_refused_in_one_line():
+    with pytest.raises(ScenarioError, match=r"^output = 5 is not allowed; give the name of a .nc "):
+        swept(output=5)
 
 
 @pytest.mark.parametrize("name", ["sweep.nc", "sweep.zarr"])

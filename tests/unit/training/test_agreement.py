@@ -47,7 +47,6 @@ def test_bits_that_the_scenario_does_not_list_are_not_agreed(up, down, wrong):
 @pytest.mark.parametrize(
     ("key", "value", "needed"),
     [
-        ("base_weights", "nf4", "null"),
         ("gradient_checkpointing", True, "false"),
         ("accumulation", 2, "1"),
         ("schedule", "pipelined", "alternate"),
@@ -63,6 +62,27 @@ def test_what_is_only_counted_is_refused_before_anything_is_loaded(key, value, n
     assert str(refusal.value) == (
         f"training.{key} = {label(value)} cannot be run for real yet, only counted; give {needed}."
     )
+
+
+def test_matrices_that_are_held_otherwise_than_counted_are_refused_before_they_are_read(tmp_path):
+    bed, nf4 = card.load_scenario("test-bed"), {"training.base_weights": "nf4"}
+    with pytest.raises(ScenarioError) as refusal:
+        Job.open(bed.updated({**nf4, "llm": "tiny-llama-8m"}))
+    assert str(refusal.value) == (
+        "training.base_weights = nf4 is not how an LLM of random weights holds the matrices of "
+        "blocks; give null, or --weights of a checkpoint that bitsandbytes wrote in nf4."
+    )
+    told = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    told |= {"bnb_4bit_use_double_quant": True, "bnb_4bit_quant_storage": "uint8"}
+    folder = own_checkpoint(tmp_path / "mine", quantization_config=told)
+    (folder / "model.safetensors").write_text("nothing that could be read")
+    with pytest.raises(ScenarioError) as refusal:
+        Job.open(bed, folder)
+    assert str(refusal.value) == (
+        f"training.base_weights = null is not how {folder} holds the matrices of blocks; give nf4."
+    )
+    with pytest.raises(ScenarioError, match=r"compute = cuda was not tested .*; give cpu\.$"):
+        Job.open(bed.updated(nf4), folder, compute="cuda")
 
 
 def own_checkpoint(folder, **changes):

@@ -13,7 +13,7 @@ import card
 from card.base.errors import ScenarioError
 from card.cli import app
 from card.profiling import leakage
-from card.scenario.leakage import read_leakage
+from card.scenario.leakage import LeakageTable
 from card.training.attacks import (
     as_sent,
     final_gradient,
@@ -154,10 +154,10 @@ class TestMeasure:
 
 
 def test_the_command_writes_what_a_scenario_reads(tmp_path, monkeypatch):
-    shipped = read_leakage("privacy.leakage", "leakage")
+    shipped = LeakageTable.read("privacy.leakage", "leakage")
     monkeypatch.setattr(leakage, "measure", lambda *_, **__: shipped)
     path = tmp_path / "mine.json"
     result = CliRunner().invoke(app, ["leakage", "test-bed", "--output", str(path)])
     assert result.exit_code == 0
-    assert read_leakage("privacy.leakage", str(path)) == shipped
+    assert LeakageTable.read("privacy.leakage", str(path)) == shipped
     assert "label-inference" in result.stdout

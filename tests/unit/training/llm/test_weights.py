@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,13 @@ from card.training.llm.split import AdaptedLlm, SplitError
 from card.training.llm.weights import Drawn, Stored
 
 NAME = "llama-3.2-1b"
+NF4 = {
+    "quant_method": "bitsandbytes",
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+    "bnb_4bit_quant_storage": "uint8",
+}
 DEVICE = Part(0, 1, True, False)
 SERVER = Part(1, BLOCKS, False, True, all_adapters=True)
 
@@ -142,6 +150,31 @@ class TestFingerprint:
         assert load(sharded).fingerprint() == before
         assert hashed == [1]
 
+    @pytest.mark.parametrize("how", ["in place", "by another file"])
+    def test_a_file_changed_behind_its_size_and_time_is_hashed_again(self, sharded, how):
+        before = load(sharded).fingerprint()
+        file = max(sharded.glob("*.safetensors"))
+        kept, changed = file.stat(), bytearray(file.read_bytes())
+        changed[-3] ^= 1
+        written = file if how == "in place" else file.with_name("other")
+        written.write_bytes(changed)
+        written.replace(file)
+        os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        found = file.stat()
+        assert (found.st_size, found.st_mtime_ns) == (kept.st_size, kept.st_mtime_ns)
+        assert load(sharded).fingerprint() != before
+
+    def test_it_may_lie_below_a_folder_that_is_not_utf8(self, sharded, tmp_path, monkeypatch):
+        before = load(sharded).fingerprint()
+        odd = tmp_path / os.fsdecode(b"caf\xe9")
+        try:
+            odd.mkdir()
+        except OSError:
+            pytest.skip("this file system has UTF-8 alone")
+        sharded.rename(odd / "llm")
+        monkeypatch.chdir(odd)
+        assert load(Path("llm")).fingerprint() == before
+
     def test_it_is_kept_in_the_cache_where_the_folder_cannot_be_written(
         self, sharded, tmp_path, monkeypatch
     ):
@@ -231,6 +264,29 @@ class TestRefusals:
         (sharded / "evil.py").write_text("raise SystemExit('it ran')")
         self.refused(sharded, rf"config.json: {key} .* give a checkpoint of the same LLM without")
         assert capfd.readouterr().out == ""
+
+    @pytest.mark.parametrize(
+        ("told", "how"),
+        [
+            ({"quant_method": "gptq", "bits": 4}, "by 'gptq' in 4 bit,"),
+            ({"quant_method": "awq", "bits": 4}, "by 'awq' in 4 bit,"),
+            ({"quant_method": "fp8"}, "by 'fp8',"),
+            ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "by 'bitsandbytes' in 8 bit,"),
+            (
+                NF4 | {"bnb_4bit_quant_type": "fp4"},
+                "by 'bitsandbytes' in 4 bit with bnb_4bit_quant_type = 'fp4',",
+            ),
+            (
+                NF4 | {"bnb_4bit_use_double_quant": False},
+                "by 'bitsandbytes' in 4 bit with bnb_4bit_use_double_quant = False,",
+            ),
+            ("gptq", "by null,"),
+        ],
+    )
+    def test_quantised_weights_say_how_they_are(self, told, how, sharded):
+        file = sharded / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": told}))
+        self.refused(sharded, f"says that weights are quantised {how} which are not trained on")
 
     def test_a_missing_shard(self, sharded):
         file = min(sharded.glob("*.safetensors"))

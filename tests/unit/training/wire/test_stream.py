@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from dataclasses import replace
+from queue import Queue
 
 import pytest
 
@@ -221,13 +222,12 @@ class TestProbes:
 
     def test_that_ask_for_more_than_a_frame_are_refused(self):
         def on_join(stream, name):
-            with pytest.raises(PeerRefused, match="probe of 1048576 bytes, too many"):
+            with pytest.raises(PeerGone):
                 stream.probe(0, 2**20, SOON_S)
 
-        with pair(on_join) as stream, pytest.raises(WireError, match="too many") as error:
+        asks = "the server at .* asks for a probe of 1048576 bytes, too many"
+        with pair(on_join) as stream, pytest.raises(WireError, match=asks):
             stream.receive("welcome", timeout_s=SOON_S)
-        # pair has not left yet, so the server may still be told
-        assert "the server at" in str(error.value)
 
     def test_ask_for_at_least_one_byte(self):
         with pair(silent) as stream, pytest.raises(ValueError, match="answer_bytes = 0"):
@@ -266,21 +266,24 @@ class TestLimits:
             assert stream.bytes_sent == 0
 
     def test_frame_of_a_device_over_the_limit_is_refused_and_the_server_goes_on(self):
-        lost = []
+        lost = Queue()
 
         def on_join(stream, name):
-            with pytest.raises(PeerGone, match="or a frame was over 1048576 bytes") as error:
+            with pytest.raises(PeerGone) as error:
                 stream.receive("tensors", timeout_s=SOON_S)
-            lost.append(error)
+            lost.put(str(error.value))
 
         generous = replace(LIMITS, frame_bytes=2**22)
         with listen(LOOPBACK, None, LIMITS, on_join) as server:
-            for count in (1, 2):
+            for _ in range(2):
                 with connect(server.address, None, generous) as stream:
+                    stream.probe(1, 1, timeout_s=SOON_S)  # the server's end listens, too
                     stream.send(Tensors(safetensors=bytes(2**21)))
                     with pytest.raises(WireError, match=r"frame is larger than .* allows"):
                         stream.receive("welcome", timeout_s=SOON_S)
-                assert len(lost) == count
+                # the server's end may learn of it after the device's
+                assert "or a frame was over 1048576 bytes" in lost.get(timeout=SOON_S)
+        assert lost.empty()
 
     def test_frame_of_a_server_over_the_limit_is_refused(self):
         def on_join(stream, name):
@@ -316,16 +319,20 @@ class TestLimits:
 
 class TestSignsOfLife:
     def test_an_end_that_works_is_not_silent(self):
+        worked_s = []
+
         def on_join(stream, name):
+            begun = time.monotonic()
             with stream.working(0.1):
-                time.sleep(1.0)
+                time.sleep(3.0)
+            worked_s.append(time.monotonic() - begun)
             stream.send(Welcome())
 
         with pair(on_join) as stream:
             stream.send(Hello())
-            stream.receive("welcome", timeout_s=0.5)
-            # nine or ten of four bytes, beside the message of four
-            assert 4 + 4 * 3 <= stream.bytes_received <= 4 + 4 * 11
+            stream.receive("welcome", timeout_s=1.5)
+            # 29 or 30 of four bytes, beside the message of four; a busy machine may sleep longer
+            assert 4 + 4 * 9 <= stream.bytes_received <= 4 + 4 * (10 * worked_s[0] + 1)
             assert stream.payload_bytes_received == 0
 
     def test_an_end_that_does_not_work_is(self):
@@ -354,19 +361,20 @@ class TestSignsOfLife:
             assert 1 <= time.monotonic() - begun < SOON_S
 
     def test_both_ends_answer_at_once_while_they_wait_or_compute(self):
-        lives = []
+        lives = Queue()
 
         def on_join(stream, name):
             stream.receive("hello", timeout_s=SOON_S)
             stream.send(Welcome())
-            lives.append(stream._events.call(stream.alive(SOON_S)))
+            lives.put(stream._events.call(stream.alive(SOON_S)))
             silent(stream, name)
 
         with pair(on_join) as stream:
             stream.send(Hello())
             stream.receive("welcome", timeout_s=SOON_S)
-            lives.append(stream._events.call(stream.alive(SOON_S)))
-        assert lives == [True, True]
+            lives.put(stream._events.call(stream.alive(SOON_S)))
+            # whoever left now would not answer the other
+            assert [lives.get(timeout=2 * SOON_S) for _ in range(2)] == [True, True]
 
     def test_of_a_stranger_do_not_count(self):
         """Else a stream that says no more than that it works would keep its place for long."""
@@ -399,9 +407,11 @@ class TestSignsOfLife:
                 for _ in range(1000):
                     await stream.hand_over(flood)
 
+            begun = time.monotonic()
             sending = stream._events.begin(send_all())
             time.sleep(1.0)
             sending.cancel()
+            received = ends[0].bytes_received, stream.bytes_received
             # 50 each second are taken in, and answered
-            assert 0 < ends[0].bytes_received <= 4 * 60
-            assert 0 < stream.bytes_received <= 4 * 60
+            most = 4 * (50 * (time.monotonic() - begun) + 10)
+            assert all(0 < size <= most for size in received)
