@@ -118,6 +118,15 @@ def test_figures_are_dark_from_the_start_for_who_reads_by_night(opened: Open) ->
     assert corner(opened("index.html", "dark"), 0) == rgb(DARK_PAGE)
 
 
+def test_the_link_over_the_menus_shows_nothing_of_itself_until_it_is_used(opened: Open) -> None:
+    tab = opened("architecture.html", "dark")
+    link = ".skip-link"
+    place = "link => link.getBoundingClientRect().bottom"
+    assert tab.eval_on_selector(link, place) <= -1
+    tab.keyboard.press("Tab")
+    tab.wait_for_function(f"({place})(document.querySelector('{link}')) > 20")
+
+
 def test_every_icon_is_drawn(page: str, look: Callable[[str], Look]) -> None:
     assert look(page).bare_icons == []
 
