@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, TypeVar
@@ -50,8 +51,8 @@ class OwnFunction:
         Raises
         ------
         ScenarioError
-            If the file cannot be read, is not Python, imports one that lies beside it, or has no
-            such function; `what` names it.
+            If the file cannot be read, is not Python, imports one that lies beside it or is absent,
+            or has no such function; `what` names it.
         """
         file, _, name = reference.rpartition(":")
         with laid_to(what):
@@ -205,8 +206,12 @@ def _defined(file: str, source: str) -> dict[str, ast.stmt]:
 
 
 def _check_imports(file: str, source: str) -> None:
-    """Refuse imports from beside the file, whose changes nobody would see in a result."""
-    for node in ast.walk(ast.parse(source, file)):
+    """Refuse imports from beside the file, whose changes nobody would see, and of what is absent.
+
+    What is imported on a condition, or within a function, may be absent.
+    """
+    tree = ast.parse(source, file)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [one.name for one in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -224,6 +229,11 @@ def _check_imports(file: str, source: str) -> None:
                 raise ScenarioError(
                     f"{file}, line {node.lineno} imports {name}, which {where}; results are "
                     f"known by one file, so put both into it, or install {name} as a package."
+                )
+            if node in tree.body and name not in sys.modules and find_spec(name) is None:
+                raise ScenarioError(
+                    f"{file}, line {node.lineno} imports {name}, which is not installed; install "
+                    f"it, or do without it."
                 )
 
 

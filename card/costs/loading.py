@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from card.costs.arrays import System
 from card.hardware.catalogue import Measured
 from card.scenario import Scenario, read_scenario
 
-_LOW_HZ, _LARGE_GB = 1e6, 4000
-"""Lowest clock and memory beyond which one was probably meant in another unit [Hz, GB]."""
+_LOW_HZ, _LARGE_GB, _LOUD_DBM = 1e6, 4000, 90
+"""Lowest clock, largest memory and highest power; what lies beyond was probably meant in another
+unit [Hz, GB, dBm]."""
 
 
 def load_scenario(name_or_path: str | Path, **overrides: Any) -> Scenario:
@@ -69,7 +71,7 @@ def notes(scenario: Scenario) -> list[str]:
 
 
 def _absurd(scenario: Scenario) -> list[str]:
-    """What to say of clocks and memories that no processor has."""
+    """What to say of clocks and memories that no processor has, and of powers no antenna sends."""
     floor_hz, lines = scenario.server.minimum_frequency_hz, []
     if 0 < floor_hz < _LOW_HZ:
         lines.append(
@@ -82,6 +84,14 @@ def _absurd(scenario: Scenario) -> list[str]:
                 f"memory_gb = {board.memory_gb:g} of {board.title} is far beyond what processors "
                 f"have; did you mean {board.memory_gb / 1e3:g}?"
             )
+    for cell, _ in scenario.cells:
+        for key in ("uplink_power_dbm", "downlink_power_dbm"):
+            level_dbm = getattr(cell.link, key)
+            if level_dbm > _LOUD_DBM:
+                lines.append(
+                    f"{key} = {level_dbm:g} dBm is {10 ** (level_dbm / 10 - 3):.3g} W, far beyond "
+                    f"what transmitters have; did you mean {10 * math.log10(level_dbm):.3g}?"
+                )
     return list(dict.fromkeys(lines))
 
 

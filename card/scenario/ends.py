@@ -164,15 +164,16 @@ class Server(Equipped):
     def _check(self, info: ValidationInfo) -> Self:
         gpu = self._equip("server", info)
         top = gpu.clock_hz
-        if gpu.max_power_w is None and isinstance(self.hardware, Own):
-            raise ValueError(
-                "server.hardware.max_power_w is missing; give a number from 1e-06 to 1000000000, "
-                "which the server's energy needs."
-            )
-        if gpu.max_power_w is None:
+        if gpu.max_power_w is None and isinstance(gpu, Measured):
             raise ValueError(
                 f"server.hardware = {self.hardware!r} has no power, which the server's energy "
                 f"needs; record it with --hardware and a catalogue entry."
+            )
+        if gpu.max_power_w is None:
+            place = "" if isinstance(self.hardware, Own) else f" in {self.hardware_name}"
+            raise ValueError(
+                f"server.hardware.max_power_w is missing{place}; give a number from 1e-06 to "
+                f"1000000000, which the server's energy needs."
             )
         draws_most = f"W, which {gpu.title} draws at most."
         if self.static_power_w >= gpu.max_power_w:

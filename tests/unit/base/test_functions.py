@@ -82,6 +82,25 @@ def test_what_lies_beside_it_may_not_be_imported(tmp_path, line, place):
     with pytest.raises(ScenarioError, match=r"own.py, line \d imports helper, which lies beside"):
         OwnFunction.read("policies", f"{path}:g")
     helper.unlink()
+    if line.startswith("def"):
+        assert OwnFunction.read("policies", f"{path}:g")
+    else:
+        with pytest.raises(ScenarioError, match=r"imports helper, which is not installed; install"):
+            OwnFunction.read("policies", f"{path}:g")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "try:\n    import no_such_solver\nexcept ImportError:\n    no_such_solver = None",
+        "if False:\n    import no_such_solver",
+        "import sys, numpy.linalg",
+        "import __main__",
+    ],
+)
+def test_what_may_be_absent_or_is_there_may_be_imported(tmp_path, lines):
+    path = tmp_path / "own.py"
+    path.write_text(f"{lines}\ng = None", "utf-8")
     assert OwnFunction.read("policies", f"{path}:g")
 
 
@@ -360,7 +379,7 @@ def test_a_file_that_is_no_python_is_told(tmp_path, text, message):
     ("text", "message"),
     [
         ("def f():\n    return 1 / 0\n", ", line 2: f fails (ZeroDivisionError: division by zero)"),
-        ("import nothing_here\ndef f(): ...\n", ", line 1: f fails (ModuleNotFoundError: No mod"),
+        ("def f():\n    import nothing_here\n", ", line 2: f fails (ModuleNotFoundError: No mod"),
         ("def f(x): ...\n", ": f fails (TypeError: f() missing 1 required"),
         ("f = 5\n", ": f fails (TypeError: 'int' object is not callable); mend the function."),
         ("def f(): raise SystemExit(3)\n", ", line 1: f fails (SystemExit: 3); mend the function."),

@@ -245,12 +245,15 @@ def test_what_a_study_describes_wrongly_is_told_in_one_line(entry, message):
 
 def test_a_note_names_what_was_probably_meant_in_another_unit():
     own = {f"devices.device-{n}.hardware": {**ENTRY, "memory_gb": 8192} for n in (1, 2)}
-    odd = card.load_scenario("nominal", **own, **{"server.minimum_frequency_hz": 345})
+    own |= {"server.minimum_frequency_hz": 345, "devices.device-3.link.uplink_power_dbm": 200}
+    odd = card.load_scenario("nominal", **own)
     assert notes(odd) == [
         "server.minimum_frequency_hz = 345 Hz is far below what processors run at; did you mean "
         "345e6?",
         f"memory_gb = 8192 of {ENTRY['title']} is far beyond what processors have; did you mean "
         "8.192?",
+        "uplink_power_dbm = 200 dBm is 1e+17 W, far beyond what transmitters have; did you mean "
+        "23?",
     ]
     for name in (*scenario_names(), *study_names()):
         assert not [line for line in notes(card.load_scenario(name)) if "did you mean" in line]
@@ -277,10 +280,14 @@ def test_costs_are_finite_or_refused_at_the_ends_of_what_a_processor_may_be(chan
         assert np.isfinite(found[["delay_s", "energy_j", "objective"]].to_array()).all()
 
 
-def test_a_server_needs_power_wherever_it_is_described():
+def test_a_server_needs_power_wherever_it_is_described(tmp_path):
     without = {key: value for key, value in ENTRY.items() if key != "max_power_w"}
     with pytest.raises(ScenarioError, match=r"^server.hardware.max_power_w is missing; give"):
         card.load_scenario("nominal", server={"hardware": without})
+    file = tmp_path / "mine.yml"
+    file.write_text(json.dumps(without), "utf-8")
+    with pytest.raises(ScenarioError, match=r"^server.hardware.max_power_w is missing in .*mine"):
+        card.load_scenario("nominal", **{"server.hardware": str(file)})
 
 
 def test_what_a_study_describes_is_compared_shown_and_begun_with(inline):
