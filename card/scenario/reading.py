@@ -44,9 +44,8 @@ def read_scenario(name_or_path: str | Path, /, *further: Further, **overrides: A
     ScenarioError
         If a file is missing or malformed, a key unknown, or a value out of range.
     """
-    checks = (_check_policies, *further)
-    raw, layers = _read_merged(scenario_file(name_or_path), (), checks)
-    with _above(layers, checks):
+    raw, layers = _read_merged(scenario_file(name_or_path), (), further)
+    with _above(layers, further):
         if overrides:
             below = opened(raw, overrides)
             merged = merge_recorded(below, overrides, "set by the user")
@@ -55,8 +54,8 @@ def read_scenario(name_or_path: str | Path, /, *further: Further, **overrides: A
         whole = scenario.model_dump()
         for where, given, *found in layers:
             check_origins(origins(given), *found, whole, where=where)
-    for count, check in enumerate(checks, 1):
-        with _above(layers, checks[:count]):
+    for count, check in enumerate(further, 1):
+        with _above(layers, further[:count]):
             check(scenario)
     return scenario
 
@@ -77,11 +76,9 @@ class _Layer(NamedTuple):
 def _made(layers: Sequence[_Layer]) -> Scenario:
     """The scenario that layers make, the lowest first."""
     empty = {path for layer in layers for path in removed(layer.given, layer.before)}
-    return validated(Scenario, expanded(layers[-1].after), removed=empty)
-
-
-def _check_policies(scenario: Scenario) -> None:
+    scenario = validated(Scenario, expanded(layers[-1].after), removed=empty)
     functions("policies", scenario.policies, dict.fromkeys(POLICY_NAMES))
+    return scenario
 
 
 @contextmanager
