@@ -8,9 +8,10 @@ whoever runs a block needs no token for it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,7 +119,7 @@ class RunnableLlm(HeldLlm):
                 raise _ReachedError(hidden)
             return self._passed(hidden)
 
-        with torch.no_grad(), self._instead(range(self.num_blocks), note):
+        with torch.no_grad(), self._instead(range(self.num_blocks), partial(_named, note)):
             self._forward(self._nothing(batch, length), padding)
         context = Context(tuple(calls))
         if padding is None:
@@ -134,7 +135,7 @@ class RunnableLlm(HeldLlm):
         def reached(_: nn.Module, hidden: Tensor, __: dict[str, Any]) -> Any:
             raise _ReachedError(hidden)
 
-        with self._instead(range(1), reached):
+        with self._instead(range(1), partial(_named, reached)):
             return self._forward({"input_ids": ids.to(self.device)}, padding)
 
     def run(self, hidden: Tensor, first: int, last: int, context: Context) -> Tensor:
@@ -169,10 +170,10 @@ class RunnableLlm(HeldLlm):
         if not self._part.head:
             raise absent("the head")
 
-        def give(_: nn.Module, __: Tensor, ___: dict[str, Any]) -> Any:
-            return self._passed(hidden)
+        def given(_: nn.Module) -> Any:
+            return lambda *_, **__: self._passed(hidden)
 
-        with self._instead(range(self.num_blocks), give):
+        with self._instead(range(self.num_blocks), given):
             inputs = self._nothing(*hidden.shape[:2])
             return self.model(**inputs, use_cache=False, **more)
 
@@ -203,11 +204,14 @@ class RunnableLlm(HeldLlm):
         raise SplitError("the LLM's forward pass did not reach its blocks.")
 
     @contextmanager
-    def _instead(self, blocks: range, does: Any) -> Iterator[None]:
-        """Context in which blocks are not run, and parts that are not held give zeros."""
+    def _instead(self, blocks: range, does: Callable[[nn.Module], Any]) -> Iterator[None]:
+        """Context in which blocks do something else, and parts that are not held give zeros.
+
+        `does` makes the forward pass that a block has meanwhile.
+        """
         replaced = [self.blocks[block] for block in blocks]
         for block in replaced:
-            vars(block)["forward"] = _named(block, does)
+            vars(block)["forward"] = does(block)
         if not self._part.embedding:
             for place in self._anatomy.before:
                 module = self.model.get_submodule(place)
@@ -221,7 +225,7 @@ class RunnableLlm(HeldLlm):
                 del vars(module)["forward"]
 
 
-def _named(block: nn.Module, does: Any) -> Any:
+def _named(does: Any, block: nn.Module) -> Any:
     """A forward pass that tells by name what a block is given beside its input."""
     signature = inspect.signature(type(block).forward)
 
