@@ -110,7 +110,8 @@ def choice_of(
             raise
         raise ScenarioError(
             f"the policy {name} returns {argument(choice)}, which is not allowed; return cuts and "
-            f"clocks [Hz] that broadcast to the shape {draws.device.shape} of the draws."
+            f"clocks [Hz], none masked, that broadcast to the shape {draws.device.shape} of the "
+            f"draws."
         ) from None
     backend, real = backend_of(option, frequency), ("integral", "real floating")
     try:
@@ -288,7 +289,9 @@ def _check_memory(rounds: int, draws: int) -> None:
 
 
 def _spread(draws: Draws, part: Any) -> Any:
-    """An array in the shape and the library of the draws."""
+    """An array in the shape and the library of the draws; without a mask, which would be lost."""
+    if np.ma.is_masked(part):
+        raise ValueError(part)
     backend = backend_of(draws.uplink_bps)
     return backend.xp.broadcast_to(backend.array(part), draws.device.shape)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -78,7 +80,7 @@ class OwnFunction:
             If the function fails, or reads a file that is not installed.
         """
         try:
-            with only(self.file):
+            with only(self.file), _staying():
                 return getattr(_module(self.file, self.source), self.name)(*arguments)
         except ScenarioError:
             raise
@@ -99,6 +101,20 @@ def is_stop(error: BaseException) -> bool:
     code = getattr(error, "code", None) if isinstance(error, SystemExit) else None
     by_signal = isinstance(code, int) and code - _SIGNALS in signal.valid_signals()
     return by_signal or isinstance(error, KeyboardInterrupt)
+
+
+@contextmanager
+def _staying() -> Iterator[None]:
+    """Context that ends in the folder where it began, so that results are written as asked."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it has been removed
+        folder = None
+    try:
+        yield
+    finally:
+        if folder:
+            os.chdir(folder)
 
 
 def _words(error: BaseException) -> str:
@@ -216,6 +232,11 @@ def _check_imports(file: str, source: str) -> None:
             names = [one.name for one in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or node.names[0].name]
+            if node.level:
+                raise ScenarioError(
+                    f"{file}, line {node.lineno} imports from beside it; results are known by one "
+                    f"file, so put both into it, or install {names[0]} as a package."
+                )
         else:
             continue
         for name in (name.partition(".")[0] for name in names):

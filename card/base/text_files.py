@@ -19,6 +19,28 @@ MOST_DIGITS = 1000
 """Digits of a whole number at most."""
 
 
+OUTPUTS: dict[tuple[int, int], str] = {}
+"""What options of the running command will replace: files by device and number, and the option."""
+
+
+def identity(path: Path | str) -> tuple[int, int]:
+    """Device and number of a file, which it has by every name and through every link.
+
+    Raises
+    ------
+    OSError
+        If there is none.
+    """
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+def check_kept(path: Path) -> None:
+    """Refuse to read what the running command would replace afterwards."""
+    if OUTPUTS and (option := OUTPUTS.get(identity(path))):
+        raise ScenarioError(f"{path} is read and would be lost to {option}; name another output.")
+
+
 def read_text(path: Path, largest: int = LARGEST_BYTES) -> str:
     """Text of a file in UTF-8, with or without a byte order mark, of some size at most [byte].
 
@@ -51,6 +73,7 @@ def _content(path: Path, largest: int) -> bytes:
     """What a file begins with, a byte more than is allowed at most."""
     try:
         check_regular(path)
+        check_kept(path)
         with path.open("rb") as file:
             return file.read(largest + 1)
     except ScenarioError:

@@ -53,13 +53,13 @@ def benchmark(
 ) -> None:
     """Score policies of your own beside the shipped ones on a suite of scenarios."""
     with refusals():
+        check_place("--output", output, (".nc",))
         chosen = [
             name
             for given in policies or []
             for name in (functions_in(given, 3) if given.casefold().endswith(".py") else [given])
         ]
         suite = names(scenarios, "--scenarios") or SUITE
-        check_place("--output", output, (".nc",))
         scores = run_benchmark(chosen, suite, rounds or ROUNDS, SEED if seed is None else seed)
         if output is not None:
             save("--output", output, netcdf(scores))

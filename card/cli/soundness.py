@@ -61,7 +61,7 @@ def _study(name: str) -> _Work:
     called = printable(name)
     shipped = name in (*scenario_names(), *study_names())
     path = scenario_file(name) if shipped else Path(name).absolute()
-    return _Work(str(path) if shipped else called, path, partial(load_study, name))
+    return _Work(str(path) if shipped else called, path, lambda: load_study(name).base)
 
 
 def _shipped() -> Iterator[_Work]:

@@ -147,6 +147,10 @@ def sweep(
 ) -> None:
     """Sweep values of a study: means of every policy at every combination of them."""
     with refusals():
+        check_place("--figure", figure, _PICTURES)
+        as_csv = bool(output and output.endswith(".csv"))
+        if output and as_csv:
+            _check_csv(output)
         asked = load_study(study)
         plan = _plan(asked, over, policies)
         rounds = plan.rounds if rounds is None else rounds
@@ -156,12 +160,9 @@ def sweep(
         also |= {"simulation.seed": given("seed", seed)} if seed is not None else {}
         check_apart(settings or (), also, asked.scenario.model_dump(mode="json"))
         chosen = load(study, settings) if settings else asked.scenario
-        as_csv = bool(output and output.endswith(".csv"))
-        if output and as_csv:
-            _check_csv(output)
         if figure:
             Grid.checked(chosen, plan.over, plan.policies, rounds, seed)
-            _check_figure(figure, {path: len(values) for path, values in plan.over.items()})
+            _check_figure({path: len(values) for path, values in plan.over.items()})
         with cluster(dask) as client:
             grid = run_sweep(
                 chosen,
@@ -313,9 +314,8 @@ def _drawn_with(grid: xr.Dataset) -> tuple[int, int]:
     return int(grid.attrs["rounds"]), int(grid.attrs["seed"])
 
 
-def _check_figure(file: str, sizes: dict[str, int]) -> None:
-    """Refuse a figure that could not be drawn or kept, before anything is computed."""
-    check_place("--figure", file, _PICTURES)
+def _check_figure(sizes: dict[str, int]) -> None:
+    """Refuse a figure that could not be drawn, before anything is computed."""
     with extra("book", "--figure"):
         from card.figures.sweeps import check_drawable
     check_drawable(sizes, *_drawn(sizes))

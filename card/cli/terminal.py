@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from card.base.letters import no_letter, printable
 from card.base.one_file import is_installed
 from card.base.overrides import canonical, overlap
 from card.base.terminals import tell
+from card.base.text_files import OUTPUTS, identity
 from card.base.units import engineering
 from card.base.whole_files import check_writable, remedy_of, write_whole
 from card.base.yaml_files import parse_value
@@ -52,6 +53,8 @@ def refusals() -> Iterator[None]:
         except (ScenarioError, OSError, MemoryError) as error:
             tell(*f"Error: {_said(error)}".split("\n"), err=True)
             raise typer.Exit(2) from None
+        finally:
+            OUTPUTS.clear()
     told = (one for one in caught if _is_told(one))
     for text in dict.fromkeys(str(one.message) for one in told):
         tell(f"Warning: {' '.join(text.split())}", err=True)
@@ -149,10 +152,15 @@ def save(option: str, file: str, content: str | bytes) -> None:
 
 
 def check_place(option: str, file: str | None, suffixes: Sequence[str]) -> None:
-    """Refuse what an option names if it could not be written there, before anything is computed."""
+    """Refuse what an option names if it could not be written there, before anything is computed.
+
+    From then on the command reads no file that it would so replace.
+    """
     if file is not None:
         with writing(option, file):
             check_writable(file)
+        with suppress(OSError):  # there is nothing yet that could be lost
+            OUTPUTS[identity(file)] = f"{option} {file}"
         if Path(file).suffix not in suffixes:
             ends = file.endswith(tuple(suffixes))
             remedy = (

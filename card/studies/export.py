@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from card.base.errors import ScenarioError, needs
 from card.base.letters import not_utf8
+from card.base.text_files import check_kept
 from card.base.whole_files import remedy_of
 from card.studies.bootstrap import mean_intervals
 from card.studies.sweep_store import as_store, is_whole, plain
@@ -59,6 +60,7 @@ def read_results(file: str | Path) -> xr.Dataset:
     remedy = "give a .nc or .zarr that card simulate, sweep or benchmark wrote with --output."
     if not path.exists():
         raise ScenarioError(f"{file} does not exist; {remedy}")
+    check_kept(path)
     if library := _library_for(path):
         needs("sweep", str(file), library)
     odd = not_utf8(str(path))

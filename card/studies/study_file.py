@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal, get_args, get_origin
@@ -47,12 +48,27 @@ class Study:
     """The file, in full."""
     scenario: Scenario
     """The study's scenario, whole."""
-    base_name: str
-    """What it differs from; `nominal` for a file that names no base."""
-    base: Scenario
-    """That base, whole."""
+    base_file: Path
+    """File of what it differs from; that of `nominal` where it names no base."""
     sweep: Sweep | None
     """What it sweeps, if anything."""
+
+    @property
+    def base_name(self) -> str:
+        """Name of what it differs from."""
+        return self.base_file.stem
+
+    @cached_property
+    def base(self) -> Scenario:
+        """What it differs from, whole.
+
+        Raises
+        ------
+        ScenarioError
+            If that is no scenario by itself, which the study may mend.
+        """
+        with laid_to(str(self.base_file)):
+            return load_scenario(self.base_file)
 
     @property
     def name(self) -> str:
@@ -66,7 +82,7 @@ class Study:
 
 
 def load_study(name_or_path: str | Path) -> Study:
-    """Load a study with its base and its sweep, and refuse whatever is wrong in any of them.
+    """Load a study with its sweep, and refuse whatever is wrong in either.
 
     Parameters
     ----------
@@ -77,14 +93,12 @@ def load_study(name_or_path: str | Path) -> Study:
     Raises
     ------
     ScenarioError
-        If the file, its base or its sweep is malformed, a key unknown, or a value out of range.
+        If the file or its sweep is malformed, a key unknown, or a value out of range.
     """
     path = scenario_file(name_or_path)
     scenario, raw = load_scenario(path), read_study(path)
     base = scenario_file(raw.get("base", "nominal"), path.parent if "base" in raw else None)
-    with laid_to(str(base)):
-        below = load_scenario(base)
-    return Study(path, scenario, base.stem, below, _sweep(scenario, raw))
+    return Study(path, scenario, base, _sweep(scenario, raw))
 
 
 def _sweep(scenario: Scenario, raw: dict[str, Any]) -> Sweep | None:

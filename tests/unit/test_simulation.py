@@ -376,6 +376,8 @@ def test_rounds_beyond_the_memory_of_the_machine_are_refused_before_anything_is_
             (3, 2e9, 1),
             "the policy mine returns (3, 2000000000.0, 1), which is not allowed; return ",
         ),
+        ((np.ma.masked_array(3, True), 2e9), "the policy mine returns (masked"),
+        ((3, np.ma.masked_array([2e9, 2e9], [False, True])), "the policy mine returns (3, masked"),
         (None, "the policy mine returns None, which is not allowed; return cuts and clocks [Hz]"),
     ],
 )

@@ -7,6 +7,8 @@ import platform
 import py_compile
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,26 @@ def test_what_lies_beside_it_may_not_be_imported(tmp_path, line, place):
     else:
         with pytest.raises(ScenarioError, match=r"imports helper, which is not installed; install"):
             OwnFunction.read("policies", f"{path}:g")
+
+
+@pytest.mark.parametrize("line", ["from . import helper", "from .helper import CUT"])
+def test_a_relative_import_is_none_of_a_package(tmp_path, line):
+    path = tmp_path / "own.py"
+    path.write_text(f"{line}\ng = None", "utf-8")
+    with pytest.raises(ScenarioError, match=r"own.py, line 1 imports from beside it; .* both into"):
+        OwnFunction.read("policies", f"{path}:g")
+
+
+@pytest.mark.parametrize("ends", ["return 1", "raise ValueError"])
+def test_a_function_that_goes_elsewhere_leaves_the_process_where_it_was(
+    tmp_path, monkeypatch, ends
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.py"
+    path.write_text(f"import os\ndef f():\n    os.chdir('/')\n    {ends}\n", "utf-8")
+    with suppress(ScenarioError):
+        OwnFunction.read("policies", f"{path}:f")()
+    assert Path.cwd() == tmp_path
 
 
 @pytest.mark.parametrize(

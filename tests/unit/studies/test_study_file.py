@@ -4,10 +4,12 @@ import re
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import card
 from card.base.data_files import scenario_file, scenario_names, study_names
 from card.base.errors import ScenarioError
+from card.cli import app
 from card.studies.scenario_values import parameters
 from card.studies.study_file import load_study, new_study
 
@@ -145,3 +147,18 @@ class TestNewStudy:
         told = [meaning for meaning in meanings if meaning.startswith("Share of the memory")]
         assert len(told) == 1
         assert any("[Hz]" in meaning for meaning in meanings)
+
+
+def test_a_study_may_mend_its_base_which_is_told_where_it_is_asked_for(tmp_path):
+    low, study = tmp_path / "low.yml", tmp_path / "study.yml"
+    low.write_text("base: nominal\nlink: {bandwidth_hz: 5}\n", "utf-8")
+    study.write_text("base: low\nlink: {bandwidth_hz: 1e7}\n", "utf-8")
+    for command in (
+        ["sweep", str(study), "--rounds", "1", "--over", "objective.delay_weight=[0.2]"],
+        ["compare", str(study), "nominal", "--rounds", "1"],
+        ["simulate", str(study), "--rounds", "1"],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.stderr
+    with pytest.raises(card.ScenarioError, match=r"low.yml: link.bandwidth_hz = 5 is not allowed"):
+        _ = load_study(study).base
