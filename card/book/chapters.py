@@ -134,16 +134,19 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
 
 def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
-    import papermill  # part of the `book` extra; the command line starts without it
+    import nbformat  # part of the `book` extra, as papermill; the command line starts without it
+    import papermill
 
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError):
-        cells = None
-    if not isinstance(cells, list):
-        raise BookError(f"{notebook} is no notebook, for it holds no JSON with cells; mend it.")
-    # papermill fills in braces, also those of folders
-    declared = papermill.inspect_notebook(re.sub(r"([{}])", r"\1\1", str(notebook)))
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        nbformat.validate(content, version=4, relax_add_props=True)
+        # papermill fills in braces, also those of folders
+        declared = papermill.inspect_notebook(re.sub(r"([{}])", r"\1\1", str(notebook)))
+    except (ValueError, AttributeError, nbformat.ValidationError):
+        raise BookError(
+            f"{notebook} is no notebook, for its JSON lacks what nbformat 4 asks for, or a kernel; "
+            "mend it."
+        ) from None
     for name, value in parameters.items():
         if name not in declared:
             known = ", ".join(declared) or "none"

@@ -271,7 +271,15 @@ def test_a_kept_chapter_counts_as_long_as_all_that_it_left_is_there(tmp_path: Pa
     assert not chapter.kept
 
 
-@pytest.mark.parametrize("content", ["<<<<<<<", "[]", '{"cells": 3}', ""])
+BARE = {"cells": [{**new_code_cell("1"), "metadata": {"tags": ["parameters"]}}]}
+NO_KERNEL = {**BARE, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["<<<<<<<", "[]", '{"cells": 3}', "", json.dumps(BARE), json.dumps(NO_KERNEL)],
+    ids=["conflict", "list", "no list of cells", "empty", "cells alone", "no kernel"],
+)
 def test_what_is_no_notebook_is_refused_before_anything_runs(place: Place, content: str) -> None:
     (place.root / "notebooks/first.ipynb").write_text(content)
     with pytest.raises(BookError, match=r"first\.ipynb is no notebook.*; mend it\."):
