@@ -79,13 +79,15 @@ class Failure(NamedTuple):
     """Where it did, such as `code cell 3`."""
     report: str
     """What it said last."""
+    error: str
+    """The line that names the error, or else the last one."""
 
-    @property
-    def error(self) -> str:
-        """The line of the report that names the error of a cell, or else its last one."""
-        lines = [line.strip() for line in self.report.split("\n") if line.strip()] or [""]
-        named = [line for line in lines if _ERROR.match(line)]
-        return (named if self.where.startswith("code cell") and named else lines)[-1]
+
+def naming(report: str, name: str) -> str:
+    """The line of a report that names an error, or else its last one, as for no name."""
+    lines = [line.strip() for line in report.split("\n") if line.strip()] or [""]
+    named = [line for line in lines if line.startswith(name)]
+    return (named or [line for line in lines if _ERROR.match(line)] or lines)[-1]
 
 
 def sealed(key: str, folder: Path) -> str:
@@ -226,7 +228,8 @@ def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> F
 
 def _noted(chapter: Chapter, log: Path, report: str) -> Failure:
     """Failure of a chapter whose process could not report it, which its log gets, too."""
-    failure = Failure(_last_begun(chapter.folder / chapter.notebook.name), report)
+    where = _last_begun(chapter.folder / chapter.notebook.name)
+    failure = Failure(where, report, naming(report, ""))
     with log.open("a", encoding="utf-8") as file:
         file.write(f"It stopped in {failure.where}.\n{report}\n")
     return failure
@@ -234,14 +237,19 @@ def _noted(chapter: Chapter, log: Path, report: str) -> Failure:
 
 def _last_begun(executed: Path) -> str:
     """The code cell that began last, as kernels count, from what papermill notes of each."""
+    notes = [one["metadata"].get("papermill", {}) for one in _counted(executed)]
+    begun = [number for number, note in enumerate(notes, 1) if note.get("start_time")]
+    return f"code cell {begun[-1]}" if begun else "its process, before any cell"
+
+
+def _counted(executed: Path) -> list[dict[str, Any]]:
+    """Cells that kernels count, without the parameters that papermill injects."""
     try:
         cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError):  # not there yet, or half written
-        cells = []
+        return []
     run = [one for one in cells if one["cell_type"] == "code" and "".join(one["source"]).strip()]
-    notes = [one["metadata"].get("papermill", {}) for one in run]
-    begun = [number for number, note in enumerate(notes, 1) if note.get("start_time")]
-    return f"code cell {begun[-1]}" if begun else "its process, before any cell"
+    return [one for one in run if "injected-parameters" not in one["metadata"].get("tags", [])]
 
 
 def _ended(what: str, code: int | None) -> str:
@@ -296,22 +304,29 @@ def execute_one(told: str) -> None:
             kernel_manager_class=Kernel,
         )
     except PapermillExecutionError as error:
-        where, report = f"code cell {error.exec_count}", _said(error, folder / name)
+        counts = [one["execution_count"] for one in _counted(folder / name)]
+        where = f"code cell {sum(bool(n) and n <= error.exec_count for n in counts)}"
+        report, named = _said(error, folder / name), error.ename
     except DeadKernelError:
-        where, report = _last_begun(folder / name), _ended("kernel", codes[0])
-    except Exception:  # whatever it is, the log has the traceback
+        where, report, named = _last_begun(folder / name), _ended("kernel", codes[0]), ""
+    except Exception as error:  # whatever it is, the log has the traceback
         where, report = _last_begun(folder / name), traceback.format_exc()
+        named = type(error).__name__
     else:
         if not _is_left_early(folder / name):
             _forget_run(folder / name)
             lift_figures(folder / name, folder / "results/figures")
             (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
             return
-        where, report = _last_begun(folder / name), "SystemExit left cells that did not run."
+        where, named = _last_begun(folder / name), ""
+        report = "SystemExit left cells that did not run."
     report = "\n".join(map(printable, _COLOUR.sub("", report).split("\n")))
     said = f"It stopped in {where}.\n{report}\n"
     write(log, log.read_text(encoding="utf-8", errors="replace") + said)
-    write(folder / _REPORT, json.dumps([where, "\n".join(report.split("\n")[-6:])]))
+    last = report.split("\n")[-6:]
+    line = naming(report, named)
+    last = last if line in map(str.strip, last) else [line, "…", *last]
+    write(folder / _REPORT, json.dumps([where, "\n".join(last), line]))
 
 
 def _said(error: PapermillExecutionError, executed: Path) -> str:
@@ -364,8 +379,8 @@ def _failed(notebook: Path, failure: Failure) -> str:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     fence = "`" * (3 + max(map(len, re.findall("`+", failure.report)), default=0))
     text = (
-        f"{fence}`{{danger}} This chapter failed\nThe book was built without it; it stopped in "
-        f"{failure.where}.\n\n{fence}text\n{failure.report}\n{fence}\n{fence}`"
+        f"{fence}`{{admonition}} This chapter failed\n:class: danger\n\nThe book was built without "
+        f"it; it stopped in {failure.where}.\n\n{fence}text\n{failure.report}\n{fence}\n{fence}`"
     )
     said = {"cell_type": "markdown", "id": "failed", "metadata": {}, "source": text}
     return to_json(page({**content, "cells": [*content["cells"][:1], said]}))

@@ -27,7 +27,7 @@ from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_title, public_config
 from card.book import pages, provenance
 from card.book.build import ROOT, build_book, make, portable
-from card.book.chapters import Chapter, Failure, chapters_of, sealed
+from card.book.chapters import Chapter, chapters_of, naming, sealed
 from card.book.explorer_page import element
 from card.book.explorer_panel import document
 from card.book.markdown import to_json, write
@@ -180,13 +180,13 @@ def test_a_failed_chapter_says_so_and_only_it_is_run_again(place: Place) -> None
     with pytest.raises(BookError) as failure:
         build(place, again="card book tiny")
     failed, rest = str(failure.value).splitlines()
-    assert "second.ipynb failed in code cell 4" in failed, "the injected parameters are cell 2"
+    assert "second.ipynb failed in code cell 3" in failed, "the injected parameters do not count"
     assert "KeyError: ('missing <b>key'" in failed
     assert rest.endswith("repeat those that failed with: card book tiny")
     assert "Traceback" in (place.logs / "second.log").read_text()
     page = (place.html / "notebooks/second.html").read_text()
-    assert '<div class="admonition danger">' in page
-    assert "This chapter failed" in page
+    assert '<div class="danger admonition">' in page
+    assert '<p class="admonition-title">This chapter failed</p>' in page
     assert "KeyError: ('missing &lt;b&gt;key'" in page.replace("&#39;", "'")
     assert "\x1b" not in page
     assert "The number is 42." in (place.html / "index.html").read_text()
@@ -205,7 +205,7 @@ def test_a_kernel_that_the_system_kills_costs_its_chapter_alone(place: Place) ->
     with pytest.raises(BookError) as failure:
         build(place)
     failed, _ = str(failure.value).splitlines()
-    assert "second.ipynb failed in code cell 3 (SIGKILL ended the kernel." in failed
+    assert "second.ipynb failed in code cell 2 (SIGKILL ended the kernel." in failed
     assert "This chapter failed" in (place.html / "notebooks/second.html").read_text()
     notebook(place.root / "notebooks/second.ipynb", "print('mended')")
     lines: list[str] = []
@@ -216,7 +216,7 @@ def test_a_kernel_that_the_system_kills_costs_its_chapter_alone(place: Place) ->
 @pytest.mark.slow
 def test_a_chapter_that_stands_still_is_stopped_and_says_so(place: Place) -> None:
     notebook(place.root / "notebooks/second.ipynb", "import time; time.sleep(3600)")
-    with pytest.raises(BookError, match=r"failed in code cell 3 .* made no progress for 5 s"):
+    with pytest.raises(BookError, match=r"failed in code cell 2 .* made no progress for 5 s"):
         build(place, limit_s=5)
     assert (place.chapters / "first/key").is_file()
 
@@ -236,7 +236,7 @@ def test_a_worker_that_is_stopped_costs_its_own_chapter_alone(
     place: Place, name: str, said: str
 ) -> None:
     notebook(place.root / "notebooks/second.ipynb", STOPPING.format(signal=name))
-    with pytest.raises(BookError, match=rf"second.ipynb failed in code cell 3 .*{said}"):
+    with pytest.raises(BookError, match=rf"second.ipynb failed in code cell 2 .*{said}"):
         build(place, limit_s=5)
     assert (place.chapters / "first/key").is_file()
     assert "This chapter failed" in (place.html / "notebooks/second.html").read_text()
@@ -288,16 +288,22 @@ def test_what_is_no_notebook_is_refused_before_anything_runs(place: Place, conte
 
 
 @pytest.mark.parametrize(
-    ("report", "said"),
+    ("name", "report", "said"),
     [
-        ("Traceback\nValueError: first\nand a second line", "ValueError: first"),
-        ("a.b.OddError\n\n", "a.b.OddError"),
-        ("nothing known", "nothing known"),
+        ("ValueError", "Traceback\nValueError: first\nand a second line", "ValueError: first"),
+        ("Stop", "Stop   Traceback\nStop: one\ntwo", "Stop: one"),
+        (
+            "CellExecutionError",
+            "UsageError: no such magic\nTry another.",
+            "UsageError: no such magic",
+        ),
+        ("OddError", "a.b.OddError\n\n", "a.b.OddError"),
+        ("OddError", "nothing known", "nothing known"),
+        ("", "OddError\nTraceback\nThe remedy.", "The remedy."),
     ],
 )
-def test_a_failed_cell_is_told_by_the_name_of_its_error(report: str, said: str) -> None:
-    assert Failure("code cell 3", report).error == said
-    assert Failure("the kernel", f"OddError\n{report}\nThe remedy.").error == "The remedy."
+def test_a_failed_cell_is_told_by_the_name_of_its_error(name: str, report: str, said: str) -> None:
+    assert naming(report, name) == said
 
 
 NAME = "[x]{y} *?#%&;'\"é\n-"

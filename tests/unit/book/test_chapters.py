@@ -85,7 +85,8 @@ def test_a_cell_that_hangs_is_named_and_stopped_at_the_stated_time(tmp_path: Pat
     begun = tmp_path / "begun"
     failure, log = failed(tmp_path, f"open({str(begun)!r}, 'w').close(); {HANGS}", LIMIT_S)
     lasted_s = time.time() - begun.stat().st_mtime
-    assert failure == Failure("code cell 3", "It made no progress for 20 s and was stopped.")
+    said = "It made no progress for 20 s and was stopped."
+    assert failure == Failure("code cell 3", said, said)
     assert "It stopped in code cell 3." in log
     assert lasted_s > LIMIT_S
 
@@ -113,6 +114,17 @@ def test_an_error_without_a_traceback_is_told_all_the_same(
     failure, log = failed(tmp_path, source, 60.0)
     assert (failure.where, failure.error) == ("code cell 3", said)
     assert log.endswith(f"It stopped in code cell 3.\n{said}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ValueError", "Stop"])
+def test_the_name_of_an_error_stands_before_the_end_of_its_long_text(
+    tmp_path: Path, name: str
+) -> None:
+    source = f"class Stop(Exception): pass\nraise {name}('a\\nb\\nc\\nd\\ne\\nf\\ng')"
+    failure, _ = failed(tmp_path, source, 60.0)
+    assert failure.error == f"{name}: a"
+    assert failure.report == f"{name}: a\n…\nb\nc\nd\ne\nf\ng"
 
 
 @pytest.mark.slow
