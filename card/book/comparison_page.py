@@ -16,9 +16,10 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; marg
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.92rem;
         display: block; overflow-x: auto; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.9rem 0.35rem 0;
-         border-bottom: 1px solid #ddd; }
+         border-bottom: 1px solid #ddd; max-width: 24rem; overflow-wrap: break-word; }
+td { min-width: 7rem; }
 thead th { border-bottom: 2px solid #0072b2; }
-td.number { text-align: right; white-space: nowrap; }
+td.number { min-width: 0; text-align: right; white-space: nowrap; }
 code { font-size: 0.92em; }
 """
 WORDS = {
