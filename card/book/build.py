@@ -136,10 +136,10 @@ def build_book(
         own = applied(scenario) if computed and name not in ("nominal", "calibrated") else None
         scenarios.setdefault(name, scenario)
         generated = place.source / "_generated"
-        write(generated / "claims.md", pages.claims_page(claims, own))
+        write(generated / "claims.md", pages.claims_page(claims, own) if computed else "")
         beyond = place.results / "extensions.json"
         rows = json.loads(beyond.read_text(encoding="utf-8")) if beyond.is_file() else {}
-        write(generated / "extensions.md", extensions_table(rows))
+        write(generated / "extensions.md", extensions_table(rows) if rows else "")
         small = document(called, scenario, whole=False)
         write(generated / "explorer.html", element(small, "small"))
         write(generated / "provenance.md", provenance.provenance_page(scenarios))
@@ -252,6 +252,9 @@ def make(
         # JSON is YAML of any version; Jupyter Book reads 1.1, which takes some words for numbers
         write(place.source / "_config.yml", to_json(config))
         shutil.copytree(place.results, place.source / "results")
+        if failures:
+            numbers = config.get("parse", {}).get("myst_substitutions", {})
+            pages.tell_missing(place.source, numbers, sorted(failures))
         echo("Rendering the pages")
         render(place, folder, strict=not failures)
         write(place.made_of, to_json(made_of))

@@ -44,7 +44,7 @@ def indexes(root: Path, source: Path, claims: Sequence[Mapping[str, Any]]) -> No
     write(generated / "equations.md", equations_index())
     contents = read_yaml(root / "_toc.yml")
     write(generated / "figures.md", figures_index(pictures(source, pages_of(contents))))
-    write(generated / "claims_index.md", claims_index(claims))
+    write(generated / "claims_index.md", claims_index(claims) if claims else "")
 
 
 def symbols_index() -> str:

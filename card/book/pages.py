@@ -29,6 +29,15 @@ _CHANCE = (
     "Whether a study's number is close to a published one says nothing about the letter's own "
     "scenario, which is not public."
 )
+_TITLE = re.compile(r"^# .*$", re.MULTILINE)
+_NUMBER = re.compile(r"\{\{ (\w+) \}\}")
+_TAKEN = re.compile(r"^`{3,}\{(?:figure|include)\} (\S+)$", re.MULTILINE)
+_NO_PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" width="400" height="60">
+<text x="200" y="36" text-anchor="middle" font-family="sans-serif" fill="#808080">
+This picture is missing.
+</text>
+</svg>
+"""
 _LONG = 8
 """Different items of a list up to which a note names them all."""
 
@@ -96,14 +105,46 @@ def brief(value: Any) -> Any:
 def note_on_every_page(source: Path, note: str) -> None:
     """Put a note behind the title of every staged page and executed notebook."""
     for page in (*source.glob("*.md"), *source.glob("api/*.md")):
-        text = page.read_text(encoding="utf-8")
-        title = re.compile(r"^# .*$", re.MULTILINE)
-        write(page, title.sub(lambda found: f"{found[0]}\n\n{note}", text, count=1))
+        write(page, _noted(page.read_text(encoding="utf-8"), note))
     for notebook in (source / "notebooks").glob("*.ipynb"):
         content = json.loads(notebook.read_text(encoding="utf-8"))
         cell = {"cell_type": "markdown", "id": "study", "metadata": {}, "source": note}
         content["cells"].insert(1, cell)
         write(notebook, to_json(content))
+
+
+def _noted(page: str, note: str) -> str:
+    """A page with a note behind its title."""
+    return _TITLE.sub(lambda found: f"{found[0]}\n\n{note}", page, count=1)
+
+
+def tell_missing(source: Path, numbers: Mapping[str, Any], failed: Sequence[str]) -> None:
+    """Put a note and stopgaps on the staged pages that take what failed chapters did not compute.
+
+    Parameters
+    ----------
+    source
+        The staged book, with its results. A table that was not computed is an empty file.
+    numbers
+        The numbers that pages quote; a dash stands for each other one.
+    failed
+        Names of the chapters that failed.
+    """
+    chapters = ", ".join(f"{{doc}}`/notebooks/{name}`" for name in failed)
+    note = (
+        ":::{admonition} Parts of this page are missing\n:class: danger\n\n"
+        f"The book was built without what these chapters compute, for they failed: {chapters}.\n:::"
+    )
+    for page in source.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        filled = _NUMBER.sub(lambda found: found[0] if found[1] in numbers else "–", text)
+        taken = [source / name for name in _TAKEN.findall(text)]
+        missing = [file for file in taken if not (file.is_file() and file.read_bytes().strip())]
+        for file in missing:
+            if file.suffix == ".svg":
+                write(file, _NO_PICTURE)
+        if missing or filled != text:
+            write(page, _noted(filled, note))
 
 
 def _window_title(title: str) -> str:

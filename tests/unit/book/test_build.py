@@ -200,6 +200,31 @@ def test_a_failed_chapter_says_so_and_only_it_is_run_again(place: Place) -> None
 
 
 @pytest.mark.slow
+def test_a_page_says_that_what_a_failed_chapter_computes_is_missing(place: Place) -> None:
+    shutil.copy(ROOT / "_config.yml", place.root)
+    shutil.copytree(ROOT / "book/_assets", place.root / "book/_assets")
+    shutil.copy(ROOT / "book/references.bib", place.root / "book")
+    figure = "```{figure} results/second.svg\n:alt: Two marks.\n\nA caption.\n```\n"
+    included = "```{include} _generated/claims.md\n```\n"
+    with (place.root / "book/index.md").open("a") as page:
+        page.write(f"Another is {{{{ other }}}}.\n\n{figure}\n{included}")
+    notebook(place.root / "notebooks/second.ipynb", "1 / 0")
+
+    def conclude() -> dict[str, object]:
+        write(place.source / "_generated/claims.md", "")
+        return {"parse": {"myst_substitutions": {"number": 42}}}
+
+    with pytest.raises(BookError, match=r"second\.ipynb failed in code cell 2 \(ZeroDivision"):
+        make(place, GIVEN, conclude=conclude)
+    shown = (place.html / "index.html").read_text()
+    assert '<p class="admonition-title">Parts of this page are missing</p>' in shown
+    assert 'href="notebooks/second.html"' in shown
+    assert "The number is 42." in shown
+    assert "Another is –." in shown
+    assert (place.html / "_images/second.svg").is_file()
+
+
+@pytest.mark.slow
 def test_a_kernel_that_the_system_kills_costs_its_chapter_alone(place: Place) -> None:
     notebook(place.root / "notebooks/second.ipynb", "import os\nos.kill(os.getpid(), 9)")
     with pytest.raises(BookError) as failure:

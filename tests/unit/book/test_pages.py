@@ -159,3 +159,25 @@ def test_the_examples_of_the_page_on_studies_run() -> None:
     names: dict[str, object] = {}
     exec(example, names)
     assert names["figure"]
+
+
+def test_pages_that_miss_what_failed_chapters_compute_say_so(tmp_path: Path) -> None:
+    (tmp_path / "_generated").mkdir()
+    (tmp_path / "_generated/full.md").write_text("| table |")
+    (tmp_path / "_generated/empty.md").write_text("\n")
+    takes = {
+        "whole": "{{ C1 }} ```{include} _generated/full.md",
+        "number": "{{ C1 }} and {{ C2 }}",
+        "table": "```{include} _generated/empty.md",
+        "picture": "```{figure} results/none.svg",
+    }
+    for name, text in takes.items():
+        (tmp_path / f"{name}.md").write_text(f"# Title\n\n{text}\n")
+    pages.tell_missing(tmp_path, {"C1": "70.8 %"}, ["05_comparison", "09_beyond"])
+    told = {name: (tmp_path / f"{name}.md").read_text() for name in takes}
+    assert told.pop("whole") == f"# Title\n\n{takes['whole']}\n"
+    for text in told.values():
+        assert text.startswith("# Title\n\n:::{admonition} Parts of this page are missing\n")
+        assert "{doc}`/notebooks/05_comparison`, {doc}`/notebooks/09_beyond`" in text
+    assert "{{ C1 }} and –" in told["number"]
+    assert "</svg>" in (tmp_path / "results/none.svg").read_text()
