@@ -13,7 +13,8 @@ from unicodedata import category
 from card.base.units import RAISED
 
 _SIGN = re.compile(r"""["$&'*<>\[\\\]_`{|}~]|^[#%+=:(-]""")
-_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?(?:\s?%)?|\u2013")
+_ONE = r"[-+\u2212]?\d[\d.,]*(?:e[-+]\d+)?"
+_NUMBER = re.compile(rf"(?:{_ONE} to )?{_ONE}(?:\s?%)?|\u2013")
 
 
 def plain(text: str) -> str:
@@ -42,18 +43,34 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def settled(reduction: Mapping[str, float | None]) -> str:
-    """A reduction in per cent with the digits that its 95 % interval settles.
+    """A reduction in per cent with the digits that its 95 % interval settles, or else its ends.
 
     Parameters
     ----------
     reduction
         `value`, `low` and `high` [1], as `card.studies.bootstrap.reductions` has them. Tenths are
-        written where both ends round to the same one, else whole per cents.
+        written where both ends round to the same one, whole per cents where they round to the same
+        of those. Otherwise the ends are: in tenths where they are closer than one per cent, or
+        where one would be written as zero.
+
+    Examples
+    --------
+    >>> settled({"value": 0.5810, "low": 0.5808, "high": 0.5813})
+    '58.1 %'
+    >>> settled({"value": 0.5810, "low": 0.5803, "high": 0.5817})
+    '58 %'
+    >>> settled({"value": 0.0252, "low": 0.0227, "high": 0.0277})
+    '2.3 to 2.8 %'
     """
     value, low, high = (reduction[key] for key in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return percent(value)
-    return percent(value, digits=int(percent(low) == percent(value) == percent(high)))
+    for digits in (1, 0):
+        if percent(low, digits) == percent(high, digits):
+            return percent(value, digits)
+    digits = int(high - low < 0.01 or min(abs(low), abs(high)) < 0.005)
+    ends = sorted((low, high), key=abs) if high <= 0 else (low, high)
+    return " to ".join(percent(end, digits) for end in ends).replace(" %", "", 1)
 
 
 def reproduced(claim: Mapping[str, Any], scenario: str) -> str:

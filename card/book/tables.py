@@ -106,11 +106,23 @@ def extensions_table(reached: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def moves(reduction: Mapping[str, float | None]) -> str:
-    """What a reduction does, as a sentence goes on: a negative one is a rise."""
-    value = reduction["value"]
+    """What a reduction does, as a sentence goes on: a negative one is a rise.
+
+    Examples
+    --------
+    >>> moves({"value": 0.0252, "low": 0.0227, "high": 0.0277})
+    'falls by 2.3 to 2.8 %'
+    >>> moves({"value": 0.002, "low": -0.004, "high": 0.008})
+    'may rise by up to 0.4 % or fall by up to 0.8 %'
+    """
+    value, text = reduction["value"], settled(reduction)
     if value is None:
         return "has nothing to be compared with"
-    return f"{'rises' if value < 0 else 'falls'} by {settled(reduction).lstrip('−')}"
+    low, high = reduction["low"], reduction["high"]
+    if " to " in text and low is not None and high is not None and low < 0 < high:
+        least, most = text.removesuffix(" %").split(" to ")
+        return f"may rise by up to {least.lstrip('−')} % or fall by up to {most} %"
+    return f"{'rises' if value < 0 else 'falls'} by {text.replace('−', '')}"
 
 
 def scenario_table(scenario: Scenario) -> str:

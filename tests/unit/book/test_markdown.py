@@ -35,6 +35,8 @@ def test_a_table_keeps_its_columns_whatever_a_cell_says() -> None:
 def test_columns_of_numbers_stand_right() -> None:
     rows = [
         ("1", "2,048.5", "70.8\u00a0%", "1e-15", "1"),
+        ("3", "0.1", "13.6 to 14.5 %", "0", "1"),
+        ("3", "0.1", "\u221221 to \u221223 %", "0", "1"),
         ("2", "\u2013", "-3 %", "6e-06", "block"),
     ]
     assert markdown.table("abcde", rows).splitlines()[1] == "| ---: | ---: | ---: | ---: | --- |"

@@ -55,7 +55,7 @@ def test_claims_stand_side_by_side() -> None:
     assert "| Claim | C1 | C2 |" in text
     assert "| Published | 70.8 % | 53.1 % |" in text
     assert "| Nominal | – | – |" in text
-    assert "| Calibrated | 71 % | 71 % |" in text
+    assert "| Calibrated | 70.4 to 71.3 % | 70.4 to 71.3 % |" in text
     assert "| Realistic | 7 % | 7 % |" in text
 
 

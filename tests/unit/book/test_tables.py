@@ -50,8 +50,17 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
         (0.5810, 0.5808, 0.5813, "falls by 58.1 %"),
         (0.5810, 0.5803, 0.5817, "falls by 58 %"),
         (0.07255, 0.07235, 0.07274, "falls by 7 %"),
-        (0.1177, 0.1141, 0.1216, "falls by 12 %"),
-        (-0.2196, -0.2268, -0.2123, "rises by 22 %"),
+        (0.1177, 0.1151, 0.1216, "falls by 12 %"),
+        (0.1177, 0.1141, 0.1216, "falls by 11.4 to 12.2 %"),
+        (0.0252, 0.0227, 0.0277, "falls by 2.3 to 2.8 %"),
+        (0.0153, 0.0141, 0.0165, "falls by 1.4 to 1.7 %"),
+        (0.5750, 0.5744, 0.5756, "falls by 57.4 to 57.6 %"),
+        (-0.2196, -0.2245, -0.2153, "rises by 22 %"),
+        (-0.2196, -0.2268, -0.2123, "rises by 21 to 23 %"),
+        (-0.0089, -0.0138, -0.0039, "rises by 0.4 to 1.4 %"),
+        (0.0, -0.004, 0.004, "falls by 0 %"),
+        (0.002, -0.004, 0.008, "may rise by up to 0.4 % or fall by up to 0.8 %"),
+        (0.01, -0.02, 0.04, "may rise by up to 2 % or fall by up to 4 %"),
         (0.5, 0.4996, 0.5004, "falls by 50.0 %"),
         (0.5, 0.4991, 0.5009, "falls by 50 %"),
         (0.0, 0.0, 0.0, "falls by 0.0 %"),
@@ -59,7 +68,9 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
         (None, None, None, "has nothing to be compared with"),
     ],
 )
-def test_a_reduction_is_told_with_the_digits_that_its_interval_settles(value, low, high, text):
+def test_a_reduction_is_told_with_the_digits_that_its_interval_settles_or_its_ends(
+    value, low, high, text
+):
     assert tables.moves({"value": value, "low": low, "high": high}) == text
 
 
@@ -94,6 +105,7 @@ def test_a_mean_ends_with_the_first_digit_that_its_interval_leaves_open(value, l
 
 def test_a_table_shows_no_negative_zero():
     assert tables.settled({"value": -0.0004, "low": -0.004, "high": 0.004}) == "0 %"
+    assert tables.settled({"value": -0.01, "low": -0.02, "high": -0.0004}) == "0.0 to −2.0 %"
 
 
 def test_rates_stand_beside_those_of_scipy_and_the_worst_excess():
