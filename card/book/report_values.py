@@ -285,8 +285,8 @@ def _of_runtime(results: Results) -> dict[str, str]:
         "run_llm": record["llm"],
         "off_median": percent(float(np.median(off))),
         "off_most": percent(float(off.max())),
-        "found_0": percent(found["0"], 0),
-        "found_1": percent(found["1"], 0),
+        "found_0": percent(found["0"]["value"], 0),
+        "found_1": settled(found["1"]),
     }
 
 

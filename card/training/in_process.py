@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.stats import binomtest
 
 from card.llm import cut_profile
 from card.scenario import Scenario
@@ -183,7 +184,7 @@ def train_unsplit(
     return losses
 
 
-def recovered_tokens(scenario: Scenario, text: Path, cut: int) -> float:
+def recovered_tokens(scenario: Scenario, text: Path, cut: int) -> dict[str, float]:
     """Share of a mini-batch's tokens that the closest rows of the embedding give away [1].
 
     The laziest way to read smashed data: whoever has the frozen LLM can do it.
@@ -196,6 +197,11 @@ def recovered_tokens(scenario: Scenario, text: Path, cut: int) -> float:
         Text file that the mini-batch is drawn from.
     cut
         Blocks on the device, 0..I-1.
+
+    Returns
+    -------
+    dict
+        Its `value`, and the `low` and `high` end of Wilson's 95 % interval over the tokens.
     """
     job, training = Job.open(scenario), scenario.training
     tokens = read_tokens(text, job.tokenizer)
@@ -205,7 +211,10 @@ def recovered_tokens(scenario: Scenario, text: Path, cut: int) -> float:
         smashed = job.device_side(cut).forward(batch)["hidden"].float()
         rows = job.llm.model.get_input_embeddings().weight.detach().float()
         closest = torch.cdist(smashed.flatten(0, 1), rows).argmin(dim=1)
-    return (closest == batch.ids.flatten()).float().mean().item()
+    tried = batch.ids.flatten()
+    test = binomtest(int((closest == tried).sum()), tried.numel())
+    ends = test.proportion_ci(method="wilson")
+    return {"value": test.statistic, "low": float(ends.low), "high": float(ends.high)}
 
 
 @contextmanager
