@@ -50,8 +50,8 @@ def settled(reduction: Mapping[str, float | None]) -> str:
     reduction
         `value`, `low` and `high` [1], as `card.studies.bootstrap.reductions` has them. Tenths are
         written where both ends round to the same one, whole per cents where they round to the same
-        of those. Otherwise the ends are: in tenths where they are closer than one per cent, or
-        where one would be written as zero.
+        of those, which is neither none nor all. Otherwise the ends are: in tenths where they are
+        closer than one per cent, or where one would be written as zero.
 
     Examples
     --------
@@ -65,10 +65,10 @@ def settled(reduction: Mapping[str, float | None]) -> str:
     value, low, high = (reduction[key] for key in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return percent(value)
-    for digits in (1, 0):
-        if percent(low, digits) == percent(high, digits):
+    for digits, bare in ((1, ()), (0, ("0 %", "100 %"))):
+        if (end := percent(low, digits)) == percent(high, digits) and end not in bare:
             return percent(value, digits)
-    digits = int(high - low < 0.01 or min(abs(low), abs(high)) < 0.005)
+    digits = int(high - low < 0.01 or "0 %" in (percent(low, 0), percent(high, 0)))
     ends = sorted((low, high), key=abs) if high <= 0 else (low, high)
     return " to ".join(percent(end, digits) for end in ends).replace(" %", "", 1)
 

@@ -115,14 +115,23 @@ def moves(reduction: Mapping[str, float | None]) -> str:
     >>> moves({"value": 0.002, "low": -0.004, "high": 0.008})
     'may rise by up to 0.4 % or fall by up to 0.8 %'
     """
-    value, text = reduction["value"], settled(reduction)
+    value, low, high = (reduction[key] for key in ("value", "low", "high"))
     if value is None:
         return "has nothing to be compared with"
-    low, high = reduction["low"], reduction["high"]
-    if " to " in text and low is not None and high is not None and low < 0 < high:
-        least, most = text.removesuffix(" %").split(" to ")
-        return f"may rise by up to {least.lstrip('−')} % or fall by up to {most} %"
-    return f"{'rises' if value < 0 else 'falls'} by {text.replace('−', '')}"
+    if not (value or low or high):
+        return "stays the same"
+    text = settled(reduction).replace("−", "").removesuffix(" %")
+    if low is not None and high is not None and low < 0 < high:
+        if " to " not in text:
+            return f"changes by {_some(text)}"
+        rise, fall = (_some(end, "up to ") for end in text.split(" to "))
+        return f"may rise by {rise} or fall by {fall}"
+    return f"{'rises' if value < 0 else 'falls'} by {_some(text)}"
+
+
+def _some(share: str, limit: str = "") -> str:
+    """A share in per cent, or what is known of one that is written as none."""
+    return "less than 0.1 %" if share == "0.0" else f"{limit}{share} %"
 
 
 def scenario_table(scenario: Scenario) -> str:

@@ -276,8 +276,8 @@ def _check_csv(output: str) -> None:
     check_place("--output", output, (".csv",))
     if Path(output).is_file():
         raise ScenarioError(
-            f"--output = {output!r} is there already, and a .csv cannot be resumed; remove it, or "
-            f"name another output."
+            f"--output = {output!r} is there already, and a .csv cannot be resumed; name another "
+            f"output."
         )
 
 

@@ -58,12 +58,20 @@ def test_a_number_has_as_many_digits_as_it_deserves(value, text):
         (-0.2196, -0.2245, -0.2153, "rises by 22 %"),
         (-0.2196, -0.2268, -0.2123, "rises by 21 to 23 %"),
         (-0.0089, -0.0138, -0.0039, "rises by 0.4 to 1.4 %"),
-        (0.0, -0.004, 0.004, "falls by 0 %"),
+        (0.0, -0.004, 0.004, "may rise by up to 0.4 % or fall by up to 0.4 %"),
+        (0.00001, -0.0004, 0.0004, "changes by less than 0.1 %"),
+        (-0.0001, -0.0008, 0.0003, "may rise by up to 0.1 % or fall by less than 0.1 %"),
+        (0.1, -0.0003, 0.2, "may rise by less than 0.1 % or fall by up to 20.0 %"),
+        (0.0004, 0.0002, 0.0007, "falls by 0.0 to 0.1 %"),
+        (-0.0002, -0.0003, -0.0001, "rises by less than 0.1 %"),
+        (0.0149, 0.005, 0.0249, "falls by 0.5 to 2.5 %"),
+        (0.9996, 0.9993, 0.9999, "falls by 99.9 to 100.0 %"),
+        (1.0, 1.0, 1.0, "falls by 100.0 %"),
         (0.002, -0.004, 0.008, "may rise by up to 0.4 % or fall by up to 0.8 %"),
         (0.01, -0.02, 0.04, "may rise by up to 2 % or fall by up to 4 %"),
         (0.5, 0.4996, 0.5004, "falls by 50.0 %"),
         (0.5, 0.4991, 0.5009, "falls by 50 %"),
-        (0.0, 0.0, 0.0, "falls by 0.0 %"),
+        (0.0, 0.0, 0.0, "stays the same"),
         (0.2518, None, None, "falls by 25.2 %"),
         (None, None, None, "has nothing to be compared with"),
     ],
@@ -104,7 +112,8 @@ def test_a_mean_ends_with_the_first_digit_that_its_interval_leaves_open(value, l
 
 
 def test_a_table_shows_no_negative_zero():
-    assert tables.settled({"value": -0.0004, "low": -0.004, "high": 0.004}) == "0 %"
+    assert tables.settled({"value": -0.0001, "low": -0.0004, "high": 0.0004}) == "0.0 %"
+    assert tables.settled({"value": -0.0004, "low": -0.004, "high": 0.004}) == "−0.4 to 0.4 %"
     assert tables.settled({"value": -0.01, "low": -0.02, "high": -0.0004}) == "0.0 to −2.0 %"
 
 
