@@ -20,7 +20,7 @@ MOST_DIGITS = 1000
 
 
 OUTPUTS: dict[tuple[int, int], str] = {}
-"""What options of the running command will replace: files by device and number, and the option."""
+"""Files that the running command will replace, by device and number, and the option for each."""
 
 
 def identity(path: Path | str) -> tuple[int, int]:
