@@ -125,11 +125,11 @@ class ServerRound:
         arrived = exchange.receive(Tensors.SMASHED, job.smashed)
         with exchange.computing():
             loss, gradient = self._side.train(arrived)
+            step(self._optimiser)
         if gradient is None:
             exchange.tell(loss)
         else:
             exchange.send(Tensors.GRADIENT, {"hidden": gradient}, loss)
-        self._step()
         return loss
 
     def _train_without_labels(self) -> float:
@@ -143,15 +143,10 @@ class ServerRound:
         arrived = exchange.receive(Tensors.HIDDEN_GRADIENT, job.activations)
         with exchange.computing():
             gradient = self._side.backward(arrived["hidden"])
+            step(self._optimiser)
         if gradient is not None:
             exchange.send(Tensors.GRADIENT, {"hidden": gradient})
-        self._step()
         return loss
-
-    def _step(self) -> None:
-        """Update the adapters here, while the device differentiates its own blocks."""
-        with self._exchange.computing():
-            step(self._optimiser)
 
 
 def _traffic(stream: Stream) -> dict[str, int]:

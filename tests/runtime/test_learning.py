@@ -8,9 +8,8 @@ import torch
 from conversation import LEARNING_RATE, conversation, tokens
 
 import card
-from card.training import server_round
 from card.training.agreement import Job
-from card.training.llm.split import optimiser, step
+from card.training.llm.split import optimiser
 from card.training.llm.text import mini_batch
 from card.training.wire.stream import Stream
 from card.training.wire.wire_pb2 import Frame, Tensors
@@ -152,28 +151,6 @@ def test_labels_leave_in_the_vanilla_topology(sent, tmp_path):
     batch = mini_batch(tokens("device-1", job), 4, 64, *key)
     crossed = [f.tensors.safetensors for f in sent if f.tensors.kind == Tensors.SMASHED]
     assert batch.ids.to(torch.int32).numpy().tobytes() in crossed[0]
-
-
-@pytest.mark.parametrize("topology", ["vanilla", "u-shaped"])
-def test_the_device_has_its_gradient_before_the_server_changes_its_adapters(
-    topology, tmp_path, monkeypatch
-):
-    happened, send = [], Stream.send
-
-    def watched(stream, *messages):
-        send(stream, *messages)
-        kinds = [one.kind for one in messages if isinstance(one, Tensors)]
-        happened.extend("sent" for kind in kinds if kind == Tensors.GRADIENT)
-
-    def changes(update):
-        happened.append("changed")
-        step(update)
-
-    monkeypatch.setattr(Stream, "send", watched)
-    monkeypatch.setattr(server_round, "step", changes)
-    chosen = scenario(training__topology=topology)
-    conversation(chosen, tmp_path, DEVICES[:1], rounds=1, cuts=(2,))
-    assert happened == ["sent", "changed"] * chosen.training.local_iterations
 
 
 OWN = """

@@ -336,8 +336,8 @@ def test_a_csv_that_is_there_is_refused_before_work_and_kept(folder, monkeypatch
     result = run("sweep", "nominal", "--over", WEIGHTS, "--output", "x.csv")
     assert result.exit_code == 2
     assert result.stderr == (
-        "Error: --output = 'x.csv' is there already, and a .csv cannot be resumed; remove it, or "
-        "name another output.\n"
+        "Error: --output = 'x.csv' is there already, and a .csv cannot be resumed; name another "
+        "output.\n"
     )
     assert (folder / "x.csv").read_text() == "mine"
 
