@@ -42,7 +42,7 @@ from card.book.tables import (
     scenario_table,
     settled_mean,
 )
-from card.figures.image_files import phone_svg, png, svg
+from card.figures.image_files import write_figure
 from card.llm import closed_forms
 from card.scenario.penalties import PenaltyTable
 from card.solver import scipy_search
@@ -92,9 +92,7 @@ def save_result(name: str, obj: Any) -> None:
 
 def save_figure(name: str, figure: Figure) -> None:
     """Save a figure as SVG, also one for phones, and PNG; equal figures give equal bytes."""
-    write(_result(f"{name}.svg"), svg(figure, name=name))
-    write(_result(f"{name}-phone.svg"), phone_svg(figure, name=f"{name}-phone"))
-    _result(f"{name}.png").write_bytes(png(figure))
+    write_figure(_result(name), figure)
 
 
 def _result(name: str) -> Path:

@@ -8,7 +8,7 @@ from card.base.errors import extra
 from card.book.comparison_page import WORDS, span
 from card.book.markdown import plain, table, write
 from card.book.provenance import code_path
-from card.figures.image_files import phone_svg, png, svg
+from card.figures.image_files import write_figure
 from card.figures.policies import label_of
 from card.figures.style import use_style
 from card.figures.sweeps import along
@@ -42,10 +42,7 @@ def walkthrough(generated: Path, results: Path) -> None:
     grid = sweep(study.scenario, study.sweep.over, study.sweep.policies)
     with mpl.rc_context():
         use_style()
-        figure = along(grid, *grid.delay_s.dims[:2])
-        write(results / "your_study.svg", svg(figure, name="your_study"))
-        write(results / "your_study-phone.svg", phone_svg(figure, name="your_study-phone"))
-        (results / "your_study.png").write_bytes(png(figure))
+        write_figure(results / "your_study", along(grid, *grid.delay_s.dims[:2]))
 
 
 def parameters_table(found: Comparison) -> str:

@@ -13,6 +13,7 @@ import re
 import warnings
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -63,15 +64,47 @@ def svg(figure: Figure, *, name: str = "card") -> str:
         What the identifiers inside the file are derived from.
     """
     finished(figure, drawn=False)
+    return _svg(figure, name)
+
+
+def png(figure: Figure) -> bytes:
+    """Figure as PNG with at most 256 colours, for a white page; equal figures give equal bytes."""
+    finished(figure, drawn=True)
+    return _png(figure)
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as SVG, SVG for phones, and PNG, beside each other.
+
+    Parameters
+    ----------
+    path
+        The files without `.svg`, `-phone.svg` and `.png`, in a folder that is there.
+    figure
+        The figure; equal ones give equal bytes.
+    """
+    picture, narrow, pixels = pictures(figure, name=path.name)
+    path.with_name(f"{path.name}.svg").write_text(picture, "utf-8")
+    path.with_name(f"{path.name}-phone.svg").write_text(narrow, "utf-8")
+    path.with_name(f"{path.name}.png").write_bytes(pixels)
+
+
+def pictures(figure: Figure, *, name: str = "card") -> tuple[str, str, bytes]:
+    """Figure as `svg`, `phone_svg` and `png` give it, but laid out only once."""
+    finished(figure, drawn=False)
+    picture, narrow = _svg(figure, name), phone_svg(figure, name=f"{name}-phone")
+    _find_letters(figure)
+    return picture, narrow, _png(figure)
+
+
+def _svg(figure: Figure, name: str) -> str:
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     return themed(file.getvalue().replace(*_FONTS))
 
 
-def png(figure: Figure) -> bytes:
-    """Figure as PNG with at most 256 colours, for a white page; equal figures give equal bytes."""
-    finished(figure, drawn=True)
+def _png(figure: Figure) -> bytes:
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", dpi=PNG_DPI)
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
@@ -112,7 +145,7 @@ def show_in_notebooks() -> None:
     from IPython import get_ipython  # only in Jupyter
 
     def shown(figure: Figure, **_: object) -> dict[str, str | bytes]:
-        return {"image/svg+xml": svg(figure), "image/png": png(figure), PHONE: phone_svg(figure)}
+        return dict(zip(("image/svg+xml", PHONE, "image/png"), pictures(figure), strict=True))
 
     warnings.filterwarnings("ignore", _GLYPH)
     get_ipython().display_formatter.mimebundle_formatter.for_type(Figure, shown)
@@ -134,19 +167,23 @@ def finished(figure: Figure, *, drawn: bool) -> None:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if axis.get_offset_text().get_text():  # a power of ten that stands apart from its numbers
             axis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
-    for text in texts:
+    for text in _texts(figure):
         colour = to_hex(text.get_color()).upper()
         if colour in TEXT_COLOURS:
             text.set_color(TEXT_COLOURS[colour])
     if drawn:
-        _find_letters(texts)
+        _find_letters(figure)
     for axes in figure.axes:
         _keep_marks_whole(axes, figure.dpi)
 
 
-def _find_letters(texts: list[Text]) -> None:
+def _texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+def _find_letters(figure: Figure) -> None:
     """Take letters that the style's font lacks from others that are installed, or warn of them."""
+    texts = _texts(figure)
     own = _letters_of(findfont(FontProperties(family=FONT)))
     wanted = {letter for text in texts for letter in text.get_text() if not letter.isspace()}
     missing = {ord(letter) for letter in wanted} - own

@@ -78,6 +78,8 @@ def for_phone(figure: Figure) -> Figure:
             _fit(copy, axes.get_legend())
             _lift_title(copy, axes)
             _lower_legend(copy, axes)
+    copy.draw_without_rendering()
+    for axes in copy.axes:
         _keep_apart(copy, axes)
     return copy
 
@@ -156,7 +158,6 @@ def _fit(figure: Figure, legend: Any) -> None:
         legend.set_loc(place)
         legend._outside_loc = outside
         legend.set_title(title, prop={"size": small})
-        figure.draw_without_rendering()
         if legend.get_window_extent().width <= figure.bbox.width:
             return
 
@@ -191,7 +192,6 @@ def _lower_legend(figure: Figure, axes: Axes) -> None:
 
 def _keep_apart(figure: Figure, axes: Axes) -> None:
     """Turn names along the lower edge, and shrink words on a panel, where they collide."""
-    figure.draw_without_rendering()
     if _collide([label for label in axes.get_xticklabels() if label.get_text()]):
         axes.tick_params(axis="x", labelrotation=45)
     words = [text for text in axes.texts if text.get_text()]
