@@ -134,7 +134,9 @@ def themed(picture: str) -> str:
 
 def phone_svg(figure: Figure, *, name: str = "card-phone") -> str:
     """Figure as `svg` gives it, but with its panels in one column as wide as a phone."""
-    return svg(for_phone(figure), name=name)
+    narrow = for_phone(figure)
+    _touch_up(narrow)
+    return _svg(narrow, name)
 
 
 def show_in_notebooks() -> None:
@@ -164,6 +166,13 @@ def finished(figure: Figure, *, drawn: bool) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _GLYPH)  # which is told once, below
         figure.draw_without_rendering()  # lays it out, and writes the words of ticks
+    _touch_up(figure)
+    if drawn:
+        _find_letters(figure)
+
+
+def _touch_up(figure: Figure) -> None:
+    """Make text legible and marks whole on a figure that was drawn before."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if axis.get_offset_text().get_text():  # a power of ten that stands apart from its numbers
             axis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
@@ -171,8 +180,6 @@ def finished(figure: Figure, *, drawn: bool) -> None:
         colour = to_hex(text.get_color()).upper()
         if colour in TEXT_COLOURS:
             text.set_color(TEXT_COLOURS[colour])
-    if drawn:
-        _find_letters(figure)
     for axes in figure.axes:
         _keep_marks_whole(axes, figure.dpi)
 
