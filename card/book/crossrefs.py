@@ -2,12 +2,13 @@
 
 Inline formulas that are one symbol link to its entry on the page *Notation*; numbered equations
 are followed by a link to what computes them; symbols in docstrings are set as formulas, and link
-alike. Numbers stay with their units, and constructors that nobody wrote are not documented.
+alike. Numbers stay with their units, and what others wrote is not documented.
 """
 
 from __future__ import annotations
 
 import re
+from types import FunctionType
 from typing import Any
 
 from card.base.errors import extra
@@ -128,12 +129,20 @@ def set_symbols(
         lines[number] = re.sub(rf"(?<= )\(({named})\)(?=[\s.,;:]|$)", formula, line)
 
 
-def skip_generated(
+def skip_others(
     app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out constructors that Python wrote: a class's fields say what they say, in order."""
+    """Leave out what others wrote.
+
+    That is a constructor by Python, since a class's fields say the same in order, and what a module
+    imports, before its own file is read in vain.
+    """
     code = getattr(thing, "__code__", None)
-    return True if code is not None and code.co_filename == "<string>" else None
+    generated = code is not None and code.co_filename == "<string>"
+    here = app.env.temp_data["autodoc:module"]
+    defined = isinstance(thing, (type, FunctionType)) and thing.__module__
+    imported = what == "module" and defined and defined != here
+    return True if generated or imported else None
 
 
 def visit_citation(translator: HTML5Translator, node: nodes.Element) -> None:
@@ -154,6 +163,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_post_transform(LinkSymbols)
     app.add_post_transform(KeepUnits)
     app.connect("autodoc-process-docstring", set_symbols)
-    app.connect("autodoc-skip-member", skip_generated)
+    app.connect("autodoc-skip-member", skip_others)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -126,7 +126,8 @@ def moves(reduction: Mapping[str, float | None]) -> str:
             return f"changes by {_some(text)}"
         rise, fall = (_some(end, "up to ") for end in text.split(" to "))
         return f"may rise by {rise} or fall by {fall}"
-    return f"{'rises' if value < 0 else 'falls'} by {_some(text)}"
+    towards = value or (low or 0.0) + (high or 0.0)
+    return f"{'rises' if towards < 0 else 'falls'} by {_some(text)}"
 
 
 def _some(share: str, limit: str = "") -> str:

@@ -14,7 +14,7 @@ from card.base.data_files import scenario_file
 from card.base.errors import ScenarioError, laid_to, validated
 from card.base.functions import functions, is_function
 from card.base.llm_configs import is_llm_file
-from card.base.overrides import merge_recorded, origins, removed
+from card.base.overrides import canonical, merge_recorded, origins, removed
 from card.base.provenance import Origins, check_origins, set_by
 from card.base.schema import POLICY_NAMES, check_sweep
 from card.base.yaml_files import read_yaml
@@ -86,17 +86,36 @@ def _above(layers: Sequence[_Layer], checks: Sequence[Further]) -> Iterator[None
     """Context in which a refusal gives way to that of the lowest file below that is wrong itself.
 
     Files below are looked at only then: reading is quick, and a change may mend what is below it.
+    What has been given another value since is no longer wrong.
     """
     try:
         yield
     except ScenarioError:
         for number, layer in enumerate(layers, 1):
-            if layer.where:
-                with laid_to(layer.where):
-                    below = _made(layers[:number])
-                    for check in checks:
-                        check(below)
+            try:
+                below = _made(layers[:number])
+                for check in checks:
+                    check(below)
+            except ScenarioError as error:
+                if layer.where and not _replaced(str(error), layer.after, layers[-1].after):
+                    with laid_to(layer.where):
+                        raise
         raise
+
+
+def _replaced(refusal: str, below: dict[str, Any], above: dict[str, Any]) -> bool:
+    """Whether all that a refusal of a raw scenario names has another value in one above it."""
+    paths = [line.split(" ", 1)[0].rstrip(":") for line in refusal.split("\n")]
+    return all(_at(below, path) != _at(above, path) for path in paths)
+
+
+def _at(raw: Any, path: str) -> Any:
+    """What a raw scenario has at a path; None where it has nothing."""
+    for key in canonical(path, raw).split("."):
+        if isinstance(raw, list):
+            raw = {item.get("name"): item for item in raw if isinstance(item, Mapping)}
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw
 
 
 def _read_merged(

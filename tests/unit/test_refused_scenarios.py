@@ -703,8 +703,7 @@ def test_what_is_wrong_in_a_base_names_that_file(wrong, tmp_path):
             ["devices.device-1 and devices.0 name one item"],
         ),
         ("llm: null\nfoo: 3", ["llm has no value", "foo is not a key of a scenario"]),
-        ("policies: [no.py:f]", ["policies: {0}/no.py is no file"]),
-        ("policies: [crad]", ["policies = 'crad' is unknown"]),
+        ("channel_states: {good: {path_loss_exponent: 0}}", ["channel_states.good.path_loss_expon"]),
         ("sweep: 5", ["sweep = 5 is not allowed"]),
         ("sources: 5", ["sources = 5 is not allowed"]),
         ("devices.phone: 5", ["devices.phone is not in the list"]),
@@ -751,6 +750,38 @@ def test_what_is_wrong_above_a_base_that_is_sound_is_laid_to_no_other_file(wrong
     top.write_text(f"base: low\n{wrong}\n")
     with pytest.raises(card.ScenarioError, match=r"^(objective.delay_weight =|policies: )"):
         card.load_scenario(top)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "above", "said"),
+    [
+        ("llm: llama-3.1-8b", "server: {hardware: rtx4090}", "server.hardware = 'rtx4090' is"),
+        (
+            "llm: llama-3.1-8b",
+            "server: {hardware: h200-sxm}\nlink: {bandwidth_hz: 20}",
+            "link.bandwidth_hz = 20",
+        ),
+        ("objective: {delay_weight: 7}", "objective.delay_weight: 9", "objective.delay_weight = 9"),
+        ("policies: [crad]", "policies: [no.py:f]", "policies: {0}/no.py is no file"),
+        ("policies: [no.py:f]", "policies: [crad]", "policies = 'crad' is unknown"),
+        (
+            "devices: {device-1: {distance_m: 0}}",
+            "devices: {0: {distance_m: 5}}\nllm: gtp-2",
+            "llm = 'gtp-2' is unknown",
+        ),
+    ],
+)
+@pytest.mark.parametrize("between", ["", "base: low\n"])
+def test_what_is_wrong_above_a_base_is_told_where_the_base_is_mended(
+    wrong, above, said, between, tmp_path
+):
+    top = tmp_path / "top.yml"
+    (tmp_path / "low.yml").write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "mid.yml").write_text(between)
+    top.write_text(f"base: {'mid' if between else 'low'}\n{above}\n")
+    with pytest.raises(card.ScenarioError) as refusal:
+        card.load_scenario(top)
+    assert str(refusal.value).startswith(said.format(tmp_path))
 
 
 def test_a_base_that_a_study_mends_is_read(tmp_path):

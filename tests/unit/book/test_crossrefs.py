@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 from rendered import rendered
 
-from card.book.crossrefs import set_symbols, skip_generated
+from card.book.crossrefs import set_symbols, skip_others
 
 CHAPTER = r"""
 Work :math:`F_D(c)`
@@ -107,8 +108,19 @@ class Named(NamedTuple):
 
 
 @pytest.mark.parametrize(
-    ("thing", "expected"),
-    [(Made.__init__, True), (Named.__new__, True), (Written.__init__, None), (Made, None)],
+    ("what", "thing", "expected"),
+    [
+        ("class", Made.__init__, True),
+        ("class", Named.__new__, True),
+        ("class", Written.__init__, None),
+        ("class", pytest.fixture, None),  # a method that a class has from elsewhere is its own
+        ("module", Made, None),
+        ("module", 3, None),
+        ("module", dataclasses.dataclass, True),
+        ("module", dataclasses.Field, True),
+    ],
 )
-def test_only_constructors_that_somebody_wrote_are_documented(thing, expected):
-    assert skip_generated(None, "class", "name", thing, False, None) is expected
+def test_what_others_wrote_is_not_documented(what, thing, expected):
+    env = SimpleNamespace(temp_data={"autodoc:module": __name__})
+    app = SimpleNamespace(env=env)
+    assert skip_others(app, what, "name", thing, False, None) is expected
