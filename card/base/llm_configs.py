@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from card.base.data_files import llm_names, read_json
+from card.base.data_files import DATA, llm_names, read_json
 from card.base.errors import ScenarioError, shortened, unknown
 from card.base.letters import printable
 from card.base.text_files import read_json_object
@@ -27,6 +27,14 @@ def is_llm_file(name: str, beside: str | Path = "") -> bool:
     return name not in llm_names() and (name.endswith(".json") or "/" in name or folder)
 
 
+def config_file(name: str) -> Path:
+    """File that says what an LLM of a name is, whether it is there or not."""
+    if name in llm_names():
+        return DATA / "llms" / f"{name}.json"
+    folder = os.path.isdir(name)  # noqa: PTH112, says no to names no file can have
+    return Path(name, "config.json") if folder else Path(name)
+
+
 def public_config(name: str) -> LlmConfig:
     """Configuration of an LLM: a shipped one by name, a `config.json`, or a folder with one.
 
@@ -39,8 +47,7 @@ def public_config(name: str) -> LlmConfig:
         return read_json(f"llms/{name}")
     if not is_llm_file(name):
         raise unknown("llm", name, llm_names())
-    path = Path(name)
-    file = path / "config.json" if os.path.isdir(path) else path  # noqa: PTH112
+    file = config_file(name)
     if not os.path.isfile(file):  # noqa: PTH113
         raise ScenarioError(
             f"llm = {shortened(name)}: there is no file {shortened(str(file))}; give a "

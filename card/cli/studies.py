@@ -37,14 +37,17 @@ from card.cli.terminal import (
     check_place,
     column,
     given,
-    load,
+    keep_inputs,
     names,
+    note,
     print_json,
     print_table,
     progress,
     refusals,
     save,
+    set_values,
 )
+from card.costs import notes
 from card.scenario import Scenario
 from card.scenario.fleets import allow_fleets
 from card.studies.comparison import QUANTITIES, Comparison
@@ -150,16 +153,21 @@ def sweep(
         check_place("--figure", figure, _PICTURES)
         as_csv = bool(output and output.endswith(".csv"))
         if output and as_csv:
-            _check_csv(output)
-        asked = load_study(study)
+            check_place("--output", output, (".csv",))
+        elif output:
+            keep_inputs("--output", output)
+        asked = load_study(study, **set_values(settings))
+        if output and as_csv:
+            _check_new(output)
         plan = _plan(asked, over, policies)
         rounds = plan.rounds if rounds is None else rounds
         seed = plan.seed if seed is None else seed
         also = {path: f"the sweep over {path}" for path in plan.over}
         also |= {"simulation.rounds": given("rounds", rounds)} if rounds else {}
         also |= {"simulation.seed": given("seed", seed)} if seed is not None else {}
-        check_apart(settings or (), also, asked.scenario.model_dump(mode="json"))
-        chosen = load(study, settings) if settings else asked.scenario
+        chosen = asked.scenario
+        check_apart(settings or (), also, chosen.model_dump(mode="json"))
+        note(notes(chosen))
         if figure:
             Grid.checked(chosen, plan.over, plan.policies, rounds, seed)
             _check_figure({path: len(values) for path, values in plan.over.items()})
@@ -271,9 +279,8 @@ def study_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
 
 
-def _check_csv(output: str) -> None:
-    """Refuse a file that could not be written, or that is there, of whatever sweep."""
-    check_place("--output", output, (".csv",))
+def _check_new(output: str) -> None:
+    """Refuse a file that is there, of whatever sweep."""
     if Path(output).is_file():
         raise ScenarioError(
             f"--output = {output!r} is there already, and a .csv cannot be resumed; name another "

@@ -76,11 +76,16 @@ def load(
     `also` has what other options say, by the path of the value that they stand for. Where the LLM
     `runs`, one that cannot is refused before anything is counted.
     """
-    values = by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
+    values = set_values(settings)
     check_apart(settings or (), {path: said for path, said in (also or {}).items() if said})
     chosen = read_scenario(name, *([_check_runs] if runs else []), checked, **values)
     note(notes(chosen))
     return chosen
+
+
+def set_values(settings: Sequence[str] | None) -> dict[str, Any]:
+    """What `--set` gives, by path."""
+    return by_path("--set", settings or (), "VALUE, e.g. link.bandwidth_hz=2e7")
 
 
 def _check_runs(scenario: Scenario) -> None:
@@ -159,14 +164,24 @@ def check_place(option: str, file: str | None, suffixes: Sequence[str]) -> None:
     if file is not None:
         with writing(option, file):
             check_writable(file)
-        with suppress(OSError):  # there is nothing yet that could be lost
-            OUTPUTS[identity(file)] = f"{option} {file}"
+        keep_inputs(option, file)
         if Path(file).suffix not in suffixes:
             ends = file.endswith(tuple(suffixes))
             remedy = (
                 "put a name before the ending" if ends else f"end it in {' or '.join(suffixes)}"
             )
             raise ScenarioError(f"{option} = {file!r} cannot be written; {remedy}.")
+
+
+def keep_inputs(option: str, file: str) -> None:
+    """Let the command read no file that what an option names would replace or spoil."""
+    with suppress(OSError, ValueError):  # there is nothing yet that could be lost
+        OUTPUTS[identity(file)] = f"{option} {file}"
+    store = next((up for up in Path(file).absolute().parents if up.suffix == ".zarr"), None)
+    if store is not None and store.is_dir():
+        raise ScenarioError(
+            f"{option} = {file!r} lies in {store}, which holds a sweep; name a file elsewhere."
+        )
 
 
 def netcdf(results: xr.Dataset) -> bytes:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from card.base.data_files import DATA, llm_names
 from card.base.errors import ScenarioError, shortened
-from card.base.llm_configs import LlmConfig, public_config
+from card.base.llm_configs import LlmConfig, config_file, public_config
 from card.llm.blocks import LlmCosts, part_costs
 from card.llm.counted import counted
 from card.llm.dimensions import DIMENSIONS, Architecture, check_length
@@ -16,8 +15,7 @@ from card.scenario import Scenario
 
 def architecture(name: str) -> Architecture:
     """Architecture of a shipped LLM, of a `config.json`, or of a folder with one."""
-    file = f"{DATA / 'llms' / name}.json" if name in llm_names() else name
-    return architecture_of(name, public_config(name), file)
+    return architecture_of(name, public_config(name), str(config_file(name)))
 
 
 def llm_costs(scenario: Scenario) -> LlmCosts:
@@ -32,7 +30,7 @@ def llm_costs(scenario: Scenario) -> LlmCosts:
     training, lora = scenario.training, scenario.lora
     if raw.get("model_type") not in FAMILIES:
         return counted(llm, raw, training, lora)
-    arch = architecture_of(llm, raw)
+    arch = architecture_of(llm, raw, str(config_file(llm)))
     check_length(arch.name, arch.max_positions, training)
     return part_costs(arch, training, lora)
 

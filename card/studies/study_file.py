@@ -81,7 +81,7 @@ class Study:
         return self.name in (*scenario_names(), *study_names())
 
 
-def load_study(name_or_path: str | Path) -> Study:
+def load_study(name_or_path: str | Path, **overrides: Any) -> Study:
     """Load a study with its sweep, and refuse whatever is wrong in either.
 
     Parameters
@@ -89,6 +89,8 @@ def load_study(name_or_path: str | Path) -> Study:
     name_or_path
         Name of a shipped scenario or study, or path of a scenario or study file, with or
         without its ending.
+    **overrides
+        Values to replace, as `card.load_scenario` takes them.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def load_study(name_or_path: str | Path) -> Study:
         If the file or its sweep is malformed, a key unknown, or a value out of range.
     """
     path = scenario_file(name_or_path)
-    scenario, raw = load_scenario(path), read_study(path)
+    scenario, raw = load_scenario(path, **overrides), read_study(path)
     base = scenario_file(raw.get("base", "nominal"), path.parent if "base" in raw else None)
     return Study(path, scenario, base, _sweep(scenario, raw))
 

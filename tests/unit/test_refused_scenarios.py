@@ -703,7 +703,10 @@ def test_what_is_wrong_in_a_base_names_that_file(wrong, tmp_path):
             ["devices.device-1 and devices.0 name one item"],
         ),
         ("llm: null\nfoo: 3", ["llm has no value", "foo is not a key of a scenario"]),
-        ("channel_states: {good: {path_loss_exponent: 0}}", ["channel_states.good.path_loss_expon"]),
+        (
+            "channel_states: {good: {path_loss_exponent: 0}}",
+            ["channel_states.good.path_loss_expon"],
+        ),
         ("sweep: 5", ["sweep = 5 is not allowed"]),
         ("sources: 5", ["sources = 5 is not allowed"]),
         ("devices.phone: 5", ["devices.phone is not in the list"]),

@@ -29,6 +29,7 @@ def folder(tmp_path, monkeypatch):
     shutil.copy(DATA / "llms/tiny-llama-0.5m.json", "llm.json")
     CliRunner().invoke(app, ["simulate", "nominal", "--rounds", "2", "--output", "res.nc"])
     links = {"policy": "mine.py", "study": "st.yml", "trace": "tr.csv", "result": "res.nc"}
+    links |= {"llm": "llm.json"}
     for name, target in links.items():
         for ending in ("nc", "csv", "svg", "pdf", "html", "tex"):
             (tmp_path / f"{name}.{ending}").symlink_to(target)
@@ -43,6 +44,9 @@ def folder(tmp_path, monkeypatch):
         (["simulate", "nominal", "--policies", "mine.py:mine", "--output", "policy.nc"], "mine.py"),
         (["sweep", "st", *OVER, "--figure", "policy.svg"], "mine.py"),
         (["sweep", "st", *OVER, "--figure", "trace.pdf"], "tr.csv"),
+        (["sweep", "st", *OVER, "--output", "study.nc"], "st.yml"),
+        (["sweep", "st", *OVER, "--output", "trace.csv"], "tr.csv"),
+        (["sweep", "nominal", *OVER, "--set", "llm=llm.json", "--output", "llm.nc"], "llm.json"),
         (["compare", "st", "nominal", "--rounds", "2", "--html", "study.html"], "st.yml"),
         (["figure", "cuts", "st", "--output", "trace.pdf"], "tr.csv"),
         (["benchmark", "mine.py", "--scenarios", "nominal", "--output", "policy.nc"], "mine.py"),
@@ -58,6 +62,21 @@ def test_what_is_read_is_not_replaced(arguments, read, folder):
     (line,) = result.stderr.splitlines()
     assert f"{read} is read and would be lost to {' '.join(arguments[-2:])}; name another" in line
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_nothing_is_written_into_a_store_of_a_sweep(folder):
+    made = ["sweep", "st", *OVER, "--output", "sw.zarr"]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    before = sorted(path for path in (folder / "sw.zarr").rglob("*"))
+    for arguments in (
+        [*made, "--figure", "sw.zarr/f.svg"],
+        ["export", "sw.zarr", "--to", "sw.zarr/delay_s/table.csv"],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2, result.stdout
+        store = folder.resolve() / "sw.zarr"
+        assert f"lies in {store}, which holds a sweep; name a file elsewhere." in result.stderr
+    assert sorted(path for path in (folder / "sw.zarr").rglob("*")) == before
 
 
 def test_an_output_that_is_no_input_is_replaced_time_and_again(folder):

@@ -106,6 +106,20 @@ def test_the_sweep_of_a_study_is_in_its_file(folder, name):
     assert {path: sizes[path] for path in over} == {p: len(given) for p, given in over.items()}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "mended"),
+    [
+        ("objective: {delay_weight: 1.4}", "objective.delay_weight=0.4"),
+        ("training: {batch_size: 4, accumulation: 3}", "training.accumulation=2"),
+    ],
+)
+def test_settings_may_mend_a_study_that_is_swept(wrong, mended, folder):
+    (folder / "mine.yml").write_text(f"base: test-bed\n{wrong}\n", "utf-8")
+    sweep = ["sweep", "mine", "--over", "link.bandwidth_hz=[1e7]", "--rounds", "1"]
+    assert run(*sweep).exit_code == 2
+    assert done(*sweep, "--set", mended)
+
+
 def test_settings_apply_before_a_sweep():
     arguments = ["sweep", "nominal", "--over", WEIGHTS, "--rounds", 2, "--json"]
     plain = json.loads(done(*arguments))

@@ -1,5 +1,7 @@
 """Dimensions of the shipped LLMs, and what is refused of others."""
 
+import json
+
 import pytest
 
 import card
@@ -163,3 +165,13 @@ def test_experts_carry_no_adapter():
 def test_fused_projection_is_named_where_a_part_of_it_is_asked_for():
     with pytest.raises(ScenarioError, match=r"fused in qkv_proj\); choose from qkv_proj, o_proj"):
         architecture("phi-3-mini-4k").adapted(["q_proj"])
+
+
+@pytest.mark.parametrize("name", ["own.json", "folder"])
+def test_a_scenario_names_the_file_of_an_llm_that_is_none(name, tmp_path):
+    file = tmp_path / (name if name.endswith(".json") else f"{name}/config.json")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(SOUND | {"num_attention_heads": 0}), "utf-8")
+    with pytest.raises(ScenarioError) as refusal:
+        card.load_scenario("nominal", llm=str(tmp_path / name))
+    assert str(refusal.value).startswith(f"{file}: num_attention_heads = 0 is not allowed")
