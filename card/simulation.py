@@ -223,9 +223,12 @@ def simulate(
 
 
 def means(results: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Mean delay [s], server energy [J] and device energy [J] of every policy."""
+    """Mean delay [s], server energy [J] and device energy [J] of every policy.
+
+    Device energy is NaN where that of one device is not known.
+    """
     averaged = results[["delay_s", "energy_j", "device_energy_j"]].mean(
-        ("state", "device", "round")
+        ("state", "device", "round"), skipna=False
     )
     return {
         policy: {str(name): float(averaged[name].sel(policy=policy)) for name in averaged}
@@ -237,7 +240,7 @@ def energy_parts(results: xr.Dataset, system: System) -> xr.Dataset:
     """Mean energy per policy [J], split by what spends it.
 
     What a server draws at any clock and while it waits is static, and what a device draws while it
-    waits is counted with its sending.
+    waits is counted with its sending. The parts of devices are NaN where one's energy is not known.
 
     Parameters
     ----------
@@ -257,7 +260,7 @@ def energy_parts(results: xr.Dataset, system: System) -> xr.Dataset:
         "computing_j": computing,
         "sending_j": results.device_energy_j - computing,
     }
-    return results.assign(parts)[list(parts)].mean(("state", "device", "round"))
+    return results.assign(parts)[list(parts)].mean(("state", "device", "round"), skipna=False)
 
 
 def reduction(card: FloatArray, benchmark: FloatArray) -> float | None:

@@ -1,10 +1,14 @@
-"""Reads text and JSON files that others wrote, with bounds, and errors that name the file."""
+"""Reads text and JSON files that others wrote, with bounds, and errors that name the file.
+
+Also says what JSON of our own holds for a number that is not known.
+"""
 
 from __future__ import annotations
 
 import json
 import stat
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +123,15 @@ def read_json_object(path: Path, remedy: str, *, shown: bool = False) -> dict[st
     if shown and (odd := odd_text(content)):
         raise ScenarioError(f"{path} holds {shortened(odd)}, which cannot be printed; {remedy}.")
     return content
+
+
+def known(node: Any) -> Any:
+    """The same plain values with None, which is null in JSON, for numbers not known (NaN)."""
+    if isinstance(node, dict):
+        return {key: known(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [known(value) for value in node]
+    return None if isinstance(node, float) and isnan(node) else node
 
 
 def _one_line(error: Exception) -> str:

@@ -73,21 +73,26 @@ def comparison_page(found: Comparison, names: tuple[str, str]) -> str:
     )
 
 
-def signed(value: float | None) -> str:
-    """A change with its sign; a dash if it is not known."""
-    return "–" if value is None else f"{value:+,.1f}".replace("-", "−")
+def amount(value: float | None, unit: str = "") -> str:
+    """A mean, with its unit if one is given; a dash if it is not known."""
+    return "–" if value is None else f"{value:,.1f} {unit}".rstrip()
 
 
-def span(low: float | None, high: float | None) -> str:
-    """Interval of a change; a dash if it is not known."""
-    return "–" if low is None else f"{signed(low)} to {signed(high)}"
+def signed(value: float | None, unit: str = "") -> str:
+    """A change with its sign, likewise."""
+    return "–" if value is None else f"{value:+,.1f} {unit}".rstrip().replace("-", "−")
+
+
+def span(low: float | None, high: float | None, unit: str = "") -> str:
+    """Interval of a change, likewise."""
+    return "–" if low is None else f"{signed(low)} to {signed(high, unit)}"
 
 
 def _changes(found: Comparison) -> Iterable[tuple[str, ...]]:
     for item in found.changes:
         word, unit = WORDS[item.quantity]
-        means = (f"{item.first:,.1f} {unit}", f"{item.second:,.1f} {unit}")
-        moved = (f"{signed(item.change)} {unit}", f"{span(item.low, item.high)} {unit}")
+        means = (amount(item.first, unit), amount(item.second, unit))
+        moved = (signed(item.change, unit), span(item.low, item.high, unit))
         yield (f"<code>{escape(item.policy)}</code>", word, *means, *moved)
 
 

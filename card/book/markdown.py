@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from card.base.text_files import known
 from card.base.units import RAISED
 
 _SIGN = re.compile(r"""["$&'*<>\[\\\]_`{|}~]|^[#%+=:(-]""")
@@ -112,17 +113,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_right: 
 
 
 def to_json(obj: Any) -> str:
-    """JSON text with a fixed order and layout; numbers keep all their digits."""
+    """JSON text with a fixed order and layout; numbers keep all their digits, NaN is null."""
     return json.dumps(
-        obj, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
+        known(obj), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False, default=_plain
     )
 
 
 def _plain(obj: Any) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        return dataclasses.asdict(obj)
+        return known(dataclasses.asdict(obj))
     if hasattr(obj, "tolist"):
-        return obj.tolist()
+        return known(obj.tolist())
     raise TypeError(f"{type(obj).__name__} cannot be saved as JSON; give plain values.")
 
 

@@ -69,12 +69,13 @@ def save_result(name: str, obj: Any) -> None:
         CARD_RESULTS names, or else in `_build/results`.
     obj
         A Dataset (saved as `.nc` with its digest, small whole numbers in two bytes), a DataFrame
-        or Series (`.csv`), or nested mappings, sequences, dataclasses and numbers (`.json`).
+        or Series (`.csv`), or nested mappings, sequences, dataclasses and numbers (`.json`, where
+        a number that is not known, NaN, is null).
 
     Raises
     ------
     ValueError
-        If a number for JSON is not finite; None says so there.
+        If a number for JSON is infinite; None says so there.
     """
     if isinstance(obj, xr.Dataset):
         whole = {

@@ -44,22 +44,25 @@ def digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:#.2g}".rstrip(".")
 
 
-def settled_mean(value: float, low: float, high: float) -> str:
+def settled_mean(value: float | None, low: float | None, high: float | None, unit: str = "") -> str:
     """A mean with the digits that its 95 % interval settles, and one more: at least tenths.
 
     The last digit is the first that the interval leaves open, so that whoever computes with
-    rounded means gets what the means themselves give.
+    rounded means gets what the means themselves give. A unit stands behind if one is given. A mean
+    that is not known (NaN, or None as JSON has it) is a dash.
 
     Examples
     --------
     >>> settled_mean(1341.8, 1338.0, 1345.0), settled_mean(1341.8, 1300.0, 1380.0)
     ('1,342', '1,340')
-    >>> settled_mean(13.42, 13.39, 13.45)
-    '13.4'
+    >>> settled_mean(13.42, 13.39, 13.45, "s")
+    '13.4 s'
     """
-    half = max(value - low, high - value)
+    if value is None or math.isnan(value):
+        return "–"
+    half = 0.0 if low is None or high is None else max(value - low, high - value)
     step = 10.0 ** max(-1, math.ceil(math.log10(2 * half)) - 1) if half > 0 else 0.1
-    return f"{step * round(value / step):,.{int(step < 1)}f}"
+    return f"{step * round(value / step):,.{int(step < 1)}f} {unit}".rstrip()
 
 
 def saved(reduction: Mapping[str, float | None]) -> str:
@@ -240,17 +243,21 @@ def operation_table(runs: Mapping[str, xr.Dataset], num_blocks: int) -> str:
     for run in runs.values():
         ours, mean = run.sel(policy="card"), means(run)["card"]
         clock_hz = float(ours.frequency_hz.where(ours.server_compute_s > 0).mean())
-        clock = "–" if math.isnan(clock_hz) else f"{clock_hz / 1e9:.2f} GHz"
         columns.append(
             {
-                "delay per round": f"{mean['delay_s']:.1f} s",
-                "server energy per round": f"{mean['energy_j']:.0f} J",
-                "device energy per round": f"{mean['device_energy_j']:.0f} J",
+                "delay per round": _told(mean["delay_s"], 1, "s"),
+                "server energy per round": _told(mean["energy_j"], 0, "J"),
+                "device energy per round": _told(mean["device_energy_j"], 0, "J"),
                 "device-rounds with all blocks on the device": percent(
                     float((ours.cut == num_blocks).mean())
                 ),
-                "mean server clock while it works": clock,
+                "mean server clock while it works": _told(clock_hz / 1e9, 2, "GHz"),
             }
         )
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     return table(("CARD", *runs), rows)
+
+
+def _told(value: float, digits: int, unit: str) -> str:
+    """A number with its unit; a dash if it is not known."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f} {unit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from card.base.errors import extra
-from card.book.comparison_page import WORDS, span
+from card.book.comparison_page import WORDS, amount, span
 from card.book.markdown import plain, table, write
 from card.book.provenance import code_path
 from card.figures.image_files import write_figure
@@ -60,7 +60,7 @@ def changes_table(found: Comparison) -> str:
     for item in found.changes:
         word, unit = WORDS[item.quantity]
         if item.quantity != "device_energy_j" and item.policy != "exhaustive":
-            means = (f"{item.first:,.1f} {unit}", f"{item.second:,.1f} {unit}")
-            moved = f"{span(item.low, item.high)} {unit}"
+            means = (amount(item.first, unit), amount(item.second, unit))
+            moved = span(item.low, item.high, unit)
             rows.append((f"{label_of(item.policy)}: {word}", *means, moved))
     return table(("Mean per round", "base", "study", "change, 95 % interval"), rows)

@@ -373,7 +373,8 @@ def _print_points(
 
 def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
     """One row per point and policy: means over states and devices, and their intervals."""
-    means = grid[list(COSTS)].mean(("state", "device")).assign(grid[list(INTERVALS)])
+    means = grid[list(COSTS)].mean(("state", "device"), skipna=False)
+    means = means.assign(grid[list(INTERVALS)])
     dims = [*paths, "policy"]
     order = [name for cost in COSTS for name in (cost, f"{cost}_low", f"{cost}_high")]
     columns = {name: means[name].transpose(*dims).values.ravel().tolist() for name in order}
@@ -385,6 +386,7 @@ def _rows(grid: xr.Dataset, paths: list[str]) -> Iterator[dict[str, Any]]:
 def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
     from card.book.comparison_page import (  # brings the tools of the book's pages
         WORDS,
+        amount,
         signed,
         span,
     )
@@ -396,7 +398,7 @@ def _print_comparison(found: Comparison, names: tuple[str, str]) -> None:
     for quantity in QUANTITIES:
         word, unit = WORDS[quantity]
         means = [
-            (item.policy, f"{item.first:,.1f}", f"{item.second:,.1f}", signed(item.change),
+            (item.policy, amount(item.first), amount(item.second), signed(item.change),
              span(item.low, item.high))
             for item in found.changes
             if item.quantity == quantity and item.policy != "exhaustive"

@@ -23,7 +23,7 @@ from card.base.letters import no_letter, printable
 from card.base.one_file import is_installed
 from card.base.overrides import canonical, overlap
 from card.base.terminals import tell
-from card.base.text_files import OUTPUTS, identity
+from card.base.text_files import OUTPUTS, identity, known
 from card.base.units import engineering
 from card.base.whole_files import check_writable, remedy_of, write_whole
 from card.base.yaml_files import parse_value
@@ -290,19 +290,13 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return f"{percent(value)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _known(node: Any) -> Any:
-    """The same document with null for numbers that are not known (NaN)."""
-    if isinstance(node, dict):
-        return {key: _known(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_known(value) for value in node]
-    return None if isinstance(node, float) and np.isnan(node) else node
-
-
 def print_json(document: Any) -> None:
-    """Print one JSON document; an encoding without all letters gets JSON's own escapes."""
+    """Print one JSON document; an encoding without all letters gets JSON's own escapes.
+
+    Numbers that are not known (NaN) are null.
+    """
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(_known(document), indent=2, allow_nan=False, ensure_ascii=plain)
+    text = json.dumps(known(document), indent=2, allow_nan=False, ensure_ascii=plain)
     for line in text.split("\n"):
         sys.stdout.write(printable(line, json.dumps) + "\n")
 

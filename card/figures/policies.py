@@ -320,7 +320,8 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     parts_s
         Mean parts of delay per policy [s], by the names of `card.simulation.PARTS`.
     parts_j
-        Result of `card.simulation.energy_parts`.
+        Result of `card.simulation.energy_parts`; parts that are not known (NaN) are left out, and
+        the axis says so.
     """
     policies = parts_s.policy.values.tolist()
     figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.36 * len(policies)), layout="constrained")
@@ -328,7 +329,9 @@ def where_it_goes(parts_s: xr.Dataset, parts_j: xr.Dataset) -> Figure:
     _stack(panels[0], parts_s, PART_LABELS, PART_COLOURS, PART_HATCHES)
     _stack(panels[1], parts_j, _ENERGY_LABELS, _ENERGY_COLOURS, _ENERGY_HATCHES)
     panels[0].set(title="Parts of the delay", xlabel="mean delay [s]")
-    panels[1].set(title="Parts of the energy", xlabel="mean energy, server and device [J]")
+    unknown = np.isnan(parts_j.computing_j).any()
+    whose = "server energy [J], devices: –" if unknown else "energy, server and device [J]"
+    panels[1].set(title="Parts of the energy", xlabel=f"mean {whose}")
     panels[0].set(yticks=range(len(policies)), yticklabels=labels_of(policies),
                   ylim=(len(policies) - 0.5, -0.5))  # fmt: skip
     for axes in panels:
@@ -348,7 +351,7 @@ def _stack(
     rows = np.arange(parts.sizes["policy"])
     left = np.zeros(len(rows))
     for name, label in labels.items():
-        if not parts[name].values.any():
+        if not np.nan_to_num(parts[name].values).any():  # nothing, or not known
             continue
         axes.barh(rows, parts[name].values, 0.72, left, color=colours[name], edgecolor="white",
                   linewidth=0.6, hatch=hatches[name], label=label)  # fmt: skip
@@ -391,7 +394,8 @@ def device_energy(results: xr.Dataset, width_in: float = WIDTH_IN) -> Figure:
         named = f"each dot: one of {len(devices)} devices"
     elif devices == [f"device-{number}" for number in range(1, len(devices) + 1)]:
         named = "digit: device"
-    axes.set_title(folded(f"{named}; stroke: mean", 100), weight="normal", fontsize=9.5)
+    stroke = "no mean, as one is not known" if np.isnan(means).any() else "stroke: mean"
+    axes.set_title(folded(f"{named}; {stroke}", 100), weight="normal", fontsize=9.5)
     if width_in >= NARROW_IN:
         draw_narrow(figure, partial(device_energy, results, PHONE_IN))
     return figure

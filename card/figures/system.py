@@ -168,14 +168,15 @@ def parts(costs: Costs, labels: Sequence[str]) -> Figure:
         spent = np.broadcast_to(values, left.shape)
         bars = energy.barh(
             rows + shift,
-            spent,
+            np.nan_to_num(spent),
             height=0.32,
             color=PART_COLOURS[part],
             hatch=PART_HATCHES[part],
             edgecolor="white",
             label=name,
         )
-        energy.bar_label(bars, fmt="%.0f", padding=3, fontsize=7 if many else 8.5)
+        words = ["–" if np.isnan(one) else f"{one:.0f}" for one in spent]
+        energy.bar_label(bars, words, padding=3, fontsize=7 if many else 8.5)
     energy.set_xlim(0, 1.08 * energy.get_xlim()[1])
     time.set_title("Delay", pad=42)
     energy.set_title("Energy", pad=26)

@@ -43,13 +43,14 @@ def mean_intervals(
     Returns
     -------
     xarray.Dataset
-        Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`.
+        Dataset over `(*by, statistic)` with statistics `mean`, `low` and `high`; device energy is
+        NaN where that of one device is not known.
     """
     import xarray as xr  # xarray brings pandas, which `import card` must not load
 
     chosen = results[["delay_s", "energy_j", "device_energy_j"]]
     averaged = [dim for dim in chosen.dims if dim not in (*by, "round")]
-    rounds = chosen.mean(averaged).to_dataarray().transpose("variable", *by, "round")
+    rounds = chosen.mean(averaged, skipna=False).to_dataarray().transpose("variable", *by, "round")
     run = _run(results)
     ends = interval_of_means(int(results.attrs["seed"]), rounds.values, resamples, run)
     parts = [rounds.mean("round"), *(rounds.isel(round=0, drop=True).copy(data=e) for e in ends)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from card.base.text_files import known
 from card.scenario import Scenario
 from card.simulation import rounds_and_seed, simulate
 from card.studies.bootstrap import RESAMPLES, reductions, resampled_means, run_of
@@ -24,14 +25,14 @@ class Change:
     """Name of the policy."""
     quantity: str
     """One of `QUANTITIES`."""
-    first: float
-    """Mean in the first scenario [s or J]."""
-    second: float
-    """Mean in the second scenario [s or J]."""
-    change: float
-    """Second mean less first mean [s or J]."""
+    first: float | None
+    """Mean in the first scenario [s or J]; None where a device's energy is not known."""
+    second: float | None
+    """Mean in the second scenario [s or J]; likewise."""
+    change: float | None
+    """Second mean less first mean [s or J]; None where one of them is."""
     low: float | None
-    """Lower end of the change's bootstrap 95 % interval; None for a single round."""
+    """Lower end of the change's bootstrap 95 % interval; None for a single round, too."""
     high: float | None
     """Upper end of that interval."""
 
@@ -92,7 +93,7 @@ def compare(
     runs = [run.sel(policy=common) for run in runs]
     tables = [
         run[list(QUANTITIES)]
-        .mean(("state", "device"))
+        .mean(("state", "device"), skipna=False)
         .to_dataarray()
         .transpose(..., "round")
         .values
@@ -102,17 +103,14 @@ def compare(
     coherence = max(one.link.shadowing_coherence_rounds for one in (first, second))
     together = run_of(coherence, rounds)
     drawn = resampled_means((seed, 4), np.stack(tables), RESAMPLES, together)
-    low, high = np.quantile(drawn[:, 1] - drawn[:, 0], [0.025, 0.975], axis=0)
-    known = rounds > 1
+    ends = np.quantile(drawn[:, 1] - drawn[:, 0], [0.025, 0.975], axis=0)
+    if rounds < 2:
+        ends = np.full_like(ends, np.nan)
     changes = [
         Change(
             policy,
             quantity,
-            first=float(means[0, row, column]),
-            second=float(means[1, row, column]),
-            change=float(means[1, row, column] - means[0, row, column]),
-            low=float(low[row, column]) if known else None,
-            high=float(high[row, column]) if known else None,
+            *(known(float(table[row, column])) for table in (*means, means[1] - means[0], *ends)),
         )
         for column, policy in enumerate(common)
         for row, quantity in enumerate(QUANTITIES)

@@ -134,10 +134,11 @@ def content_hash(results: xr.Dataset) -> str:
 def as_frame(results: xr.Dataset) -> pd.DataFrame:
     """A row per policy and point or scenario: means over states, devices and rounds, in SI units.
 
-    What the results are of stands in `attrs`: title, version, rounds, seed and scenario's hash.
+    Device energy is NaN where that of one device is not known. What the results are of stands in
+    `attrs`: title, version, rounds, seed and scenario's hash.
     """
     kept = results[[name for name in _COLUMNS if name in results]]
-    means = kept.mean([dim for dim in _WITHIN if dim in kept.dims])
+    means = kept.mean([dim for dim in _WITHIN if dim in kept.dims], skipna=False)
     attributes = plain(results.attrs)
     told = {key: attributes[key] for key in _TOLD if key in attributes}
     if "round" in results.dims:

@@ -125,24 +125,26 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
     """Values that differ between two scenarios, in the order of their keys.
 
     A list whose items have other names in the second scenario, or many other values, is one entry
-    with the values of all its items, unless one value is that of every item in both.
+    with the values of all its items, unless one value is that of every item in both. Where a device
+    takes from the cell's link what another has for itself, its value is None.
     """
     called: dict[str, str] = {}
     before, after = _grouped(first, called), _grouped(second, called)
     found = []
     for shared in dict.fromkeys((*before, *after)):
-        ours = before.get(shared, {})
-        theirs = after.get(shared, {})
+        like = next(iter((before.get(shared) or after[shared]).values()))
+        ours = _of_all(before.get(shared, {}), like, first)
+        theirs = _of_all(after.get(shared, {}), like, second)
         changed = [path for path in ours if path in theirs and ours[path] != theirs[path]]
-        unit = next(iter((ours or theirs).values())).unit
         if ours.keys() == theirs.keys() and len(changed) <= _FEW:
             found += [
-                Difference(path, ours[path].value, theirs[path].value, unit) for path in changed
+                Difference(path, ours[path].value, theirs[path].value, like.unit)
+                for path in changed
             ]
             continue
         old, new = ([item.value for item in side.values()] for side in (ours, theirs))
         if old != new and (not (old and new) or len({repr(one) for one in (*old, *new)}) > 1):
-            found.append(Difference(shared, old, new, unit))
+            found.append(Difference(shared, old, new, like.unit))
     both = (first, second)
     listed = {
         "devices": [[device.name for device in one.devices] for one in both],
@@ -154,6 +156,17 @@ def differences(first: Scenario, second: Scenario) -> list[Difference]:
             at = next((i for i, d in enumerate(found) if d.path.startswith(path)), len(found))
             found.insert(at, Difference(path, old, new, ""))
     return found
+
+
+def _of_all(
+    found: dict[str, Parameter], like: Parameter, scenario: Scenario
+) -> dict[str, Parameter]:
+    """Values by path; of devices with own links for every device, None where it has none."""
+    if not like.shared.startswith("devices.link."):
+        return found
+    key = like.shared.removeprefix("devices.")
+    paths = [f"devices.{device.name}.{key}" for device in scenario.devices]
+    return {path: found.get(path, like._replace(path=path, value=None)) for path in paths}
 
 
 def _grouped(scenario: Scenario, called: dict[str, str]) -> dict[str, dict[str, Parameter]]:
@@ -208,7 +221,7 @@ def unit_in(description: str | None) -> str:
 
 def show(value: Any) -> str:
     """Value as a reader writes it: 10,000,000 rather than 1e+07; a list's repeats are counted."""
-    if value is None or value == [] or value == ():
+    if _is_nothing(value):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -241,5 +254,10 @@ def _summary(values: Sequence[Any]) -> str:
 
 def with_unit(value: Any, unit: str) -> str:
     """Value as a reader writes it, with its unit."""
-    nothing = value is None or value == [] or value == ()
-    return show(value) if nothing else f"{show(value)} {unit}".strip()
+    return show(value) if _is_nothing(value) else f"{show(value)} {unit}".strip()
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether it is None, or a list of that alone, or of nothing."""
+    several = isinstance(value, (list, tuple))
+    return value is None or (several and all(item is None for item in value))

@@ -7,6 +7,9 @@ from card.base.data_files import DATA
 
 _RECORDED = json.loads((DATA / "profiles/cpu-epyc-2-cores.json").read_text("utf-8"))
 
+NO_POWER = {"title": "a board", "cores": 2048, "clock_hz": 1e9, "memory_gb": 8}
+"""Hardware of which nothing says what power it draws."""
+
 
 def machine(path: Path, slower: float = 1.0) -> Path:
     """File of the shipped profile, with a block that takes some times as long."""

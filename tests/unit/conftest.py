@@ -7,6 +7,7 @@ import time
 
 import pytest
 import xarray as xr
+from machines import NO_POWER
 
 import card
 
@@ -18,6 +19,14 @@ def simulated() -> xr.Dataset:
     """Some rounds of CARD and of benchmarks."""
     names = ["card", "device_only", "server_only", "static_cut"]
     return card.simulate(card.load_scenario("nominal"), names, rounds=20, seed=3)
+
+
+@pytest.fixture(scope="session")
+def one_unknown() -> xr.Dataset:
+    """The same where the power of one device is not known."""
+    names = ["card", "device_only", "server_only", "static_cut"]
+    scenario = card.load_scenario("nominal", **{"devices.device-3.hardware": NO_POWER})
+    return card.simulate(scenario, names, rounds=20, seed=3)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -508,9 +509,16 @@ def test_equal_results_give_equal_bytes(results: Path, monkeypatch: pytest.Monke
     assert "<dc:date>" not in (results / "one/picture.svg").read_text()
 
 
+def test_what_is_not_known_is_null_in_json(results: Path) -> None:
+    unknown = [math.nan, np.array([math.nan, 1.0]), (np.float64("nan"), 2)]
+    save_result("plain", {"joules": unknown})
+    found = json.loads((results / "plain.json").read_text())
+    assert found == {"joules": [None, [None, 1.0], [None, 2]]}
+
+
 def test_a_result_that_json_cannot_hold_is_refused(results: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_result("plain", {"delay_s": float("nan")})
+        save_result("plain", {"delay_s": float("inf")})
     with pytest.raises(TypeError, match="give plain values"):
         save_result("plain", {"when": object()})
 

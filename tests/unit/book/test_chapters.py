@@ -1,10 +1,12 @@
 """`card.book.chapters`: whatever stops a chapter, the failure and its log say in which cell."""
 
+import json
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from machines import NO_POWER
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill import execute_notebook
 
@@ -154,3 +156,21 @@ def test_a_chapter_takes_hardware_that_a_study_describes_itself(
         cwd=tmp_path,
         progress_bar=False,
     )
+
+
+@pytest.mark.slow
+def test_a_chapter_says_where_the_energy_of_a_device_is_not_known(tmp_path: Path) -> None:
+    study = tmp_path / "own.yml"
+    devices = {"device-3": {"hardware": NO_POWER}}
+    study.write_text(f"base: nominal\ndevices: {json.dumps(devices)}\n")
+    executed = execute_notebook(
+        ROOT / "notebooks/01_system_model.ipynb",
+        None,
+        {"scenario": str(study), "quick": True},
+        cwd=tmp_path,
+        progress_bar=False,
+    )
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
+    told = " ".join(one.get("data", {}).get("text/markdown", "") for one in outputs)
+    assert "and the devices an unknown energy." in told
+    assert "nan J" not in told

@@ -108,10 +108,13 @@ def test_a_change_is_told_in_words_with_its_interval(value, low, high, text):
         (135.8, 131.2, 140.4, "136"),
         (10.97, 10.93, 11.01, "11.0"),
         (0.0, 0.0, 0.0, "0.0"),
+        (float("nan"), float("nan"), float("nan"), "–"),
+        (None, None, None, "–"),
     ],
 )
 def test_a_mean_ends_with_the_first_digit_that_its_interval_leaves_open(value, low, high, text):
     assert tables.settled_mean(value, low, high) == text
+    assert tables.settled_mean(value, low, high, "J") == (text if text == "–" else f"{text} J")
 
 
 def test_a_table_shows_no_negative_zero():
@@ -176,3 +179,9 @@ def test_measured_machines_stand_side_by_side():
     assert rows["Measured"] == list(both)
     assert rows["Number format"] == ["float32", "bfloat16"]
     assert rows["Mini-batch"][1] == "1 x 512 tokens"
+
+
+def test_a_device_energy_that_is_not_known_is_a_dash_among_what_rounds_cost(one_unknown):
+    text = tables.operation_table({"mine": one_unknown}, 16)
+    assert "| device energy per round | – |" in text
+    assert "nan" not in text

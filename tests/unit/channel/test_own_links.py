@@ -7,7 +7,7 @@ import card
 from card.base.errors import ScenarioError
 from card.channel.rates import state_rates
 from card.studies.explorer import explore
-from card.studies.scenario_values import differences, parameters
+from card.studies.scenario_values import differences, parameters, with_unit
 
 OTHER = {
     "bandwidth_hz": 5e6,
@@ -99,7 +99,21 @@ def test_it_is_part_of_what_a_scenario_is_and_is_shown_with_unit_and_origin():
     assert shown.source.source == "set by the user"
     for first, second in ((BASE, scenario), (scenario, BASE)):
         (found,) = differences(first, second)
-        assert found.path == "devices.link.bandwidth_hz"
+        assert found.path == "devices.device-2.link.bandwidth_hz"
+        assert {found.first, found.second} == {None, 5e6}
+
+
+def test_a_comparison_says_which_devices_have_their_own():
+    """Few are named; of many, each device has its place in the list, also without a value."""
+    every, three = own("*", bandwidth_hz=5e6), BASE
+    for place in (1, 3, 4):
+        three = three.updated({f"devices.device-{place}.link.bandwidth_hz": 5e6})
+    for scenario, values in ((every, [5e6] * 5), (three, [5e6, None, 5e6, 5e6, None])):
+        (found,) = differences(BASE, scenario)
+        assert found == ("devices.link.bandwidth_hz", [None] * 5, values, "Hz")
+        assert with_unit(found.first, found.unit) == "none"
+    named = [found.path.split(".")[1] for found in differences(every, three)]
+    assert named == ["device-2", "device-5"]
 
 
 def test_a_sweep_varies_it():

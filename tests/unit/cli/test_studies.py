@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import re
 
 import pytest
 import xarray as xr
 from commands import refusal, run
+from machines import NO_POWER
 
 import card
 from card.base.data_files import DATA, study_names
@@ -395,3 +397,31 @@ def test_a_file_that_is_no_profile_is_not_called_unknown(tmp_path):
 def test_a_rate_far_beyond_links_is_noted_with_the_most_they_reach():
     rates = ["--uplink-bps", "1e30", "--downlink-bps", "1e7"]
     assert "give at most 1e+12" in run("solve", "nominal", "--device", "device-1", *rates).stderr
+
+
+@pytest.mark.parametrize("devices", ["*", "device-3"])
+def test_a_device_energy_that_is_not_known_is_null_a_dash_and_an_empty_cell(folder, devices):
+    done("new", "mine", "--base", "nominal")
+    with (folder / "mine.yml").open("a") as file:
+        name = "'*'" if devices == "*" else devices
+        file.write(f"\ndevices: {{{name}: {{hardware: {json.dumps(NO_POWER)}}}}}\n")
+    short = ["--rounds", 3]
+    policies = [*short, "--policies", "card,device_only"]
+    swept = ["mine", "--over", WEIGHTS, *policies]
+    simulated = json.loads(done("simulate", "mine", *policies, "--json"))["policies"]
+    points = json.loads(done("sweep", *swept, "--output", "x.nc", "--json"))["points"]
+    changes = json.loads(done("compare", "nominal", "mine", *short, "--json"))["changes"]
+    device = [item for item in changes if item["quantity"] == "device_energy_j"]
+    found = [*simulated.values(), *points]
+    assert {row["device_energy_j"] for row in found} == {None}
+    assert {item[key] for item in device for key in ("second", "change", "low")} == {None}
+    assert all(row["energy_j"] is not None for row in found)
+    done("export", "x.nc", "--to", "x.csv")
+    rows = list(csv.DictReader((folder / "x.csv").read_text("utf-8").splitlines()))
+    assert {row["device_energy_j"] for row in rows} == {""}
+    tables = [
+        done("simulate", "mine", *policies),
+        done("sweep", *swept),
+        done("compare", "nominal", "mine", *short, "--html", "page.html"),
+    ]
+    assert all("–" in text and not re.search(r"nan\b", text) for text in tables)

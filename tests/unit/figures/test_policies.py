@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from machines import NO_POWER
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -215,3 +216,14 @@ def test_digits_of_devices_stand_apart(simulated: xr.Dataset, draw) -> None:
     boxes = [Text.get_window_extent(text) for text in axes.texts]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     assert (axes.get_title("left") or axes.get_title()).startswith("digit: device")
+
+
+def test_an_energy_that_is_not_known_has_no_part_and_no_mean(one_unknown: xr.Dataset) -> None:
+    system = card.system(card.load_scenario("nominal", **{"devices.device-3.hardware": NO_POWER}))
+    parts = one_unknown[list(PARTS)].mean(("state", "device", "round"))
+    _, joules = figures.where_it_goes(parts, energy_parts(one_unknown, system)).axes
+    labels = [text.get_text() for text in joules.get_legend().get_texts()]
+    assert labels == ["server computes"]
+    assert joules.get_xlabel() == "mean server energy [J], devices: –"
+    (axes,) = figures.device_energy(one_unknown).axes
+    assert axes.get_title().endswith("; no mean, as one is not known")

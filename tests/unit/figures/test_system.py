@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from machines import NO_POWER
 
 import card
 from card.figures import radio
@@ -66,6 +67,13 @@ class TestParts:
         assert widths == pytest.approx([*costs.energy_j, *costs.device_energy_j])
         assert time.get_xlabel().endswith("[s]")
         assert energy.get_xlabel().endswith("[J]")
+
+    def test_an_energy_that_is_not_known_is_a_dash(self, scenario):
+        other = scenario.updated({"devices.device-2.hardware": NO_POWER})
+        costs = card.evaluate(other, np.arange(2), 8, 1e9, 5e7, 8e7)
+        _, energy = pictures.parts(costs, ["a", "b"]).axes
+        known = [f"{joules:.0f}" for joules in (*costs.energy_j, costs.device_energy_j[0])]
+        assert [text.get_text() for text in energy.texts] == [*known, "–"]
 
 
 class TestPower:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from machines import NO_POWER
 from outcomes import dataset
 from scipy.signal import lfilter
 from scipy.stats import bootstrap
@@ -172,3 +173,17 @@ def test_rounds_that_are_independent_are_resampled_one_by_one() -> None:
     assert run_of(0, 100) == 1
     assert run_of(3, 100) == 30
     assert run_of(1e6, 100) == 100
+
+
+def test_what_is_unknown_of_one_device_is_unknown_of_their_mean(one_unknown: xr.Dataset) -> None:
+    system = card.system(card.load_scenario("nominal", **{"devices.device-3.hardware": NO_POWER}))
+    whole, table = means(one_unknown)["card"], mean_intervals(one_unknown)
+    parts = energy_parts(one_unknown, system)
+    assert np.isnan(whole["device_energy_j"])
+    assert np.isnan(table.device_energy_j).all()
+    assert np.isnan(parts.computing_j).all()
+    assert np.isnan(parts.sending_j).all()
+    known = (whole["delay_s"], whole["energy_j"], table.energy_j, table.delay_s, parts.dynamic_j)
+    assert all(np.isfinite(value).all() for value in known)
+    alone = mean_intervals(one_unknown, ("policy", "device")).device_energy_j
+    assert np.isnan(alone).any(("policy", "statistic")).values.tolist() == [0, 0, 1, 0, 0]

@@ -1,11 +1,12 @@
 """`card.studies.comparison`: what differs between two studies, going in and coming out."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from machines import study
+from machines import NO_POWER, study
 from own_llms import own_llm_study
 
 import card
@@ -142,6 +143,19 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(found):
     assert tags.rows == 3 + len(found.parameters) + changes + reductions
     assert "a &lt;b&gt; study" in page
     assert "<b> study" not in page
+
+
+@pytest.mark.parametrize("devices", ["*", "device-3"])
+def test_a_device_energy_that_is_not_known_is_none_and_a_dash(devices):
+    other = NOMINAL.updated({f"devices.{devices}.hardware": NO_POWER})
+    found = compare(NOMINAL, other, rounds=5)
+    changes = [item for item in found.changes if item.quantity == "device_energy_j"]
+    assert {item.first is None for item in changes} == {False}
+    assert {(i.second, i.change, i.low, i.high) for i in changes} == {(None,) * 4}
+    json.dumps(found.as_dict(), allow_nan=False)
+    page = comparison_page(found, ("a", "b"))
+    assert not re.search(r"nan\b", page)
+    assert "<td class=number>–</td>" * 3 in page
 
 
 class TestFilesOfHardware:
