@@ -15,6 +15,7 @@ import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +50,7 @@ _KERNEL_ENVIRONMENT = {
 }
 _PACKAGE = Path(__file__).parents[1]
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
+_CELL = re.compile(r"Cell In\[(\d+)\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _REPORT = "report.json"
 _NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
@@ -289,6 +291,11 @@ def _counted(executed: Path) -> list[dict[str, Any]]:
     return [one for one in run if "injected-parameters" not in one["metadata"].get("tags", [])]
 
 
+def _number(cells: Sequence[Mapping[str, Any]], count: int) -> int:
+    """Number among these cells of the one that IPython counted so, the injected one with them."""
+    return sum(bool(cell["execution_count"]) and cell["execution_count"] <= count for cell in cells)
+
+
 def _ended(what: str, code: int | None) -> str:
     """What is known of the end of a process: the signal, or its exit code."""
     if code is None or code >= 0:
@@ -341,9 +348,10 @@ def execute_one(told: str) -> None:
             kernel_manager_class=Kernel,
         )
     except PapermillExecutionError as error:
-        counts = [one["execution_count"] for one in _counted(folder / name)]
-        where = f"code cell {sum(bool(n) and n <= error.exec_count for n in counts)}"
+        number = partial(_number, _counted(folder / name))
+        where = f"code cell {number(error.exec_count)}"
         report, named = _said(error, folder / name), error.ename
+        report = _CELL.sub(lambda at: f"Cell In[{number(int(at[1]))}]", _COLOUR.sub("", report))
     except DeadKernelError:
         where, report, named = _last_begun(folder / name), _ended("kernel", codes[0]), ""
     except Exception as error:  # whatever it is, the log has the traceback
