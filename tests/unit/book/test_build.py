@@ -251,7 +251,7 @@ def test_a_page_says_that_what_a_failed_chapter_computes_is_missing(place: Place
     shutil.copytree(ROOT / "book/_assets", place.root / "book/_assets")
     shutil.copy(ROOT / "book/references.bib", place.root / "book")
     figure = "```{figure} results/second.svg\n:alt: Two marks.\n\nA caption.\n```\n"
-    included = "```{include} _generated/claims.md\n```\n"
+    included = "```{include} _generated/claims.md\n```\n\nBy {eq}`eq-second`.\n"
     with (place.root / "book/index.md").open("a") as page:
         page.write(f"Another is {{{{ other }}}}.\n\n{figure}\n{included}")
     notebook(place.root / "notebooks/second.ipynb", "1 / 0")
@@ -267,6 +267,8 @@ def test_a_page_says_that_what_a_failed_chapter_computes_is_missing(place: Place
     assert 'href="notebooks/second.html"' in shown
     assert "The number is 42." in shown
     assert "Another is –." in shown
+    assert "eq-second" not in shown
+    assert "(missing)</abbr>" in shown
     assert (place.html / "_images/second.svg").is_file()
 
 
