@@ -249,6 +249,9 @@ def make(
         config = read_yaml(place.root / "_config.yml")
         for key, more in (item for settings in added for item in settings.items()):
             config[key] = {**config.get(key, {}), **more} if isinstance(more, Mapping) else more
+        if failures:
+            sphinx = config.setdefault("sphinx", {})
+            sphinx["config"] = {**sphinx.get("config", {}), pages.CHAPTERS_FAILED: True}
         # JSON is YAML of any version; Jupyter Book reads 1.1, which takes some words for numbers
         write(place.source / "_config.yml", to_json(config))
         shutil.copytree(place.results, place.source / "results")

@@ -15,7 +15,9 @@ import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.progress import Progress
@@ -48,6 +50,7 @@ _KERNEL_ENVIRONMENT = {
 }
 _PACKAGE = Path(__file__).parents[1]
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
+_CELL = re.compile(r"Cell In\[(\d+)\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _REPORT = "report.json"
 _NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
@@ -115,7 +118,8 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
     Raises
     ------
     BookError
-        If a notebook cannot be read, or does not declare a parameter, or with another type.
+        If a notebook cannot be read, or does not declare a parameter, or with another type; or if
+        its parameters cell holds anything but parameters with literals as their defaults.
     """
     shared = hashlib.sha256(to_json([made_of, dict(versions("book"))]).encode())
     for folder, pattern in ((_PACKAGE, "*.py"), (DATA, "*")):
@@ -137,29 +141,64 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
 def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
     import nbformat  # part of the `book` extra, as papermill; the command line starts without it
-    import papermill
+    from papermill.utils import nb_kernel_name, nb_language
 
     try:
         content = json.loads(notebook.read_text(encoding="utf-8"))
         nbformat.validate(content, version=4, relax_add_props=True)
-        # papermill fills in braces, also those of folders
-        declared = papermill.inspect_notebook(re.sub(r"([{}])", r"\1\1", str(notebook)))
+        for needed in (nb_kernel_name, nb_language):
+            needed(SimpleNamespace(metadata=content["metadata"]))
     except (ValueError, AttributeError, nbformat.ValidationError):
         raise BookError(
             f"{notebook} is no notebook, for its JSON lacks what nbformat 4 asks for, or a kernel; "
             "mend it."
         ) from None
+    defaults = _defaults(notebook.name, content["cells"])
     for name, value in parameters.items():
-        if name not in declared:
-            known = ", ".join(declared) or "none"
+        if name not in defaults:
+            known = ", ".join(defaults) or "none"
             raise BookError(f"{notebook.name} does not declare parameter {name!r}; it has {known}.")
-        wanted = declared[name]["inferred_type_name"]
-        if type(value).__name__ != wanted:
+        wanted = type(defaults[name])
+        if type(value) is not wanted:
             raise BookError(
-                f"{notebook.name}: parameter {name} = {value!r} must be of type {wanted}."
+                f"{notebook.name}: parameter {name} = {value!r} must be of type {wanted.__name__}, "
+                f"as its default {defaults[name]!r} is; change either."
             )
-    defaults = {name: ast.literal_eval(item["default"]) for name, item in declared.items()}
     return {name: value for name, value in parameters.items() if value != defaults[name]}
+
+
+def _defaults(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Parameters of a notebook of this name with their defaults, all that their cell may hold.
+
+    For papermill gives them other values after that cell, which code there would not see.
+    """
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    source = "".join(tagged[0]["source"]) if tagged else ""
+    defaults: dict[str, Any] = {}
+    line = ""
+    try:
+        for statement in ast.parse(source).body:
+            line = ast.get_source_segment(source, statement) or ""
+            defaults |= [_default(statement)]
+    except (SyntaxError, TypeError, ValueError) as error:
+        line = (error.text if isinstance(error, SyntaxError) else line) or ""
+        line = printable(line.strip().partition("\n")[0])
+        raise BookError(
+            f"{name}: `{line}` in the parameters cell does not give a parameter a literal, as "
+            "`seed: int = 0` does; mend it, or move it to a later cell."
+        ) from None
+    return defaults
+
+
+def _default(statement: ast.stmt) -> tuple[str, Any]:
+    """Name and literal that a statement assigns; `ValueError` or `TypeError` if it does not."""
+    match statement:
+        case (
+            ast.AnnAssign(target=ast.Name(name), value=ast.expr() as value)
+            | ast.Assign(targets=[ast.Name(name)], value=value)
+        ):
+            return name, ast.literal_eval(value)
+    raise ValueError("no assignment to one name")
 
 
 def execute(
@@ -252,6 +291,11 @@ def _counted(executed: Path) -> list[dict[str, Any]]:
     return [one for one in run if "injected-parameters" not in one["metadata"].get("tags", [])]
 
 
+def _number(cells: Sequence[Mapping[str, Any]], count: int) -> int:
+    """Number among these cells of the one that IPython counted so, the injected one with them."""
+    return sum(bool(cell["execution_count"]) and cell["execution_count"] <= count for cell in cells)
+
+
 def _ended(what: str, code: int | None) -> str:
     """What is known of the end of a process: the signal, or its exit code."""
     if code is None or code >= 0:
@@ -304,9 +348,10 @@ def execute_one(told: str) -> None:
             kernel_manager_class=Kernel,
         )
     except PapermillExecutionError as error:
-        counts = [one["execution_count"] for one in _counted(folder / name)]
-        where = f"code cell {sum(bool(n) and n <= error.exec_count for n in counts)}"
+        number = partial(_number, _counted(folder / name))
+        where = f"code cell {number(error.exec_count)}"
         report, named = _said(error, folder / name), error.ename
+        report = _CELL.sub(lambda at: f"Cell In[{number(int(at[1]))}]", _COLOUR.sub("", report))
     except DeadKernelError:
         where, report, named = _last_begun(folder / name), _ended("kernel", codes[0]), ""
     except Exception as error:  # whatever it is, the log has the traceback

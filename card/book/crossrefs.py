@@ -2,7 +2,8 @@
 
 Inline formulas that are one symbol link to its entry on the page *Notation*; numbered equations
 are followed by a link to what computes them; symbols in docstrings are set as formulas, and link
-alike. Numbers stay with their units, and what others wrote is not documented.
+alike. Numbers stay with their units, and what others wrote is not documented. In a book of which
+chapters failed, references to what they hold say that it is missing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any
 
 from card.base.errors import extra
 from card.book.notation import notation
+from card.book.pages import CHAPTERS_FAILED
 
 with extra("book", "card.book.crossrefs"):
     from docutils import nodes  # type: ignore[import-untyped]
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
     from sphinx.transforms import SphinxTransform
     from sphinx.transforms.post_transforms import SphinxPostTransform
     from sphinx.writers.html5 import HTML5Translator
@@ -29,6 +32,7 @@ UNIT_GAP = re.compile(
 _VERBATIM = (nodes.literal, nodes.math, nodes.raw, nodes.FixedTextElement)
 PAGE = "notation"
 """The page that symbols link to; it links none itself."""
+_NUMBER = re.compile(r"\s*(?:%s|\{(?:number|name)\})")
 
 
 class LinkSymbols(SphinxPostTransform):
@@ -115,6 +119,42 @@ class KeepUnits(SphinxPostTransform):
                 text.parent.replace(text, nodes.Text(joined[len(before) :]))
 
 
+def missing_reference(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Element | None:
+    """Where chapters failed, say that an equation, figure or section is missing; else leave it."""
+    if not app.config[CHAPTERS_FAILED] or node.get("refdomain") not in ("std", "math"):
+        return None
+    return _missing(_NUMBER.sub("", content.astext()) if node.get("refexplicit") else "")
+
+
+class TellMissing(SphinxPostTransform):
+    """Where chapters failed, says so in place of links to files or labels that are not there.
+
+    MyST makes those links by itself, and asks nobody.
+    """
+
+    default_priority = 20  # links are there from 10 on
+
+    def run(self, **_: Any) -> None:
+        """Replace the dead links of one page."""
+        if not self.config[CHAPTERS_FAILED]:
+            return
+        there = {name for node in self.document.findall(nodes.Element) for name in node["ids"]}
+        for link in list(self.document.findall(nodes.reference)):
+            target = link.get("refid", "")
+            if target not in {"", *there}:
+                words = link.astext()
+                is_label = words == target and "." not in words  # which a file's name is not
+                link.replace_self(_missing("" if is_label else words))
+
+
+def _missing(words: str) -> nodes.inline:
+    """What stands for a reference: its own words, if any, and a remark."""
+    told = nodes.abbreviation("", "(missing)", explanation="A chapter that failed holds it.")
+    return nodes.inline("", f"{words} " if words else "", told)
+
+
 def set_symbols(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
@@ -162,6 +202,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(LinkEquations)
     app.add_post_transform(LinkSymbols)
     app.add_post_transform(KeepUnits)
+    app.add_post_transform(TellMissing)
+    app.add_config_value(CHAPTERS_FAILED, False, "env")
+    app.connect("missing-reference", missing_reference)
     app.connect("autodoc-process-docstring", set_symbols)
     app.connect("autodoc-skip-member", skip_others)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))

@@ -160,7 +160,10 @@ def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(buil
             {**GIVEN, "rounds": 3},
             "first.ipynb does not declare parameter 'rounds'; it has scenario",
         ),
-        ({**GIVEN, "seed": "7"}, "first.ipynb: parameter seed = '7' must be of type int"),
+        (
+            {**GIVEN, "seed": "7"},
+            "first.ipynb: parameter seed = '7' must be of type int, as its default 0 is",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(
@@ -169,6 +172,49 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
     with pytest.raises(BookError, match=message):
         build(place, parameters)
     assert not place.build.exists()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "line", "said"),
+    [
+        (
+            "quick: bool = False",
+            "quick: bool = False\nassert quick is None",
+            "assert quick is None",
+        ),
+        ("seed: int = 0", "seed: int = 0\nprint(seed)", "print(seed)"),
+        ("seed: int = 0", "seed: int = 0\nseed += 1", "seed += 1"),
+        ("seed: int = 0", "seed: int = int(1e3)", "seed: int = int(1e3)"),
+        ("seed: int = 0", "seed: int = 2**4", "seed: int = 2**4"),
+        ("seed: int = 0", "N = 3; seed: int = N", "seed: int = N"),
+        ("seed: int = 0", "seed: int", "seed: int"),
+        ("seed: int = 0", "seed = other = 0", "seed = other = 0"),
+        ("seed: int = 0", "seed: set = {[]}", "seed: set = {[]}"),
+        ('"nominal"', 'os.environ.get("S")', 'scenario: str = os.environ.get("S")'),
+        ("quick: bool = False", "quick =", "quick ="),
+        ("quick: bool = False", "%matplotlib inline", "%matplotlib inline"),
+    ],
+)
+def test_a_parameters_cell_with_anything_but_literals_is_refused_before_anything_runs(
+    place: Place, replaced: str, line: str, said: str
+) -> None:
+    notebook(
+        place.root / "notebooks/first.ipynb", SAVE, parameters=PARAMETERS.replace(replaced, line)
+    )
+    with pytest.raises(BookError) as refusal:
+        build(place)
+    assert str(refusal.value) == (
+        f"first.ipynb: `{said}` in the parameters cell does not give a parameter a literal, as "
+        "`seed: int = 0` does; mend it, or move it to a later cell."
+    )
+    assert not place.build.exists()
+
+
+def test_parameters_may_go_without_types_and_over_lines(place: Place) -> None:
+    text = 'scenario = (  # of "card scenarios"\n    "nominal"\n)\nseed = -1\nquick = False  # =\n'
+    notebook(place.root / "notebooks/first.ipynb", SAVE, parameters=text)
+    first, second = chapters_of(place, {**GIVEN, "seed": -1}, None)
+    assert (first.parameters, second.parameters) == ({}, {"seed": -1})
 
 
 @pytest.mark.slow
@@ -206,7 +252,7 @@ def test_a_page_says_that_what_a_failed_chapter_computes_is_missing(place: Place
     shutil.copytree(ROOT / "book/_assets", place.root / "book/_assets")
     shutil.copy(ROOT / "book/references.bib", place.root / "book")
     figure = "```{figure} results/second.svg\n:alt: Two marks.\n\nA caption.\n```\n"
-    included = "```{include} _generated/claims.md\n```\n"
+    included = "```{include} _generated/claims.md\n```\n\nBy {eq}`eq-second`.\n"
     with (place.root / "book/index.md").open("a") as page:
         page.write(f"Another is {{{{ other }}}}.\n\n{figure}\n{included}")
     notebook(place.root / "notebooks/second.ipynb", "1 / 0")
@@ -222,6 +268,8 @@ def test_a_page_says_that_what_a_failed_chapter_computes_is_missing(place: Place
     assert 'href="notebooks/second.html"' in shown
     assert "The number is 42." in shown
     assert "Another is –." in shown
+    assert "eq-second" not in shown
+    assert "(missing)</abbr>" in shown
     assert (place.html / "_images/second.svg").is_file()
 
 

@@ -1,6 +1,7 @@
 """`card.book.chapters`: whatever stops a chapter, the failure and its log say in which cell."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def executed(folder: Path, source: str, limit_s: float) -> tuple[Place, dict[str
     place = Place.of(folder, "tiny")
     for made in (place.source / "notebooks", place.logs):
         made.mkdir(parents=True)
-    chapters = chapters_of(place, {}, None)
+    chapters = chapters_of(
+        place, {"seed": 7}, None
+    )  # so a cell is injected, which no reader counts
     failures = execute(place, chapters, jobs=1, echo=lambda _: None, limit_s=limit_s)
     return place, failures
 
@@ -127,6 +130,21 @@ def test_the_name_of_an_error_stands_before_the_end_of_its_long_text(
     failure, _ = failed(tmp_path, source, 60.0)
     assert failure.error == f"{name}: a"
     assert failure.report == f"{name}: a\n…\nb\nc\nd\ne\nf\ng"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "cells"),
+    [("x = ,", ["3"]), ("def fail():\n    1 / 0\nfail()", ["3", "3"])],
+    ids=["syntax error", "traceback of two frames"],
+)
+def test_a_traceback_numbers_cells_as_a_reader_counts_them(
+    tmp_path: Path, source: str, cells: list[str]
+) -> None:
+    failure, log = failed(tmp_path, source, 60.0)
+    assert failure.where == "code cell 3"
+    assert re.findall(r"Cell In\[(\d+)\]", log) == cells
+    assert set(re.findall(r"Cell In\[(\d+)\]", failure.report)) == {"3"}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from rendered import rendered
+from sphinx.errors import SphinxWarning
 
 from card.book.crossrefs import set_symbols, skip_others
 
@@ -76,6 +77,53 @@ def test_a_number_stays_with_its_unit_and_with_nothing_else(built):
 def test_an_equation_links_to_what_computes_it(built):
     (note,) = re.findall(r'<p class="in-code">.*?</p>', built["notebooks/03_x"])
     assert 'href="#card.costs.rounds.Costs.delay_s"' in note
+
+
+REFERRING = r"""
+(here)=
+# Page
+
+```{math}
+:label: eq-here
+D = 1
+```
+
+There: {eq}`eq-here`, {ref}`here`, [the page](#here), [`a file`](data.txt).
+
+Missing: {eq}`eq-gone`, {numref}`fig-gone`, {numref}`Fig. %s <fig-gone>`, [](#fig-gone),
+{ref}`gone`, {ref}`own words <gone>`,
+[more words](#fig-gone), [`results/gone.json`](results/gone.json), {py:obj}`card.gone`.
+"""
+
+
+def referring(place, **settings):
+    """Lines of a page that refers to what is there and what is missing."""
+    (place / "index.md").write_text(REFERRING)
+    (place / "data.txt").write_text("1")
+    extensions = ["sphinx.ext.mathjax", "myst_parser", "card.book.crossrefs"]
+    text = (
+        rendered(place, extensions=extensions, numfig=True, **settings) / "index.html"
+    ).read_text()
+    return re.findall(r"<p>((?:There|Missing): .*?)</p>", text, re.DOTALL)
+
+
+def test_where_chapters_failed_references_to_them_say_that_they_are_missing(tmp_path):
+    there, missing = referring(
+        tmp_path, card_chapters_failed=True, suppress_warnings=["myst.xref_missing"]
+    )
+    assert there.count("<a ") == 4
+    assert "missing" not in there
+    assert missing.count('<abbr title="A chapter that failed holds it.">(missing)</abbr>') == 8
+    assert "<a " not in missing
+    assert " ".join(re.sub(r"<[^>]*>", "", missing).split()) == (
+        "Missing: (missing), (missing), Fig. (missing), (missing), (missing), own words (missing), "
+        "more words (missing), results/gone.json (missing), card.gone."
+    )
+
+
+def test_where_none_failed_a_reference_that_leads_nowhere_is_an_error(tmp_path):
+    with pytest.raises(SphinxWarning):
+        referring(tmp_path)
 
 
 @pytest.mark.parametrize(
