@@ -41,7 +41,7 @@ This picture is missing.
 _LONG = 8
 """Different items of a list up to which a note names them all."""
 CHAPTERS_FAILED = "card_chapters_failed"
-"""Sphinx setting: whether chapters of the book failed, so that references may lead nowhere."""
+"""Sphinx setting, whether chapters of the book failed, so that references may lead nowhere."""
 
 
 def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = None) -> str:
