@@ -91,7 +91,7 @@ def build_book(
     quick
         Ask the notebooks for fewer Monte Carlo rounds: to look at a study, not to report it.
     jobs
-        Notebooks executed at the same time; the number of processors if None.
+        Notebooks executed at the same time; one more than there are processors if None.
     echo
         Receives a line per step.
 

@@ -215,7 +215,8 @@ def execute(
     console = beside()
     scratch = place.build / "scratch"
     scratch.mkdir()
-    pool = ThreadPoolExecutor(max(1, min(jobs or os.cpu_count() or 1, len(work))))
+    # one more than there are processors, as kernels start, and the one that trains waits for a link
+    pool = ThreadPoolExecutor(max(1, min(jobs or (os.cpu_count() or 1) + 1, len(work))))
     try:
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             bar = progress.add_task("Executing notebooks", total=len(work))
