@@ -177,8 +177,7 @@ def skip_others(
     That is a constructor by Python, since a class's fields say the same in order, and what a module
     imports, before its own file is read in vain.
     """
-    code = getattr(thing, "__code__", None)
-    generated = code is not None and code.co_filename == "<string>"
+    generated = isinstance(thing, FunctionType) and thing.__code__.co_filename == "<string>"
     here = app.env.temp_data["autodoc:module"]
     defined = isinstance(thing, (type, FunctionType)) and thing.__module__
     imported = what == "module" and defined and defined != here

@@ -166,6 +166,7 @@ class Named(NamedTuple):
         ("module", 3, None),
         ("module", dataclasses.dataclass, True),
         ("module", dataclasses.Field, True),
+        ("module", type(pytest.fixture), True),  # the class of functions
     ],
 )
 def test_what_others_wrote_is_not_documented(what, thing, expected):
