@@ -100,7 +100,7 @@ def referring(place, **settings):
     """Lines of a page that refers to what is there and what is missing."""
     (place / "index.md").write_text(REFERRING)
     (place / "data.txt").write_text("1")
-    extensions = ["sphinx.ext.mathjax", "myst_parser", "card.book.crossrefs"]
+    extensions = ["sphinx.ext.mathjax", "myst_nb", "card.book.crossrefs"]
     text = (
         rendered(place, extensions=extensions, numfig=True, **settings) / "index.html"
     ).read_text()
