@@ -13,7 +13,7 @@ from card.base.errors import ScenarioError
 from card.base.units import FloatArray
 from card.costs import System, evaluate
 from card.policies.draws import Choice, Draws, choice
-from card.solver import least_delay, prices, solve
+from card.solver import least_delay, prices, round_by_round, solve
 
 
 def devices_priced(system: System, draws: Draws, rng: np.random.Generator) -> Choice:
@@ -69,15 +69,14 @@ def by_queues(
     budgets = _budgets(system, draws)
     queues: list[Any] = [0.0, 0.0]
     found = []
+    decided = round_by_round(system, draws.device, draws.uplink_bps, draws.downlink_bps)
     for now in range(draws.device.shape[-1]):
-        each = draws.device[..., now], draws.uplink_bps[..., now], draws.downlink_bps[..., now]
-        one = solve(
-            system, *each, delay_price=system.queue_weight,
-            energy_price=queues[0], device_energy_price=queues[1],
-        )  # fmt: skip
+        one = decided(now, system.queue_weight, *queues)
         found.append(choice(one))
-        counted = budgets[1] is not None  # or else nobody asks what the devices spend
-        spent = evaluate(system, each[0], *found[-1], *each[1:]).device_energy_j if counted else 0.0
+        spent: Any = 0.0
+        if budgets[1] is not None:  # or else nobody asks what the devices spend
+            rates = draws.uplink_bps[..., now], draws.downlink_bps[..., now]
+            spent = evaluate(system, draws.device[..., now], *found[-1], *rates).device_energy_j
         energies = one.energy_j, spent
         queues = [
             queue

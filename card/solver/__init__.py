@@ -8,6 +8,7 @@ from card.solver.decision import (
     extremes,
     objective,
     prices,
+    round_by_round,
     solve,
     solve_exhaustive,
 )

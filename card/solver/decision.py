@@ -198,6 +198,46 @@ def solve_exhaustive(
     )
 
 
+def round_by_round(
+    system: System, device: IntArray, uplink_bps: FloatArray, downlink_bps: FloatArray
+) -> Callable[..., Decision]:
+    """`solve` of one round after the other, at prices that depend on the rounds before.
+
+    All values are checked at once, which takes longer than the decisions of a round.
+
+    Parameters
+    ----------
+    system
+        A scenario's arrays.
+    device, uplink_bps, downlink_bps
+        Positions and link rates [bit/s] of one shape, rounds along the last axis.
+
+    Returns
+    -------
+    Callable[..., Decision]
+        Function of a round's index and the three prices of `solve`, which broadcast to the round's
+        device-rounds. It does not check the prices.
+    """
+    backend = system.backend(device, uplink_bps, downlink_bps)
+    values = (
+        check_index("device", device, system.num_devices, backend),
+        check_positive("uplink_bps", uplink_bps, backend),
+        check_positive("downlink_bps", downlink_bps, backend),
+    )
+    decide = partial(_rule(system).decide_at_prices, _lines(system, pruned_options, backend))
+    shape, xp = values[0].shape[:-1], backend.xp
+
+    def row(value: Any) -> Any:
+        return xp.reshape(xp.broadcast_to(value, shape), (-1,))
+
+    def decided(now: int, *prices: ArrayLike) -> Decision:
+        priced = map(backend.floats, prices)
+        rows = decide(*(row(value[..., now]) for value in values), *map(row, priced))
+        return _decision(system, [xp.reshape(part, shape) for part in rows])
+
+    return decided
+
+
 def compiled(system: System | Scenario, library: str = "torch") -> Callable[..., Decision]:
     """`solve` of one system for torch tensors, fused into one kernel by torch's compiler.
 

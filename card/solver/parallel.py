@@ -209,7 +209,7 @@ def _meets(cost: Callable[[float], tuple[float, float]], low_s: float, high_s: f
         # of 1 / cost, which is all but straight in the deadline
         step_s = total * (total - 1.0) / slope if 0.0 < slope < np.inf else np.inf
         following_s = deadline_s + step_s
-        if not low_s < following_s < high_s:
+        if abs(step_s) > _ROUNDING * deadline_s and not low_s < following_s < high_s:
             following_s = (low_s + high_s) / 2
         if abs(following_s - deadline_s) <= _ROUNDING * deadline_s:
             break

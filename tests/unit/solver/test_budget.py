@@ -7,7 +7,7 @@ from strategies import Layers, make_system
 import card
 from card.base.errors import ScenarioError
 from card.simulation import draw
-from card.solver import least_delay
+from card.solver import least_delay, round_by_round, solve
 
 NOMINAL = card.load_scenario("nominal")
 ROUNDS = 3
@@ -104,6 +104,31 @@ def test_a_budget_that_nothing_keeps_within_is_refused():
     draws = draw(system, realistic, rounds=2, seed=1)
     with pytest.raises(ScenarioError, match=r"energy_budget_j = 1 is not allowed; give at least"):
         least_delay(system, draws.device, draws.uplink_bps, draws.downlink_bps, 1.0)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"server.waiting_power_w": 80},
+        {"training.schedule": "pipelined", "training.batch_size": 2, "training.accumulation": 2},
+        {"devices.device-2.memory_share": 0.3},
+    ],
+)
+def test_round_by_round_decides_as_solve_does(library, changes):
+    if library == "torch":
+        pytest.importorskip("torch")
+    scenario = NOMINAL.updated(changes)
+    system = card.system(scenario)
+    draws = draw(system, scenario, rounds=3, seed=1, library=library)
+    decided = round_by_round(system, draws.device, draws.uplink_bps, draws.downlink_bps)
+    for now, price in enumerate([0.0, 0.1, np.linspace(0, 0.2, 15).reshape(3, 5)]):
+        rates = draws.uplink_bps[..., now], draws.downlink_bps[..., now]
+        given = {"delay_price": 1.0, "energy_price": price, "device_energy_price": 0.01}
+        one = decided(now, *given.values())
+        whole = solve(system, draws.device[..., now], *rates, **given)
+        for name, value in vars(whole).items():
+            assert np.array_equal(np.asarray(getattr(one, name)), np.asarray(value)), name
 
 
 class TestPolicies:

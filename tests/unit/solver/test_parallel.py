@@ -13,7 +13,7 @@ import card
 from card.base.errors import ScenarioError
 from card.channel import state_rates
 from card.costs import System
-from card.solver.parallel import Parallel, least_makespan
+from card.solver.parallel import Parallel, _meets, least_makespan
 
 NOMINAL = card.load_scenario("nominal")
 
@@ -180,6 +180,17 @@ def test_equal_devices_may_take_different_options():
     found = least_makespan(system, [1] * 6, up, down)
     assert found.option.tolist().count(16) == 1
     assert found.bound_s == found.makespan_s
+
+
+def test_the_search_ends_where_the_cost_is_one():
+    asked = []
+
+    def cost(deadline_s: float) -> tuple[float, float]:
+        asked.append(deadline_s)
+        return 4.0 / deadline_s, 4.0 / deadline_s**2
+
+    assert _meets(cost, 1.0, 1e6) == 4.0
+    assert len(asked) < 5
 
 
 def test_what_it_cannot_take_is_refused():
