@@ -22,6 +22,8 @@ RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
 _KEPT = 1 << 26
 """Weights of rounds up to which they are kept, 2 byte each."""
+_AT_ONCE = 1 << 17
+"""Weights that a product of matrices takes at once."""
 _COHERENCES = 10
 """Length of the runs of rounds that are resampled together, in coherences of the shadowing."""
 
@@ -164,11 +166,12 @@ def resampled_means(
     """
     count = table.shape[-1]
     few = resamples * count <= _KEPT
-    weights = _kept_weights(key, count, resamples, run) if few else _weights(key, count, run)
-    means = np.empty((resamples, *table.shape[:-1]))
-    for resample, times in zip(means, weights, strict=few):
-        resample[...] = table @ times
-    averaged: FloatArray = means / count
+    weights = iter(_kept_weights(key, count, resamples, run) if few else _weights(key, count, run))
+    rows = table.reshape(-1, count).T
+    sums = np.empty((resamples, rows.shape[1]))
+    for some in np.array_split(sums, min(resamples, -(-resamples * count // _AT_ONCE))):
+        some[...] = np.array([*islice(weights, len(some))], np.float64) @ rows
+    averaged: FloatArray = sums.reshape(resamples, *table.shape[:-1]) / count
     return averaged
 
 
@@ -182,7 +185,7 @@ def _weights(key: tuple[int, int], count: int, run: int) -> Iterator[IntArray]:
         yield np.bincount(rounds, minlength=count)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _kept_weights(key: tuple[int, int], count: int, resamples: int, run: int) -> NDArray[np.uint16]:
     """The first of them: the points of a sweep resample the same rounds, one after the other."""
     return np.array([*islice(_weights(key, count, run), resamples)], np.uint16)
