@@ -5,36 +5,31 @@ A chapter that is kept counts as long as all that it is made of is the same, by 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
-import signal
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
 from card.base.data_files import DATA
-from card.base.letters import printable
 from card.base.processes import StandstillError, end_descendants, python_child, run
 from card.base.terminals import beside
 from card.book.downloads import for_pages, for_readers, lift_figures
+from card.book.executor import REPORT, Failure, ended, last_begun, naming
 from card.book.markdown import to_json, write
-from card.book.place import BookError, Place
+from card.book.parameters import changed_parameters
+from card.book.place import Place
 from card.book.provenance import versions
 from card.book.references import page
 from card.book.warned import tell_once
-
-if TYPE_CHECKING:
-    from papermill.exceptions import PapermillExecutionError
+from card.studies.speed import recorded
 
 Echo = Callable[[str], object]
 
@@ -49,11 +44,6 @@ _KERNEL_ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 _PACKAGE = Path(__file__).parents[1]
-_ERROR = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
-_CELL = re.compile(r"Cell In\[(\d+)\]")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_REPORT = "report.json"
-_NEVER_S = 10**7  # whether a kernel still works is judged by what it does, not by a clock
 
 
 class Chapter(NamedTuple):
@@ -73,24 +63,6 @@ class Chapter(NamedTuple):
         """Whether it has been executed from what it is made of now, and all it left is there."""
         mark = self.folder / "key"
         return mark.is_file() and mark.read_text(encoding="utf-8") == sealed(self.key, self.folder)
-
-
-class Failure(NamedTuple):
-    """A chapter that failed."""
-
-    where: str
-    """Where it did, such as `code cell 3`."""
-    report: str
-    """What it said last."""
-    error: str
-    """The line that names the error, or else the last one."""
-
-
-def naming(report: str, name: str) -> str:
-    """The line of a report that names an error, or else its last one, as for no name."""
-    lines = [line.strip() for line in report.split("\n") if line.strip()] or [""]
-    named = [line for line in lines if line.startswith(name)]
-    return (named or [line for line in lines if _ERROR.match(line)] or lines)[-1]
 
 
 def sealed(key: str, folder: Path) -> str:
@@ -138,69 +110,6 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
     return chapters
 
 
-def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
-    import nbformat  # part of the `book` extra, as papermill; the command line starts without it
-    from papermill.utils import nb_kernel_name, nb_language
-
-    try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
-        nbformat.validate(content, version=4, relax_add_props=True)
-        for needed in (nb_kernel_name, nb_language):
-            needed(SimpleNamespace(metadata=content["metadata"]))
-    except (ValueError, AttributeError, nbformat.ValidationError):
-        raise BookError(
-            f"{notebook} is no notebook, for its JSON lacks what nbformat 4 asks for, or a kernel; "
-            "mend it."
-        ) from None
-    defaults = _defaults(notebook.name, content["cells"])
-    for name, value in parameters.items():
-        if name not in defaults:
-            known = ", ".join(defaults) or "none"
-            raise BookError(f"{notebook.name} does not declare parameter {name!r}; it has {known}.")
-        wanted = type(defaults[name])
-        if type(value) is not wanted:
-            raise BookError(
-                f"{notebook.name}: parameter {name} = {value!r} must be of type {wanted.__name__}, "
-                f"as its default {defaults[name]!r} is; change either."
-            )
-    return {name: value for name, value in parameters.items() if value != defaults[name]}
-
-
-def _defaults(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Parameters of a notebook of this name with their defaults, all that their cell may hold.
-
-    For papermill gives them other values after that cell, which code there would not see.
-    """
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    source = "".join(tagged[0]["source"]) if tagged else ""
-    defaults: dict[str, Any] = {}
-    line = ""
-    try:
-        for statement in ast.parse(source).body:
-            line = ast.get_source_segment(source, statement) or ""
-            defaults |= [_default(statement)]
-    except (SyntaxError, TypeError, ValueError) as error:
-        line = (error.text if isinstance(error, SyntaxError) else line) or ""
-        line = printable(line.strip().partition("\n")[0])
-        raise BookError(
-            f"{name}: `{line}` in the parameters cell does not give a parameter a literal, as "
-            "`seed: int = 0` does; mend it, or move it to a later cell."
-        ) from None
-    return defaults
-
-
-def _default(statement: ast.stmt) -> tuple[str, Any]:
-    """Name and literal that a statement assigns; `ValueError` or `TypeError` if it does not."""
-    match statement:
-        case (
-            ast.AnnAssign(target=ast.Name(name), value=ast.expr() as value)
-            | ast.Assign(targets=[ast.Name(name)], value=value)
-        ):
-            return name, ast.literal_eval(value)
-    raise ValueError("no assignment to one name")
-
-
 def execute(
     place: Place, chapters: Sequence[Chapter], *, jobs: int | None, echo: Echo, limit_s: float
 ) -> dict[str, Failure]:
@@ -209,6 +118,9 @@ def execute(
     for chapter in chapters:
         if chapter not in work:
             echo(f"{chapter.notebook.stem} is as it was")
+    # the longest first, or else one of them is left for the end, with nothing beside it
+    known_s = recorded("effort")["chapters_s"]
+    work.sort(key=lambda chapter: known_s.get(chapter.notebook.stem, math.inf), reverse=True)
     if not work:
         return {}
     failures: dict[str, Failure] = {}
@@ -240,13 +152,12 @@ def execute(
 
 def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> Failure | None:
     """Execute a chapter in a process of its own, which others outlive; what went wrong, or None."""
-    program = "import sys; from card.book.chapters import execute_one; execute_one(sys.argv[1])"
+    program = "import sys; from card.book.executor import execute_one; execute_one(sys.argv[1])"
     log = place.logs / f"{chapter.notebook.stem}.log"
     told = {
         "notebook": str(chapter.notebook),
         "parameters": dict(chapter.parameters),
         "folder": str(chapter.folder),
-        "key": chapter.key,
         "log": str(log),
         "beside": str(place.source / "notebooks"),
     }
@@ -257,138 +168,32 @@ def _watched(chapter: Chapter, place: Place, scratch: Path, limit_s: float) -> F
         done = run(command, environment=environment, limit_s=limit_s)
     except StandstillError as error:
         return _noted(chapter, log, f"It made {error} and was stopped.")
-    if chapter.kept:
-        return None
-    report = chapter.folder / _REPORT
+    report = chapter.folder / REPORT
     if report.is_file():
         return Failure(*json.loads(report.read_text(encoding="utf-8")))
-    said = f"{done.stderr[-1000:]}\n{_ended('process', done.returncode)}".strip()
-    return _noted(chapter, log, said)
+    if done.returncode:
+        said = f"{done.stderr[-1000:]}\n{ended('process', done.returncode)}".strip()
+        return _noted(chapter, log, said)
+    _keep(chapter)
+    return None
 
 
 def _noted(chapter: Chapter, log: Path, report: str) -> Failure:
     """Failure of a chapter whose process could not report it, which its log gets, too."""
-    where = _last_begun(chapter.folder / chapter.notebook.name)
+    where = last_begun(chapter.folder / chapter.notebook.name)
     failure = Failure(where, report, naming(report, ""))
     with log.open("a", encoding="utf-8") as file:
         file.write(f"It stopped in {failure.where}.\n{report}\n")
     return failure
 
 
-def _last_begun(executed: Path) -> str:
-    """The code cell that began last, as kernels count, from what papermill notes of each."""
-    notes = [one["metadata"].get("papermill", {}) for one in _counted(executed)]
-    begun = [number for number, note in enumerate(notes, 1) if note.get("start_time")]
-    return f"code cell {begun[-1]}" if begun else "its process, before any cell"
-
-
-def _counted(executed: Path) -> list[dict[str, Any]]:
-    """Cells that kernels count, without the parameters that papermill injects."""
-    try:
-        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError):  # not there yet, or half written
-        return []
-    run = [one for one in cells if one["cell_type"] == "code" and "".join(one["source"]).strip()]
-    return [one for one in run if "injected-parameters" not in one["metadata"].get("tags", [])]
-
-
-def _number(cells: Sequence[Mapping[str, Any]], count: int) -> int:
-    """Number among these cells of the one that IPython counted so, the injected one with them."""
-    return sum(bool(cell["execution_count"]) and cell["execution_count"] <= count for cell in cells)
-
-
-def _ended(what: str, code: int | None) -> str:
-    """What is known of the end of a process: the signal, or its exit code."""
-    if code is None or code >= 0:
-        return f"The {what} ended with exit code {code or 0}."
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-    remedy = " A system without free memory sends it; fewer jobs need less." * (name == "SIGKILL")
-    return f"{name} ended the {what}.{remedy}"
-
-
-def execute_one(told: str) -> None:
-    """Execute the notebook that JSON tells of, and keep it or a report of what went wrong."""
-    import papermill
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient.exceptions import DeadKernelError  # what papermill raises
-    from papermill.exceptions import PapermillExecutionError
-
-    codes: list[int | None] = []  # the first is of the kernel's own end, not of its removal
-
-    class Kernel(AsyncKernelManager):
-        """A kernel whose exit code is kept."""
-
-        async def _async_is_alive(self) -> bool:
-            alive = await super()._async_is_alive()
-            if not alive and self.provisioner:
-                codes.append(await self.provisioner.poll())
-            return alive
-
-    job = json.loads(told)
-    notebook, folder, log = (Path(job[key]) for key in ("notebook", "folder", "log"))
-    name = notebook.name
-    # Ctrl-C reaches the whole terminal. A handler, since kernels would inherit an ignored signal.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    (folder / "results").mkdir(parents=True)
-    shutil.copyfile(notebook, folder / name)
-    with log.open("a", encoding="utf-8") as chatter:  # a kernel may still write once this is killed
-        for stream in (1, 2):
-            os.dup2(chatter.fileno(), stream)
-    os.environ["CARD_RESULTS"] = str(folder / "results")
-    os.chdir(folder)  # papermill is given plain names, since it would fill in a path's braces
-    try:
-        papermill.execute_notebook(
-            name,
-            name,
-            job["parameters"],
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=job["beside"],
-            start_timeout=_NEVER_S,
-            iopub_timeout=_NEVER_S,
-            kernel_manager_class=Kernel,
-        )
-    except PapermillExecutionError as error:
-        number = partial(_number, _counted(folder / name))
-        where = f"code cell {number(error.exec_count)}"
-        report, named = _said(error, folder / name), error.ename
-        report = _CELL.sub(lambda at: f"Cell In[{number(int(at[1]))}]", _COLOUR.sub("", report))
-    except DeadKernelError:
-        where, report, named = _last_begun(folder / name), _ended("kernel", codes[0]), ""
-    except Exception as error:  # whatever it is, the log has the traceback
-        where, report = _last_begun(folder / name), traceback.format_exc()
-        named = type(error).__name__
-    else:
-        if not _is_left_early(folder / name):
-            _forget_run(folder / name)
-            lift_figures(folder / name, folder / "results/figures")
-            (folder / "key").write_text(sealed(job["key"], folder), encoding="utf-8")
-            return
-        where, named = _last_begun(folder / name), ""
-        report = "SystemExit left cells that did not run."
-    report = "\n".join(map(printable, _COLOUR.sub("", report).split("\n")))
-    said = f"It stopped in {where}.\n{report}\n"
-    write(log, log.read_text(encoding="utf-8", errors="replace") + said)
-    last = report.split("\n")[-6:]
-    line = naming(report, named)
-    last = last if line in map(str.strip, last) else [line, "…", *last]
-    write(folder / _REPORT, json.dumps([where, "\n".join(last), line]))
-
-
-def _said(error: PapermillExecutionError, executed: Path) -> str:
-    """The traceback of a cell that failed; without one what it wrote to stderr, or its name."""
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    failed = [one for one in cells if one["metadata"].get("papermill", {}).get("exception")]
-    wrote = [out["text"] for one in failed for out in one["outputs"] if out.get("name") == "stderr"]
-    named = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
-    said = ("\n".join(error.traceback), "".join(map("".join, wrote)), named)
-    return next(text.strip() for text in said if text.strip())
-
-
-def _is_left_early(executed: Path) -> bool:
-    """Whether a cell ended the notebook without an error, as `sys.exit(0)` does."""
-    noted = json.loads(executed.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
-    return bool(noted.get("exception"))
+def _keep(chapter: Chapter) -> None:
+    """Save the figures of a chapter that has been executed, and mark it as kept."""
+    notebook = chapter.folder / chapter.notebook.name
+    _forget_run(notebook)
+    lift_figures(notebook, chapter.folder / "results/figures")
+    mark = sealed(chapter.key, chapter.folder)
+    (chapter.folder / "key").write_text(mark, encoding="utf-8")
 
 
 def _forget_run(notebook: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from chapter_texts import is_prose, texts
 from pybtex.database import parse_file
 
+from card.studies.speed import recorded
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -47,6 +49,10 @@ ALLOWED = {
     r"\b95 (?:%|per ?cent)(?= (?:\w+ )?intervals?)": "the level of an interval, a definition",
 }
 """Numbers that no run can change, and why."""
+
+
+def test_every_chapter_has_its_time_on_record():
+    assert list(recorded("effort")["chapters_s"]) == [path.stem for path in NOTEBOOKS]
 
 
 def code_cells(path):

@@ -28,7 +28,8 @@ from card.base.errors import ScenarioError
 from card.base.llm_configs import llm_title, public_config
 from card.book import pages, provenance
 from card.book.build import ROOT, build_book, make, portable
-from card.book.chapters import Chapter, chapters_of, naming, sealed
+from card.book.chapters import Chapter, chapters_of, sealed
+from card.book.executor import naming
 from card.book.explorer_page import element
 from card.book.explorer_panel import document
 from card.book.markdown import to_json, write

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from machines import NO_POWER
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill import execute_notebook
 
-from card.book.chapters import Failure, chapters_of, execute
+from card.book.chapters import chapters_of, execute
+from card.book.executor import Failure
 from card.book.place import Place
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +70,15 @@ def failed(folder: Path, source: str, limit_s: float) -> tuple[Failure, str]:
     """The failure of a notebook whose third code cell does this, and its log."""
     place, failures = executed(folder, source, limit_s)
     return failures["stops"], (place.logs / "stops.log").read_text()
+
+
+def test_what_executes_a_notebook_imports_little() -> None:
+    heavy = "pandas", "xarray", "matplotlib", "scipy", "jupyter_client"
+    code = (
+        "import sys; from card.book.executor import execute_one;"
+        f"found = set(sys.modules) & set({heavy}); assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow
