@@ -48,7 +48,7 @@ from card.studies.study_file import Study, load_study
 ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = (
     *("filelock", "ipykernel", "ipywidgets", "jupyter_book", "matplotlib", "pandas", "papermill"),
-    *("PIL", "seaborn", "sympy"),
+    *("PIL", "sympy"),
 )
 """What the build and its notebooks import of the `book` extra."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -314,7 +314,8 @@ def render(place: Place, folder: Path, *, strict: bool = True) -> None:
     # Sphinx keeps all it reads until it ends: to look for garbage there takes a third of the time;
     # and it looks for the search page's script where it runs
     program = (
-        "import gc, os, sys; gc.disable(); from jupyter_book.cli.main import main; "
+        "import gc, os, sys; from card.book.executor import spare_grammar; spare_grammar(); "
+        "gc.disable(); from jupyter_book.cli.main import main; "
         "os.chdir(sys.argv[2]); main()"
     )
     command = python_child(program, "build", str(source), *options)

@@ -39,6 +39,14 @@ class Failure(NamedTuple):
     """The line that names the error, or else the last one."""
 
 
+def spare_grammar() -> None:
+    """Let jsonschema do without a grammar of addresses, which takes it seconds to make.
+
+    For what imports it next, as nbformat does: no notebook is checked for the form of addresses.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
 def naming(report: str, name: str) -> str:
     """The line of a report that names an error, or else its last one, as for no name."""
     lines = [line.strip() for line in report.split("\n") if line.strip()] or [""]
@@ -79,8 +87,7 @@ def ended(what: str, code: int | None) -> str:
 
 def execute_one(told: str) -> None:
     """Execute the notebook that JSON tells of in its folder; a report says what went wrong."""
-    # a second and more for a grammar of addresses, which no notebook is checked with
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    spare_grammar()
     import papermill
     from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError  # what papermill raises

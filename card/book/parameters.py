@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from card.base.letters import printable
+from card.book.executor import spare_grammar
 from card.book.place import BookError
 
 
 def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that differ from a notebook's own defaults; each is declared and of its type."""
+    spare_grammar()
     import nbformat  # part of the `book` extra, as papermill; the command line starts without it
     from papermill.utils import nb_kernel_name, nb_language
 

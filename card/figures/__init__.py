@@ -2,4 +2,4 @@
 
 from card.base.errors import needs
 
-needs("book", "card.figures", "matplotlib", "PIL", "seaborn")
+needs("book", "card.figures", "matplotlib", "PIL")

@@ -94,7 +94,11 @@ def pictures(figure: Figure, *, name: str = "card") -> tuple[str, str, bytes]:
     finished(figure, drawn=False)
     picture, narrow = _svg(figure, name), phone_svg(figure, name=f"{name}-phone")
     _find_letters(figure)
-    return picture, narrow, _png(figure)
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")  # all stays where it was laid for the first file
+    pixels = _png(figure)
+    figure.set_layout_engine(engine or "none")
+    return picture, narrow, pixels
 
 
 def _svg(figure: Figure, name: str) -> str:

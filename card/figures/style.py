@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
-import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.scale import LogScale, register_scale
@@ -23,6 +23,8 @@ WIDTH_IN = 7.2
 """Width of a figure across the page [inch]."""
 NARROW_IN = 5.0
 """Width below which a figure is one for a column of a paper [inch]."""
+_INK = "0.15"
+"""Grey of lines and letters, as a share of white."""
 
 POLICY_LABELS = {
     "card": "CARD",
@@ -150,34 +152,38 @@ PART_HATCHES = dict(zip(PART_COLOURS, (None, "////", "---", "\\\\\\\\", "xxx"), 
 def use_style(width_in: float = WIDTH_IN) -> None:
     """Set the style of all figures, smaller for a column, and what a notebook shows of them."""
     size = 10 if width_in >= NARROW_IN else 8
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=list(COLOURS.values()),
-        font=FONT,
-        rc={
+    mpl.rcParams.update(
+        {
             "figure.figsize": (WIDTH_IN, 3.6),
             "figure.constrained_layout.h_pad": 0.1,
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
             "savefig.facecolor": "white",
+            "font.family": FONT,
             "font.size": size,
+            "text.color": _INK,
             "axes.labelsize": size,
+            "axes.labelcolor": _INK,
             "axes.titlesize": 1.05 * size,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
+            "axes.edgecolor": _INK,
+            "axes.linewidth": 1.25,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.axisbelow": True,
             "axes.formatter.useoffset": False,
+            "axes.prop_cycle": cycler(color=[*COLOURS.values()]),
             "grid.color": "#E6E6E6",
             "grid.linewidth": 0.8,
-            "xtick.labelsize": 0.9 * size,
-            "ytick.labelsize": 0.9 * size,
             "legend.fontsize": 0.9 * size,
+            "legend.title_fontsize": 12,
             "legend.frameon": False,
             "lines.linewidth": 1.8,
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "white",
+            "patch.force_edgecolor": True,
             "svg.fonttype": "none",
             # fonts that a journal can embed: no Type 3
             "pdf.fonttype": 42,
@@ -185,8 +191,11 @@ def use_style(width_in: float = WIDTH_IN) -> None:
             # names of devices and states are no formulas, whatever signs they have
             "text.parse_math": False,
             "svg.hashsalt": "card",
-        },
+        }
     )
+    ticks = {"major.size": 6, "major.width": 1.25, "minor.size": 4, "minor.width": 1}
+    for axis in ("xtick", "ytick"):
+        mpl.rc(axis, color=_INK, labelsize=0.9 * size, **ticks)
     register_scale(_PlainLog)
     if "inline" in mpl.get_backend():
         show_in_notebooks()
