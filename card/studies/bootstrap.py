@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
-_KEPT = 1 << 26
-"""Weights of rounds up to which they are kept, 2 byte each."""
+_KEPT = 1 << 27
+"""Weights of rounds up to which they are kept, 1 byte each."""
 _AT_ONCE = 1 << 17
 """Weights that a product of matrices takes at once."""
 _COHERENCES = 10
@@ -186,9 +186,12 @@ def _weights(key: tuple[int, int], count: int, run: int) -> Iterator[IntArray]:
 
 
 @lru_cache(maxsize=2)
-def _kept_weights(key: tuple[int, int], count: int, resamples: int, run: int) -> NDArray[np.uint16]:
+def _kept_weights(key: tuple[int, int], count: int, resamples: int, run: int) -> NDArray[np.uint8]:
     """The first of them: the points of a sweep resample the same rounds, one after the other."""
-    return np.array([*islice(_weights(key, count, run), resamples)], np.uint16)
+    kept = np.empty((resamples, count), np.uint8)
+    for row, times in zip(kept, _weights(key, count, run), strict=False):
+        row[...] = times
+    return kept
 
 
 def run_of(coherence_rounds: float, rounds: int) -> int:
