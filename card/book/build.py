@@ -66,7 +66,6 @@ def asked_for(study: str | Path) -> Study:
         raise BookError(
             "The book's pages are not installed; run this in a clone of the repository."
         )
-    _ = asked.base  # pages say what differs from it; one that is wrong is told before any work
     if asked.shipped and asked.scenario != load_scenario(asked.name):
         raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
     return asked

@@ -12,6 +12,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from card.base.errors import ScenarioError
 from card.book.markdown import interval, percent, plain, reproduced, settled, table, to_json, write
 from card.book.provenance import code_path
 from card.figures.style import POLICY_LABELS
@@ -82,14 +83,23 @@ def claims_page(claims: Sequence[Claim], study: Sequence[Application] | None = N
 
 
 def study_note(study: Study) -> str:
-    """Box that says on every page of a study's book what differs from its base."""
+    """Box that says on every page of a study's book what differs from its base.
+
+    One that is refused by itself, which the study mends, is not compared.
+    """
+    try:
+        found = differences(study.base, study.scenario)
+    except ScenarioError:
+        found = None
     rows = [
         (code_path(d.path), *(plain(with_unit(brief(v), d.unit)) for v in (d.first, d.second)))
-        for d in differences(study.base, study.scenario)
+        for d in found or ()
     ]
     base, name = (f"<code>{plain(name)}</code>" for name in (study.base_name, study.name))
     text = f"This book is built for the study *{plain(study.scenario.title)}*."
-    if not rows:
+    if found is None:
+        text += f" It mends {base}, which is refused by itself, so the two are not compared."
+    elif not rows:
         text += f" It has the same values as {base}."
     else:
         text += f" What it changes, against {base}:"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,9 @@ from typing import Any
 from card.base.letters import printable
 from card.book.executor import spare_grammar
 from card.book.place import BookError
+
+_UNREAD = re.compile("[\0\ud800-\udfff]")
+"""Null characters and halves of letters, which no program in Python holds."""
 
 
 def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +38,10 @@ def changed_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[st
     for name, value in parameters.items():
         if name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise BookError(f"{notebook.name} does not declare parameter {name!r}; it has {known}.")
+            raise BookError(
+                f"{notebook.name} does not declare parameter {name!r}; it has {known}. Give it a "
+                "default in a code cell with the tag `parameters`, as `seed: int = 0` does."
+            )
         wanted = type(defaults[name])
         if type(value) is not wanted:
             raise BookError(
@@ -50,19 +57,34 @@ def _defaults(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     For papermill gives them other values after that cell, which code there would not see.
     """
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if tagged and tagged[0]["cell_type"] != "code":  # papermill would set parameters behind it
+        raise BookError(
+            f"{name}: a {tagged[0]['cell_type']} cell has the tag `parameters`; leave that to the "
+            "code cell that gives them defaults."
+        )
     source = "".join(tagged[0]["source"]) if tagged else ""
+    if unread := _UNREAD.search(source):
+        raise BookError(
+            f"{name}: the parameters cell holds {unread[0]!a}, which Python does not read; give "
+            "letters that can be printed."
+        )
     defaults: dict[str, Any] = {}
-    line = ""
+    line, wrong = "", "does not give a parameter a literal, as `seed: int = 0` does"
     try:
         for statement in ast.parse(source).body:
             line = ast.get_source_segment(source, statement) or ""
             defaults |= [_default(statement)]
+    except (MemoryError, RecursionError):
+        raise BookError(
+            f"{name}: the parameters cell is nested deeper than Python reads; shorten its values."
+        ) from None
     except (SyntaxError, TypeError, ValueError) as error:
         line = (error.text if isinstance(error, SyntaxError) else line) or ""
-        line = printable(line.strip().partition("\n")[0])
+        if isinstance(error, IndentationError):
+            wrong = f"has a wrong indentation ({error.msg})"
+        line = printable(line.rstrip().partition("\n")[0])
         raise BookError(
-            f"{name}: `{line}` in the parameters cell does not give a parameter a literal, as "
-            "`seed: int = 0` does; mend it, or move it to a later cell."
+            f"{name}: `{line}` in the parameters cell {wrong}; mend it, or move it to a later cell."
         ) from None
     return defaults
 

@@ -175,13 +175,15 @@ def check_place(option: str, file: str | None, suffixes: Sequence[str]) -> None:
 
 def keep_inputs(option: str, file: str) -> None:
     """Let the command read no file that what an option names would replace or spoil."""
+    above: Sequence[Path] = ()
     with suppress(OSError, ValueError):  # there is nothing yet that could be lost
+        above = Path(os.path.realpath(file)).parents  # of where links lead
         OUTPUTS[identity(file)] = f"{option} {file}"
-    store = next((up for up in Path(file).absolute().parents if up.suffix == ".zarr"), None)
-    if store is not None and store.is_dir():
-        raise ScenarioError(
-            f"{option} = {file!r} lies in {store}, which holds a sweep; name a file elsewhere."
-        )
+    for folder in reversed(above):  # a store is in no other one, and has groups in it
+        if any((folder / name).exists() for name in _OF_A_STORE):
+            raise ScenarioError(
+                f"{option} = {file!r} lies in {folder}, a Zarr store; name a file elsewhere."
+            )
 
 
 def netcdf(results: xr.Dataset) -> bytes:
@@ -207,6 +209,9 @@ def progress(line: str) -> None:
     """One line of progress, beside what the command prints."""
     tell(line, err=True)
 
+
+_OF_A_STORE = (".zgroup", ".zmetadata", "zarr.json")
+"""Files of which a Zarr store has one."""
 
 MEANS = (
     ("delay", "delay_s", "s"),

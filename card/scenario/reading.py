@@ -5,6 +5,7 @@ A file with a `base` key overrides another one, as `card.base.overrides` says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,38 +84,77 @@ def _made(layers: Sequence[_Layer]) -> Scenario:
 
 @contextmanager
 def _above(layers: Sequence[_Layer], checks: Sequence[Further]) -> Iterator[None]:
-    """Context in which a refusal gives way to that of the lowest file below that is wrong itself.
+    """Context in which a refusal gives way to that of the lowest file below that is at fault.
 
     Files below are looked at only then: reading is quick, and a change may mend what is below it.
-    What has been given another value since is no longer wrong.
+    What one is refused for by itself is its fault where the whole is refused for it, too, and has
+    the same value there.
     """
     try:
         yield
     except ScenarioError:
+        standing = _faults(layers, checks)
         for number, layer in enumerate(layers, 1):
-            try:
-                below = _made(layers[:number])
-                for check in checks:
-                    check(below)
-            except ScenarioError as error:
-                if layer.where and not _replaced(str(error), layer.after, layers[-1].after):
+            if layer.where:
+                own = set(map(_of_any, _faults(layers[:number], checks)))
+                lines = [
+                    line
+                    for path, line in standing.items()
+                    if _of_any(path) in own
+                    and _at(layer.after, path) == _at(layers[-1].after, path)
+                ]
+                if lines:
                     with laid_to(layer.where):
-                        raise
+                        raise ScenarioError("\n".join(lines)) from None
         raise
 
 
-def _replaced(refusal: str, below: dict[str, Any], above: dict[str, Any]) -> bool:
-    """Whether all that a refusal of a raw scenario names has another value in one above it."""
-    paths = [line.split(" ", 1)[0].rstrip(":") for line in refusal.split("\n")]
-    return all(_at(below, path) != _at(above, path) for path in paths)
+def _faults(layers: Sequence[_Layer], checks: Sequence[Further]) -> dict[str, str]:
+    """Each line that refuses what layers make, by the path that it begins with.
+
+    What is refused may hide what else is wrong, and so gives way to what the lowest layer has.
+    """
+    found: dict[str, str] = {}
+    *below, last = layers
+    try:
+        while lines := _refusal([*below, last], checks):
+            named = {line.split(" ", 1)[0].rstrip(":"): line for line in lines}
+            fresh = set(map(_of_any, named)) - set(map(_of_any, found))
+            found |= {path: line for path, line in named.items() if path not in found}
+            if not fresh:
+                break
+            sound = {path: _at(layers[0].after, path) for path in fresh}
+            last = last._replace(after=merge_recorded(last.after, sound, "put aside"))
+    except ScenarioError:  # what is wrong cannot be taken out
+        pass
+    return found
+
+
+def _refusal(layers: Sequence[_Layer], checks: Sequence[Further]) -> list[str]:
+    """Lines that refuse what layers make; none where nothing does."""
+    try:
+        made = _made(layers)
+        for check in checks:
+            check(made)
+    except ScenarioError as error:
+        return str(error).split("\n")
+    return []
+
+
+def _of_any(path: str) -> str:
+    """Path of a value, or of the list that it is in, with `*` for a device or a channel state."""
+    path = re.sub(r"^(devices|channel_states)\.[^.]+", r"\1.*", path)
+    return re.sub(r"(\.[0-9]+)+$", "", path)
 
 
 def _at(raw: Any, path: str) -> Any:
-    """What a raw scenario has at a path; None where it has nothing."""
+    """What a raw scenario has at a path; None where it has nothing, the first item's for `*`."""
+    raw = opened(raw, {path: None})
     for key in canonical(path, raw).split("."):
         if isinstance(raw, list):
-            raw = {item.get("name"): item for item in raw if isinstance(item, Mapping)}
-        raw = raw.get(key) if isinstance(raw, Mapping) else None
+            raw = {str(item.get("name")): item for item in raw if isinstance(item, Mapping)}
+        items = raw if isinstance(raw, Mapping) else {}
+        raw = next(iter(items.values()), None) if key == "*" else items.get(key)
     return raw
 
 

@@ -772,6 +772,21 @@ def test_what_is_wrong_above_a_base_that_is_sound_is_laid_to_no_other_file(wrong
             "devices: {0: {distance_m: 5}}\nllm: gtp-2",
             "llm = 'gtp-2' is unknown",
         ),
+        (
+            "server: {static_power_w: 500}",
+            "server: {hardware: h200-sxm}\nlink: {fading_draws: 0}",
+            "link.fading_draws = 0",
+        ),
+        (
+            "llm: llama-3.1-8b",
+            "server: {hardware: h200-sxm}\npolicies: [no.py:f]",
+            "policies: {0}/no.py is no file",
+        ),
+        (
+            "devices: {device-1: {memory_share: 3}}",
+            "devices: {device-1: {memory_share: 0.5}, device-2: {memory_share: 3}}",
+            "devices.device-2.memory_share = 3",
+        ),
     ],
 )
 @pytest.mark.parametrize("between", ["", "base: low\n"])
@@ -785,6 +800,37 @@ def test_what_is_wrong_above_a_base_is_told_where_the_base_is_mended(
     with pytest.raises(card.ScenarioError) as refusal:
         card.load_scenario(top)
     assert str(refusal.value).startswith(said.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "above", "said"),
+    [
+        (
+            "devices: {'*': {memory_share: 3}}",
+            "devices: {device-1: {memory_share: 0.5}}",
+            "devices.device-2.memory_share = 3 .* The same holds for 3 more.",
+        ),
+        (
+            "devices: {'*': {memory_share: 3}}",
+            "devices: {device-1: {memory_share: 0.5}, device-2: {memory_share: 7}}",
+            "devices.device-3.memory_share = 3 .* The same holds for 2 more.",
+        ),
+        (
+            "devices: [{name: phone, count: 3, hardware: jetson-orin-nx-8gb, distance_m: 0}]",
+            "devices: {phone-2: {distance_m: 30}}",
+            "devices.phone-1.distance_m = 0 .* The same holds for 1 more.",
+        ),
+        ("lora: {rank: 0}\nlink: {gap_db: -4}", "link: {gap_db: 4}", "lora.rank = 0 is [^\n]*"),
+    ],
+)
+@pytest.mark.parametrize("between", ["", "base: low\n"])
+def test_a_base_that_a_study_mends_in_part_is_named(wrong, above, said, between, tmp_path):
+    low, top = tmp_path / "low.yml", tmp_path / "top.yml"
+    low.write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "mid.yml").write_text(between)
+    top.write_text(f"base: {'mid' if between else 'low'}\n{above}\n")
+    with pytest.raises(card.ScenarioError, match=f"^{low}: {said}$"):
+        card.load_scenario(top)
 
 
 def test_a_base_that_a_study_mends_is_read(tmp_path):

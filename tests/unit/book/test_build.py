@@ -211,6 +211,64 @@ def test_a_parameters_cell_with_anything_but_literals_is_refused_before_anything
     assert not place.build.exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("  seed: int = 0", "`  seed: int = 0` in the parameters cell has a wrong indentation (un"),
+        ("seed: int = 0\n\tb = 1", "`\\tb = 1` in the parameters cell has a wrong indentation (un"),
+        (
+            "if True:\nseed = 1",
+            "`seed = 1` in the parameters cell has a wrong indentation (expected",
+        ),
+        ("seed: str = '\0'", "the parameters cell holds '\\x00', which Python does not read; give"),
+        (
+            "seed: str = '\ud800'",
+            "the parameters cell holds '\\ud800', which Python does not read;",
+        ),
+        ("seed: int = " + "-" * 3000 + "1", "the parameters cell is nested deeper than Python"),
+        ("seed: int = " + "1 + " * 3000 + "1", "the parameters cell is nested deeper than Python"),
+    ],
+)
+def test_a_parameters_cell_that_python_does_not_read_is_refused_with_the_reason(
+    place: Place, text: str, said: str
+) -> None:
+    path = place.root / "notebooks/first.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"][1]["source"] = text
+    path.write_text(json.dumps(content))
+    with pytest.raises(BookError) as refusal:
+        build(place)
+    assert str(refusal.value).startswith(f"first.ipynb: {said}")
+    assert "\n" not in str(refusal.value)
+    assert not place.build.exists()
+
+
+def test_a_notebook_without_parameters_is_told_how_to_declare_them(place: Place) -> None:
+    path = place.root / "notebooks/first.ipynb"
+    path.write_text(path.read_text().replace('"parameters"', '"others"'))
+    with pytest.raises(BookError) as refusal:
+        build(place)
+    assert str(refusal.value) == (
+        "first.ipynb does not declare parameter 'scenario'; it has none. Give it a default in a "
+        "code cell with the tag `parameters`, as `seed: int = 0` does."
+    )
+
+
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_a_cell_of_text_is_not_taken_for_the_parameters(place: Place, kind: str) -> None:
+    path = place.root / "notebooks/first.ipynb"
+    content = json.loads(path.read_text())
+    told = {"cell_type": kind, "id": "told", "metadata": {"tags": ["parameters"]}, "source": "# P"}
+    content["cells"].insert(2, told)
+    path.write_text(json.dumps(content))
+    assert [one.parameters for one in chapters_of(place, GIVEN, None)] == [{"seed": 7}] * 2
+    content["cells"][1:3] = reversed(content["cells"][1:3])
+    path.write_text(json.dumps(content))
+    with pytest.raises(BookError, match=f"first.ipynb: a {kind} cell has the tag `parameters`; le"):
+        build(place)
+    assert not place.build.exists()
+
+
 def test_parameters_may_go_without_types_and_over_lines(place: Place) -> None:
     text = 'scenario = (  # of "card scenarios"\n    "nominal"\n)\nseed = -1\nquick = False  # =\n'
     notebook(place.root / "notebooks/first.ipynb", SAVE, parameters=text)

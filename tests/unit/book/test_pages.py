@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from card.book import markdown, pages
+from card.book.build import asked_for
 from card.costs import load_scenario
 from card.studies.claims import Application
 from card.studies.scenario_values import parameters
@@ -151,6 +152,23 @@ def test_a_study_that_changes_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "same.yml").write_text("base: bigger-llm\n")
     note = pages.study_note(load_study(tmp_path / "same.yml"))
     assert "It has the same values as <code>bigger-llm</code>." in note
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mended"),
+    [
+        ("server: {static_power_w: 500}", "server: {hardware: h200-sxm}"),
+        ("objective: {delay_weight: 3}", "objective: {delay_weight: 0.3}"),
+        ("llm: llama-3.1-8b", "server: {hardware: h200-sxm}"),
+    ],
+)
+def test_a_book_is_made_of_a_study_that_mends_its_base(
+    wrong: str, mended: str, tmp_path: Path
+) -> None:
+    (tmp_path / "low.yml").write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "mine.yml").write_text(f"base: low\n{mended}\n")
+    note = pages.study_note(asked_for(tmp_path / "mine.yml"))
+    assert "It mends <code>low</code>, which is refused by itself" in note
 
 
 def test_the_examples_of_the_page_on_studies_run() -> None:

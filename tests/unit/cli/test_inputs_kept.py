@@ -67,16 +67,40 @@ def test_what_is_read_is_not_replaced(arguments, read, folder):
 def test_nothing_is_written_into_a_store_of_a_sweep(folder):
     made = ["sweep", "st", *OVER, "--output", "sw.zarr"]
     assert CliRunner().invoke(app, made).exit_code == 0
+    assert CliRunner().invoke(app, [*made[:-1], "in.zarr"]).exit_code == 0
+    (folder / "in.zarr").rename(folder / "renamed")
+    (folder / "sub").mkdir()
+    (folder / "sub/up").symlink_to("../sw.zarr")
+    (folder / "sub/deep").symlink_to("up/delay_s")
+    (folder / "sub/f.csv").symlink_to("up/f.csv")
     before = sorted(path for path in (folder / "sw.zarr").rglob("*"))
-    for arguments in (
-        [*made, "--figure", "sw.zarr/f.svg"],
-        ["export", "sw.zarr", "--to", "sw.zarr/delay_s/table.csv"],
+    compare, simulate = ["compare", "st", "nominal", "--rounds", "2"], ["simulate", "nominal"]
+    for store, arguments in (
+        ("sw.zarr", [*made, "--figure", "sw.zarr/f.svg"]),
+        ("sw.zarr", ["export", "sw.zarr", "--to", "sw.zarr/delay_s/table.csv"]),
+        ("sw.zarr", [*made, "--figure", "sub/up/f.svg"]),
+        ("sw.zarr", [*made[:-1], "sub/up/inner.csv"]),
+        ("sw.zarr", [*made[:-1], "sub/up/inner.zarr"]),
+        ("sw.zarr", [*made[:-1], "sub/f.csv"]),
+        ("sw.zarr", ["export", "sw.zarr", "--to", "sub/deep/t.csv"]),
+        ("sw.zarr", [*compare, "--html", "sub/up/c.html"]),
+        ("sw.zarr", [*simulate, "--output", "sub/up/r.nc"]),
+        ("renamed", [*simulate, "--output", "renamed/delay_s/r.nc"]),
     ):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2, result.stdout
-        store = folder.resolve() / "sw.zarr"
-        assert f"lies in {store}, which holds a sweep; name a file elsewhere." in result.stderr
+        said = f"lies in {folder.resolve() / store}, a Zarr store; name a file elsewhere."
+        assert said in result.stderr
     assert sorted(path for path in (folder / "sw.zarr").rglob("*")) == before
+
+
+def test_a_folder_that_is_only_called_as_a_store_is_written_into(folder):
+    (folder / "plain.zarr").mkdir()
+    for output in ("plain.zarr/r.nc", "plain.zarr/../r.nc"):
+        arguments = ["simulate", "nominal", "--rounds", "2", "--output", output]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.stderr
+        assert (folder / output).is_file()
 
 
 def test_an_output_that_is_no_input_is_replaced_time_and_again(folder):
