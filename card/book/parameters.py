@@ -74,11 +74,12 @@ def _defaults(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for statement in ast.parse(source).body:
             line = ast.get_source_segment(source, statement) or ""
             defaults |= [_default(statement)]
-    except (MemoryError, RecursionError):
-        raise BookError(
-            f"{name}: the parameters cell is nested deeper than Python reads; shorten its values."
-        ) from None
-    except (SyntaxError, TypeError, ValueError) as error:
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        if isinstance(error, (MemoryError, RecursionError)) or "too many nested" in str(error):
+            raise BookError(
+                f"{name}: the parameters cell is nested deeper than Python reads; shorten its "
+                "values."
+            ) from None
         line = (error.text if isinstance(error, SyntaxError) else line) or ""
         if isinstance(error, IndentationError):
             wrong = f"has a wrong indentation ({error.msg})"

@@ -226,6 +226,7 @@ def test_a_parameters_cell_with_anything_but_literals_is_refused_before_anything
             "the parameters cell holds '\\ud800', which Python does not read;",
         ),
         ("seed: int = " + "-" * 3000 + "1", "the parameters cell is nested deeper than Python"),
+        ("seed: list = " + "[" * 3000, "the parameters cell is nested deeper than Python"),
         ("seed: int = " + "1 + " * 3000 + "1", "the parameters cell is nested deeper than Python"),
     ],
 )
