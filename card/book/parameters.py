@@ -62,6 +62,10 @@ def _defaults(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             f"{name}: a {tagged[0]['cell_type']} cell has the tag `parameters`; leave that to the "
             "code cell that gives them defaults."
         )
+    if sum(cell["cell_type"] == "code" for cell in tagged) > 1:  # the later would reset the values
+        raise BookError(
+            f"{name}: several code cells have the tag `parameters`; leave it to the first one."
+        )
     source = "".join(tagged[0]["source"]) if tagged else ""
     if unread := _UNREAD.search(source):
         raise BookError(

@@ -255,6 +255,16 @@ def test_a_notebook_without_parameters_is_told_how_to_declare_them(place: Place)
     )
 
 
+def test_a_copy_of_the_parameters_cell_is_refused(place: Place) -> None:
+    path = place.root / "notebooks/first.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"].insert(3, {**content["cells"][1], "id": "copy"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(BookError, match="several code cells have the tag"):
+        build(place)
+    assert not place.build.exists()
+
+
 @pytest.mark.parametrize("kind", ["markdown", "raw"])
 def test_a_cell_of_text_is_not_taken_for_the_parameters(place: Place, kind: str) -> None:
     path = place.root / "notebooks/first.ipynb"
