@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -49,21 +50,11 @@ def extreme_cuts(
     vectors = _cost_vectors(profile, *launch_s)
     points = {c: vectors[c] for c in _listed(feasible)}
 
-    def between(cut: int, left: int, right: int) -> bool:
-        before = [b - a for a, b in zip(points[left], points[cut], strict=True)]
-        after = [b - a for a, b in zip(points[cut], points[right], strict=True)]
-        straight = all(
-            before[i] * after[j] == before[j] * after[i]
-            for i in range(len(before))
-            for j in range(i)
-        )
-        return straight and sum(b * a for b, a in zip(before, after, strict=True)) > 0
-
     kept: list[int] = []
     order = list(points)
-    for position, cut in enumerate(order):
-        inner = kept and position + 1 < len(order)
-        if not (inner and between(cut, kept[-1], order[position + 1])):
+    for cut, following in zip_longest(order, order[1:]):
+        inner = kept and following is not None
+        if not (inner and _between(points[cut], points[kept[-1]], points[following])):
             kept.append(cut)
     first = {tuple(points[option]): option for option in reversed(kept)}
     return sorted(first.values())
@@ -89,6 +80,17 @@ def pruned_options(arrays: System) -> IntArray:
 def every_option(arrays: System) -> IntArray:
     """Feasible options of each device, `(devices, candidates)`."""
     return _padded([_listed(row) for row in arrays.feasible])
+
+
+def _between(point: list[int], left: list[int], right: list[int]) -> bool:
+    """Whether a point lies on the straight line from one to another, and is neither."""
+    before = [b - a for a, b in zip(left, point, strict=True)]
+    after = [b - a for a, b in zip(point, right, strict=True)]
+    pivot = next((i for i, step in enumerate(before) if step), None)
+    if pivot is None or before[pivot] * after[pivot] <= 0:
+        return False
+    one, other = before[pivot], after[pivot]
+    return all(b * other == a * one for b, a in zip(before, after, strict=True))
 
 
 def _cost_vectors(profile: CutProfile, *launch_s: FloatArray) -> list[list[int]]:
