@@ -367,8 +367,8 @@ def count(folder: Path) -> int:
 
 LONG = """
 import sys, card
-over = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
-card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=1000, output=sys.argv[1])
+over = {"objective.delay_weight": [i / 100 for i in range(1, 33)]}
+card.sweep(card.load_scenario("nominal"), over, ["card"], rounds=200, output=sys.argv[1])
 """
 
 
@@ -382,20 +382,20 @@ def test_a_sweep_killed_half_way_resumes_and_equals_an_undisturbed_one(tmp_path,
     marks = tmp_path / f"killed{suffix}.partial/finished"
     process = subprocess.Popen(command, env=environment)
     patience = time.monotonic() + 120
-    while not marks.is_dir() or count(marks) < 10:
+    while not marks.is_dir() or count(marks) < 5:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < patience
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = count(marks)
-    assert 10 <= kept < 64
+    assert 5 <= kept < 32
     assert not output.exists()
 
     subprocess.run(command, env=environment, check=True)
-    weights = {"objective.delay_weight": [i / 100 for i in range(1, 65)]}
+    weights = {"objective.delay_weight": [i / 100 for i in range(1, 33)]}
     with xr.open_dataset(output, engine="zarr" if suffix == ".zarr" else "netcdf4") as resumed:
-        assert same(resumed, card.sweep(NOMINAL, weights, ["card"], rounds=1000))
+        assert same(resumed, card.sweep(NOMINAL, weights, ["card"], rounds=200))
     assert not marks.parent.exists()
 
 
