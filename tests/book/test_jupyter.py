@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 import pytest
 from built import BOOK, missing_book
-from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Page
 
 OFFERED = sorted((BOOK / "_sources/notebooks").glob("*.ipynb"))
@@ -100,6 +99,8 @@ def test_jupyterlab_shows_text_equations_and_figures(
 
 @pytest.mark.parametrize("notebook", OFFERED, ids=lambda path: path.stem)
 def test_nbconvert_shows_text_and_figures(notebook: Path, window: Page, tmp_path: Path) -> None:
+    from nbconvert import HTMLExporter  # it takes seconds, which other workers spare
+
     page, _ = HTMLExporter().from_filename(str(notebook))
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
     window.goto((tmp_path / "page.html").as_uri(), wait_until="domcontentloaded")

@@ -111,9 +111,10 @@ def play(space, folder, changes, *, rounds, cuts=()):
     return server, device
 
 
-def rounds_at(rate_bps, shares, folder):
+def rounds_at(rate_bps, shares, folder, more):
     """One round for every cut, over a link of one rate."""
     changes = {
+        **more,
         "llm": LLM,
         "server.utilisation": shares["server"],
         "devices.device-1.utilisation": shares["device"],
@@ -131,12 +132,15 @@ def rounds_at(rate_bps, shares, folder):
                 end.kill()
 
 
-def record():
-    """Everything that the figure of the book needs."""
+def record(**more):
+    """Everything that the figure of the book needs; `more` changes the scenario."""
     with tempfile.TemporaryDirectory() as folder:
         profile, shares = measured_shares(folder)
         rates = [
-            {"rate_bps": rate, "rounds": rounds_at(rate, shares, Path(folder) / f"{rate:.0f}")}
+            {
+                "rate_bps": rate,
+                "rounds": rounds_at(rate, shares, Path(folder) / f"{rate:.0f}", more),
+            }
             for rate in RATES_BPS
         ]
     return {
