@@ -106,8 +106,8 @@ def _laid(
 ) -> tuple[int, str]:
     """Number of the layer at fault for what is refused at a path, and the line that says so.
 
-    It is the lowest one from which on all are refused for the same value there. A section that is
-    refused since it is none has nothing there, as has one above that gives only other parts of it.
+    It is the lowest one from which on all are refused there for the same value; or one that has
+    something else than a section, of which those above give only other parts.
     """
     section, line = path.partition(".")[0], found[-1][path]
     for number in range(len(layers) - 1, 0, -1):
