@@ -109,7 +109,7 @@ def removed(changes: Mapping[str, Any], base: Any) -> set[str]:
     return {
         canonical(".".join(each), base)
         for keys, value in _entries(changes)
-        for each in _each(keys, base)
+        for each in _each(keys, base, {})
         if value is None
     }
 
@@ -153,17 +153,21 @@ def words(node: Any) -> Iterator[str]:
 def _nested(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted paths as nested mappings; none is given twice, whole or in part."""
     result: dict[str, Any] = {}
-    entries = ((each, value) for keys, value in _entries(changes) for each in _each(keys, base))
-    for keys, value in entries:
+    given = list(_entries(changes))
+    spelled = {canonical(".".join(keys[:2]), base): keys[1] for keys, _ in given if keys[1:]}
+    written: dict[tuple[str, ...], tuple[str, ...]] = {}
+    entries = ((each, keys, value) for keys, value in given for each in _each(keys, base, spelled))
+    for each, keys, value in entries:
         node = result
-        for depth, key in enumerate(keys[:-1], 1):
+        for depth, key in enumerate(each[:-1], 1):
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
-                raise _twice(keys[:depth], node, keys, value)
-        known = node.setdefault(keys[-1], {})
+                raise _twice(written.get(each[:depth], each[:depth]), node, keys, value)
+        known = node.setdefault(each[-1], {})
         if known != {} and not (value == {} and isinstance(known, dict)):
-            raise _twice(keys, known, keys, value)
-        node[keys[-1]] = known or (dict(value) if isinstance(value, Mapping) else value)
+            raise _twice(written.get(each, each), known, keys, value)
+        node[each[-1]] = known or (dict(value) if isinstance(value, Mapping) else value)
+        written |= {each[:depth]: keys[:depth] for depth in range(1, len(each) + 1)}
     return result
 
 
@@ -179,8 +183,8 @@ def _entries(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
             yield keys, value
 
 
-def _each(keys: tuple[str, ...], base: Any) -> list[tuple[str, ...]]:
-    """The same keys, once for every item that a `*` among them stands for."""
+def _each(keys: tuple[str, ...], base: Any, spelled: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The same keys, once for every item that a `*` among them stands for, as it is spelled."""
     if "*" not in keys or keys[0] == "sources":
         return [keys]
     part: Any = base.get(keys[0]) if isinstance(base, Mapping) else None
@@ -195,7 +199,7 @@ def _each(keys: tuple[str, ...], base: Any) -> list[tuple[str, ...]]:
             f"{path} matches nothing; put * where the name of a device or of a channel state "
             f"stands, e.g. devices.*.distance_m."
         )
-    return [(keys[0], name, *keys[2:]) for name in names]
+    return [(keys[0], spelled.get(f"{keys[0]}.{name}", name), *keys[2:]) for name in names]
 
 
 def _whole(keys: tuple[str, ...]) -> tuple[str, ...]:

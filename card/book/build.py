@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from card.base.data_files import DATA
-from card.base.errors import needs
+from card.base.errors import ScenarioError, needs
 from card.base.functions import is_function
 from card.base.llm_configs import is_llm_file, llm_title, said
 from card.base.processes import STANDSTILL_S, StandstillError, python_child, run
@@ -63,11 +63,13 @@ def asked_for(study: str | Path) -> Study:
     asked = load_study(study)
     check_one_in_flight(System.of(asked.scenario), "a book")
     if not (ROOT / "_toc.yml").is_file():
-        raise BookError(
+        raise ScenarioError(
             "The book's pages are not installed; run this in a clone of the repository."
         )
     if asked.shipped and asked.scenario != load_scenario(asked.name):
-        raise BookError(f"{study} has the name of a shipped scenario but other values; rename it.")
+        raise ScenarioError(
+            f"{study} has the name of a shipped scenario but other values; rename it."
+        )
     return asked
 
 
@@ -102,7 +104,7 @@ def build_book(
     Raises
     ------
     ScenarioError
-        If the study is refused; nothing has run then.
+        If the study, a notebook's parameters or the place is refused; nothing has run then.
     BookError
         If a notebook or the rendering fails. After a failed notebook the book is there, and says
         on that chapter's page what went wrong.
@@ -282,7 +284,7 @@ def _alone(place: Place) -> Iterator[None]:
         with FileLock(place.build / "lock", timeout=0):
             yield
     except Timeout:
-        raise BookError(
+        raise ScenarioError(
             f"Another process builds a book in {place.build}; wait for it, or rename the study."
         ) from None
 
@@ -298,7 +300,7 @@ def _plain_folder() -> Iterator[Path]:
     """Temporary folder whose path is no pattern: Jupyter Book and Sphinx read paths as such."""
     with tempfile.TemporaryDirectory(prefix="card-book-") as name:
         if glob.escape(name) != name or not re.fullmatch(r"[\w./+-]+", name):
-            raise BookError(
+            raise ScenarioError(
                 f"TMPDIR = {tempfile.gettempdir()!r}: use a folder of letters and digits."
             )
         yield Path(name)

@@ -89,7 +89,7 @@ def chapters_of(place: Place, parameters: Mapping[str, Any], made_of: Any) -> li
 
     Raises
     ------
-    BookError
+    ScenarioError
         If a notebook cannot be read, or does not declare a parameter, or with another type; or if
         its parameters cell holds anything but parameters with literals as their defaults.
     """

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from card.base.errors import extra
+from card.base.errors import ScenarioError, extra
 from card.base.processes import StandstillError, python_child, run
 from card.book.build import ROOT, asked_for, build_book, contents_of, portable
 from card.book.chapters import Echo
@@ -62,9 +62,9 @@ def build_pdf(study: str | Path = "nominal", *, commands: Any, echo: Echo = prin
     Raises
     ------
     ScenarioError
-        If the study is refused; nothing has run then.
+        If the study is refused, or there is no Chromium; nothing has run then.
     BookError
-        If there is no Chromium, or if building, typesetting or printing fails.
+        If building, typesetting or printing fails.
     """
     asked = asked_for(study)
     place = Place.of_study(ROOT, asked)
@@ -99,12 +99,12 @@ def chromium() -> str:
 
     Raises
     ------
-    BookError
+    ScenarioError
         If it is not installed.
     """
     found = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if found is None:
-        raise BookError(
+        raise ScenarioError(
             "Chromium is not installed, and it prints the book; on Debian: apt-get install chromium"
         )
     return found

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from card.base.errors import ScenarioError
 from card.studies.study_file import Study
 
 
@@ -87,8 +88,8 @@ def _check_paths(root: Path, name: str) -> None:
         try:
             path.encode()
         except UnicodeEncodeError:
-            raise BookError(f"{what} = {path!a} is not UTF-8; rename it.") from None
+            raise ScenarioError(f"{what} = {path!a} is not UTF-8; rename it.") from None
     if not name.strip("."):
-        raise BookError(
+        raise ScenarioError(
             f"the name of the study = {name!r} is no name of a folder; rename its file."
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from card.base.errors import extra
+from card.base.errors import ScenarioError, extra
 from card.base.yaml_files import read_yaml
 from card.book.build import ROOT, asked_for
 from card.book.chapters import Echo
@@ -63,14 +63,15 @@ def build_report(*, echo: Echo = print) -> Path:
 
     Raises
     ------
+    ScenarioError
+        If there is no full build of that book or no Chromium; nothing has run then.
     BookError
-        If there is no full build of that book or no Chromium, if the text names what there is not,
-        or if typesetting or printing fails.
+        If the text names what there is not, or if typesetting or printing fails.
     """
     asked = asked_for("nominal")
     place, browser = Place.of_study(ROOT, asked), chromium()
     if not built(place, asked.scenario):
-        raise BookError("The report takes its numbers from the book; build it first: card book")
+        raise ScenarioError("The report takes its numbers from the book; build it first: card book")
     echo("Reading the results")
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     known = values(place.html, lock)

@@ -210,8 +210,8 @@ def progress(line: str) -> None:
     tell(line, err=True)
 
 
-_OF_A_STORE = (".zgroup", ".zmetadata", "zarr.json")
-"""Files of which a Zarr store has one."""
+_OF_A_STORE = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
+"""Files of which a Zarr store, or an array alone, has one."""
 
 MEANS = (
     ("delay", "delay_s", "s"),

@@ -87,26 +87,38 @@ def _above(layers: Sequence[_Layer], checks: Sequence[Further]) -> Iterator[None
     """Context in which a refusal gives way to that of the lowest file below that is at fault.
 
     Files below are looked at only then: reading is quick, and a change may mend what is below it.
-    What one is refused for by itself is its fault where the whole is refused for it, too, and has
-    the same value there.
     """
     try:
         yield
     except ScenarioError:
-        standing = _faults(layers, checks)
-        for number, layer in enumerate(layers, 1):
-            if layer.where:
-                own = set(map(_of_any, _faults(layers[:number], checks)))
-                lines = [
-                    line
-                    for path, line in standing.items()
-                    if _of_any(path) in own
-                    and _at(layer.after, path) == _at(layers[-1].after, path)
-                ]
-                if lines:
-                    with laid_to(layer.where):
-                        raise ScenarioError("\n".join(lines)) from None
+        found = [_faults(layers[:number], checks) for number in range(1, len(layers) + 1)]
+        laid = [_laid(path, layers, found) for path in found[-1]]
+        lowest, _ = min(laid, default=(-1, ""))
+        if laid and layers[lowest].where:
+            lines = dict.fromkeys(line for number, line in laid if number == lowest)
+            with laid_to(layers[lowest].where):
+                raise ScenarioError("\n".join(lines)) from None
         raise
+
+
+def _laid(
+    path: str, layers: Sequence[_Layer], found: Sequence[Mapping[str, str]]
+) -> tuple[int, str]:
+    """Number of the layer at fault for what is refused at a path, and the line that says so.
+
+    It is the lowest one from which on all are refused there for the same value; or one that has
+    something else than a section, of which those above give only other parts.
+    """
+    section, line = path.partition(".")[0], found[-1][path]
+    for number in range(len(layers) - 1, 0, -1):
+        below, above, own = layers[number - 1].after, layers[number].after, found[number - 1]
+        none = section in own and not isinstance(below.get(section), (Mapping, list))
+        parts = isinstance(above.get(section), Mapping)
+        if none and parts and (path == section or _at(above, path) is None):
+            path, line = section, own[section]
+        elif _of_any(path) not in map(_of_any, own) or _at(below, path) != _at(above, path):
+            return number, line
+    return 0, line
 
 
 def _faults(layers: Sequence[_Layer], checks: Sequence[Further]) -> dict[str, str]:

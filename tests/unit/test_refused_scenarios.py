@@ -833,6 +833,72 @@ def test_a_base_that_a_study_mends_in_part_is_named(wrong, above, said, between,
         card.load_scenario(top)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "above", "said"),
+    [
+        ("link:", "link: {bandwidth_hz: 5.0e+6}", "link has no value; "),
+        ("link:", "link: {bandwidth_hz: -1}", "link has no value; "),
+        ("lora: 8", "lora: {rank: 4}", "lora = 8 is not allowed; "),
+        ("devices:", "devices: {device-1: {distance_m: 5}}", "devices has no value; "),
+        ("server: fast", "server: {utilisation: 0.5}\nlora: {rank: 0}", "server = 'fast' is not "),
+    ],
+)
+@pytest.mark.parametrize("between", ["title: t", "lora: {rank: 2}"])
+def test_a_base_without_a_section_is_named_where_a_study_gives_a_part_of_it(
+    wrong, above, said, between, tmp_path
+):
+    low = tmp_path / "low.yml"
+    low.write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "mid.yml").write_text(f"base: low\n{between}\n")
+    (tmp_path / "top.yml").write_text(f"base: mid\n{above}\n")
+    with pytest.raises(card.ScenarioError, match=f"^{low}: {said}[^\n]*$"):
+        card.load_scenario(tmp_path / "top.yml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "above", "said"),
+    [
+        (
+            "server: fast",
+            "server: {hardware: rtx-4060-ti, static_power_w: 1, minimum_frequency_hz: 0, "
+            "utilisation: 7}",
+            "server.utilisation = 7",
+        ),
+        ("devices:", "devices: [{name: a, distance_m: 5}]", "devices.a.hardware is missing"),
+        ("server: {hardware: rtx}", "server: {hardware: {title: h}}", "server.hardware.cores is m"),
+    ],
+)
+def test_what_is_wrong_in_a_section_that_a_study_gives_anew_is_its_own(
+    wrong, above, said, tmp_path
+):
+    (tmp_path / "low.yml").write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "top.yml").write_text(f"base: low\n{above}\n")
+    with pytest.raises(card.ScenarioError, match=f"^{said}"):
+        card.load_scenario(tmp_path / "top.yml")
+
+
+@pytest.mark.parametrize(
+    ("bandwidths", "overrides", "at_fault"),
+    [
+        ([-1, 5e6], {"link.bandwidth_hz": -1}, ""),
+        ([-1, 5e6, -1], {}, ""),
+        ([-1, 5e6, -1, -1], {}, "{0}/study-2.yml: "),
+        ([5e6, -1, -1], {"lora.rank": 0}, "{0}/study-1.yml: "),
+    ],
+)
+def test_a_wrong_value_is_laid_to_who_gave_it_after_it_was_mended(
+    bandwidths, overrides, at_fault, tmp_path
+):
+    base = "nominal"
+    for number, value in enumerate(bandwidths):
+        study = tmp_path / f"study-{number}.yml"
+        study.write_text(f"base: {base}\nlink: {{bandwidth_hz: {value}}}\n")
+        base = study.stem
+    said = re.escape(f"{at_fault.format(tmp_path)}link.bandwidth_hz = -1 is not allowed; ")
+    with pytest.raises(card.ScenarioError, match=f"^{said}[^\n]*$"):
+        card.load_scenario(study, **overrides)
+
+
 def test_a_base_that_a_study_mends_is_read(tmp_path):
     low, top = tmp_path / "low.yml", tmp_path / "top.yml"
     low.write_text("base: nominal\nobjective: {delay_weight: 7}\npolicies: [no.py:f]\n")

@@ -204,10 +204,38 @@ class TestEveryItem:
             f"stands, e.g. devices.*.distance_m."
         )
 
-    def test_a_value_of_all_and_of_one_exclude_each_other(self):
-        message = "devices.far.distance_m = 7 and devices.far.distance_m = 8 exclude each other"
-        with pytest.raises(ScenarioError, match=message):
-            merged(**{"devices.*.distance_m": 7, "devices.far.distance_m": 8})
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"devices.*.distance_m": 7, "devices.far.distance_m": 8},
+                "devices.*.distance_m = 7 and devices.far.distance_m = 8",
+            ),
+            (
+                {"devices": {1: {"distance_m": 8}, "*": {"distance_m": 7}}},
+                "devices.1.distance_m = 8 and devices.*.distance_m = 7",
+            ),
+            (
+                {"devices": {"*": {"hardware": {"role": 1}}, "far": {"hardware": "x"}}},
+                "devices.*.hardware = {'role': 1} and devices.far.hardware = 'x'",
+            ),
+            (
+                {"devices": {"*": {"hardware": "x"}, "far": {"hardware": {"role": 1}}}},
+                "devices.*.hardware = 'x' and devices.far.hardware.role = 1",
+            ),
+        ],
+    )
+    def test_a_value_of_all_and_of_one_exclude_each_other_as_they_are_written(
+        self, changes, message
+    ):
+        with pytest.raises(ScenarioError) as refusal:
+            merged(**changes)
+        assert str(refusal.value) == f"{message} exclude each other; give one of them."
+
+    def test_a_star_stands_for_what_a_position_names_too(self):
+        near, far = merged(devices={"*": {"distance_m": 7}, 1: {"memory_share": 0.5}})["devices"]
+        assert near == {"name": "near", "distance_m": 7}
+        assert far == {"name": "far", "distance_m": 7, "memory_share": 0.5}
 
 
 @pytest.mark.parametrize("changes", [None, [], [("link.bandwidth_hz", 2e7)], "link", 5, 0.5])

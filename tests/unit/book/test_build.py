@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from own_llms import own_llm_study
 from pypdf import PdfReader
+from typer.testing import CliRunner
 
 import card
 from card.base.errors import ScenarioError
@@ -37,6 +38,7 @@ from card.book.notebook import save_figure, save_result
 from card.book.one_document import one_document
 from card.book.pdf import _run, chromium, to_pdf
 from card.book.place import BookError, Place
+from card.cli import app
 from card.studies.export import read_results, with_digest
 from card.studies.study_file import load_study
 
@@ -170,7 +172,7 @@ def test_a_chapter_of_a_known_repository_opens_elsewhere_at_the_same_commit(buil
 def test_a_wrong_parameter_is_refused_before_anything_runs(
     place: Place, parameters: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(BookError, match=message):
+    with pytest.raises(ScenarioError, match=message):
         build(place, parameters)
     assert not place.build.exists()
 
@@ -192,7 +194,6 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
         ("seed: int = 0", "seed = other = 0", "seed = other = 0"),
         ("seed: int = 0", "seed: set = {[]}", "seed: set = {[]}"),
         ('"nominal"', 'os.environ.get("S")', 'scenario: str = os.environ.get("S")'),
-        ("quick: bool = False", "quick =", "quick ="),
         ("quick: bool = False", "%matplotlib inline", "%matplotlib inline"),
     ],
 )
@@ -202,7 +203,7 @@ def test_a_parameters_cell_with_anything_but_literals_is_refused_before_anything
     notebook(
         place.root / "notebooks/first.ipynb", SAVE, parameters=PARAMETERS.replace(replaced, line)
     )
-    with pytest.raises(BookError) as refusal:
+    with pytest.raises(ScenarioError) as refusal:
         build(place)
     assert str(refusal.value) == (
         f"first.ipynb: `{said}` in the parameters cell does not give a parameter a literal, as "
@@ -219,6 +220,15 @@ def test_a_parameters_cell_with_anything_but_literals_is_refused_before_anything
         (
             "if True:\nseed = 1",
             "`seed = 1` in the parameters cell has a wrong indentation (expected",
+        ),
+        (
+            "seed: int = 0\nquick =",
+            "`quick =` in the parameters cell is not Python (invalid syntax); m",
+        ),
+        ("seed: str = 'a", "`seed: str = 'a` in the parameters cell is not Python (unterminated s"),
+        (
+            "seed: list = [1",
+            "`seed: list = [1` in the parameters cell is not Python ('[' was never",
         ),
         ("seed: str = '\0'", "the parameters cell holds '\\x00', which Python does not read; give"),
         (
@@ -237,17 +247,45 @@ def test_a_parameters_cell_that_python_does_not_read_is_refused_with_the_reason(
     content = json.loads(path.read_text())
     content["cells"][1]["source"] = text
     path.write_text(json.dumps(content))
-    with pytest.raises(BookError) as refusal:
+    with pytest.raises(ScenarioError) as refusal:
         build(place)
     assert str(refusal.value).startswith(f"first.ipynb: {said}")
     assert "\n" not in str(refusal.value)
+    assert "later cell" not in str(refusal.value)
     assert not place.build.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ("str = 0", "str"),
+        ("bool = 0", "bool"),
+        ("int = True", "int"),
+        ("str | None = 0", "str | None"),
+    ],
+)
+def test_a_default_that_is_not_of_its_type_is_refused(place: Place, wrong: str, kind: str) -> None:
+    text = PARAMETERS.replace("int = 0", wrong)
+    notebook(place.root / "notebooks/first.ipynb", SAVE, parameters=text)
+    with pytest.raises(ScenarioError) as refusal:
+        build(place)
+    assert str(refusal.value) == (
+        f"first.ipynb: parameter seed = {wrong.split()[-1]} must be of type {kind}, as it is "
+        "annotated; change either."
+    )
+
+
+def test_a_default_may_be_of_any_type_that_its_annotation_allows(place: Place) -> None:
+    more = "a: float = 0\nb: int | None = None\nc: None | str = 'c'\nd: list[int] = ['d']"
+    text = f"{PARAMETERS}\n{more}"
+    notebook(place.root / "notebooks/first.ipynb", SAVE, parameters=text)
+    assert len(chapters_of(place, GIVEN, None)) == 2
 
 
 def test_a_notebook_without_parameters_is_told_how_to_declare_them(place: Place) -> None:
     path = place.root / "notebooks/first.ipynb"
     path.write_text(path.read_text().replace('"parameters"', '"others"'))
-    with pytest.raises(BookError) as refusal:
+    with pytest.raises(ScenarioError) as refusal:
         build(place)
     assert str(refusal.value) == (
         "first.ipynb does not declare parameter 'scenario'; it has none. Give it a default in a "
@@ -260,7 +298,7 @@ def test_a_copy_of_the_parameters_cell_is_refused(place: Place) -> None:
     content = json.loads(path.read_text())
     content["cells"].insert(3, {**content["cells"][1], "id": "copy"})
     path.write_text(json.dumps(content))
-    with pytest.raises(BookError, match="several code cells have the tag"):
+    with pytest.raises(ScenarioError, match="several code cells have the tag"):
         build(place)
     assert not place.build.exists()
 
@@ -275,7 +313,9 @@ def test_a_cell_of_text_is_not_taken_for_the_parameters(place: Place, kind: str)
     assert [one.parameters for one in chapters_of(place, GIVEN, None)] == [{"seed": 7}] * 2
     content["cells"][1:3] = reversed(content["cells"][1:3])
     path.write_text(json.dumps(content))
-    with pytest.raises(BookError, match=f"first.ipynb: a {kind} cell has the tag `parameters`; le"):
+    with pytest.raises(
+        ScenarioError, match=f"first.ipynb: a {kind} cell has the tag `parameters`; le"
+    ):
         build(place)
     assert not place.build.exists()
 
@@ -285,6 +325,19 @@ def test_parameters_may_go_without_types_and_over_lines(place: Place) -> None:
     notebook(place.root / "notebooks/first.ipynb", SAVE, parameters=text)
     first, second = chapters_of(place, {**GIVEN, "seed": -1}, None)
     assert (first.parameters, second.parameters) == ({}, {"seed": -1})
+
+
+@pytest.mark.parametrize("content", ["{}", "no JSON", None])
+def test_what_is_refused_before_any_work_ends_the_command_with_2(
+    monkeypatch: pytest.MonkeyPatch, place: Place, content: str | None
+) -> None:
+    monkeypatch.setattr("card.book.build.ROOT", place.root)
+    path = place.root / "notebooks/first.ipynb"
+    path.write_text(content or path.read_text().replace("seed: int = 0", "seed: int = int(0)"))
+    result = CliRunner().invoke(app, ["book"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(r"Error: .*first\.ipynb.*mend it.*\n", result.stderr)
+    assert not (place.root / "_build").exists()
 
 
 @pytest.mark.slow
@@ -426,7 +479,7 @@ NO_KERNEL = {**BARE, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}
 )
 def test_what_is_no_notebook_is_refused_before_anything_runs(place: Place, content: str) -> None:
     (place.root / "notebooks/first.ipynb").write_text(content)
-    with pytest.raises(BookError, match=r"first\.ipynb is no notebook.*; mend it\."):
+    with pytest.raises(ScenarioError, match=r"first\.ipynb is no notebook.*; mend it\."):
         build(place)
     assert not place.build.exists()
 
@@ -470,7 +523,7 @@ def test_a_temporary_folder_that_is_a_pattern_is_refused_before_work(
 ) -> None:
     (tmp_path / "[x]").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "[x]"))
-    with pytest.raises(BookError, match=r"TMPDIR = .*\[x\]"):
+    with pytest.raises(ScenarioError, match=r"TMPDIR = .*\[x\]"):
         build(place)
     assert not place.build.exists()
 
@@ -493,7 +546,7 @@ def test_a_book_that_another_process_builds_is_left_alone(place: Place) -> None:
     place.build.mkdir(parents=True)
     with (
         FileLock(place.build / "lock"),
-        pytest.raises(BookError, match=r"Another process builds a book in .*; wait for it"),
+        pytest.raises(ScenarioError, match=r"Another process builds a book in .*; wait for it"),
     ):
         build(place)
     assert not place.chapters.exists()
@@ -566,7 +619,7 @@ def test_a_study_is_refused_before_anything_is_built(tmp_path: Path) -> None:
         build_book("nominel", commands=None)
     impostor = tmp_path / "nominal.yml"
     impostor.write_text("base: nominal\nobjective: {delay_weight: 0.1}\n")
-    with pytest.raises(BookError, match="rename it"):
+    with pytest.raises(ScenarioError, match="rename it"):
         build_book(impostor, commands=None)
     overlapping = tmp_path / "overlapping.yml"
     training = "{batch_size: 2, accumulation: 2, schedule: pipelined}"

@@ -128,10 +128,10 @@ def test_without_chromium_nothing_runs_and_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BookError, match="apt-get install chromium"):
+    with pytest.raises(ScenarioError, match="apt-get install chromium"):
         build_pdf("nominal", commands=None)
     result = CliRunner().invoke(app, ["pdf"])
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: Chromium is not installed" in result.stderr
 
 

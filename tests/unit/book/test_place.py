@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from card.book.place import BookError, Place
+from card.base.errors import ScenarioError
+from card.book.place import Place
 from card.studies.study_file import load_study
 
 
@@ -39,5 +40,5 @@ def test_shipped_ones_are_called_by_their_names(tmp_path):
 @pytest.mark.parametrize("name", ["..yml", "...yml"])
 def test_a_name_that_is_none_of_a_folder_is_refused(tmp_path, name):
     (tmp_path / name).write_text("base: nominal\n", "utf-8")
-    with pytest.raises(BookError, match="is no name of a folder"):
+    with pytest.raises(ScenarioError, match="is no name of a folder"):
         Place.of_study(tmp_path, load_study(tmp_path / name))

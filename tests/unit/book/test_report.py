@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from card.base.errors import ScenarioError
 from card.book import report
 from card.book.place import BookError, Place
 from card.book.report import FOLDER, page
@@ -96,7 +97,7 @@ def test_no_number_of_the_text_is_typed():
 def test_a_book_that_was_not_built_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "chromium", lambda: "chromium")
     monkeypatch.setattr(Place, "of_study", lambda *_: Place.of(tmp_path, "nominal"))
-    with pytest.raises(BookError, match="build it first: card book"):
+    with pytest.raises(ScenarioError, match="build it first: card book"):
         report.build_report(echo=lambda _: None)
 
 

@@ -94,6 +94,20 @@ def test_nothing_is_written_into_a_store_of_a_sweep(folder):
     assert sorted(path for path in (folder / "sw.zarr").rglob("*")) == before
 
 
+@pytest.mark.parametrize("mark", [".zgroup", ".zarray", ".zmetadata", "zarr.json"])
+def test_a_store_is_told_by_any_of_its_files(folder, mark):
+    (folder / "old.zarr").mkdir()
+    (folder / "old.zarr" / mark).write_text("{}")
+    for arguments in (
+        ["simulate", "st", "--rounds", "2", "--output", "old.zarr/r.nc"],
+        ["sweep", "st", *OVER, "--output", "old.zarr/in.zarr"],
+        ["sweep", "st", *OVER, "--output", "old.zarr"],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+    assert [path.name for path in (folder / "old.zarr").iterdir()] == [mark]
+
+
 def test_a_folder_that_is_only_called_as_a_store_is_written_into(folder):
     (folder / "plain.zarr").mkdir()
     for output in ("plain.zarr/r.nc", "plain.zarr/../r.nc"):
