@@ -111,10 +111,9 @@ def play(space, folder, changes, *, rounds, cuts=()):
     return server, device
 
 
-def rounds_at(rate_bps, shares, folder, more):
+def rounds_at(rate_bps, shares, folder):
     """One round for every cut, over a link of one rate."""
     changes = {
-        **more,
         "llm": LLM,
         "server.utilisation": shares["server"],
         "devices.device-1.utilisation": shares["device"],
@@ -132,15 +131,12 @@ def rounds_at(rate_bps, shares, folder, more):
                 end.kill()
 
 
-def record(**more):
-    """Everything that the figure of the book needs; `more` changes the scenario."""
+def record():
+    """Everything that the figure of the book needs."""
     with tempfile.TemporaryDirectory() as folder:
         profile, shares = measured_shares(folder)
         rates = [
-            {
-                "rate_bps": rate,
-                "rounds": rounds_at(rate, shares, Path(folder) / f"{rate:.0f}", more),
-            }
+            {"rate_bps": rate, "rounds": rounds_at(rate, shares, Path(folder) / f"{rate:.0f}")}
             for rate in RATES_BPS
         ]
     return {
