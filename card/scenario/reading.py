@@ -6,7 +6,7 @@ A file with a `base` key overrides another one, as `card.base.overrides` says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,7 +109,8 @@ def _laid(
     It is the lowest one from which on all are refused there for the same value; or one that has
     something else than a section, of which those above give only other parts.
     """
-    section, line = path.partition(".")[0], found[-1][path]
+    line, path = found[-1][path], _whole_list(path)
+    section = path.partition(".")[0]
     for number in range(len(layers) - 1, 0, -1):
         below, above, own = layers[number - 1].after, layers[number].after, found[number - 1]
         none = section in own and not isinstance(below.get(section), (Mapping, list))
@@ -124,18 +125,21 @@ def _laid(
 def _faults(layers: Sequence[_Layer], checks: Sequence[Further]) -> dict[str, str]:
     """Each line that refuses what layers make, by the path that it begins with.
 
-    What is refused may hide what else is wrong, and so gives way to what the lowest layer has.
+    What is refused may hide what else is wrong, and so gives way to what the lowest layer has. What
+    is refused there then, or in a part of it, is no longer what somebody gave.
     """
     found: dict[str, str] = {}
+    aside: set[str] = set()
     *below, last = layers
     try:
         while lines := _refusal([*below, last], checks):
             named = {line.split(" ", 1)[0].rstrip(":"): line for line in lines}
-            fresh = set(map(_of_any, named)) - set(map(_of_any, found))
-            found |= {path: line for path, line in named.items() if path not in found}
+            fresh = {p: line for p, line in named.items() if not _within(_of_any(p), aside)}
+            found |= fresh
             if not fresh:
                 break
-            sound = {path: _at(layers[0].after, path) for path in fresh}
+            sound = {path: _at(layers[0].after, path) for path in map(_of_any, fresh)}
+            aside |= sound.keys()
             last = last._replace(after=merge_recorded(last.after, sound, "put aside"))
     except ScenarioError:  # what is wrong cannot be taken out
         pass
@@ -155,8 +159,17 @@ def _refusal(layers: Sequence[_Layer], checks: Sequence[Further]) -> list[str]:
 
 def _of_any(path: str) -> str:
     """Path of a value, or of the list that it is in, with `*` for a device or a channel state."""
-    path = re.sub(r"^(devices|channel_states)\.[^.]+", r"\1.*", path)
+    return _whole_list(re.sub(r"^(devices|channel_states)\.[^.]+", r"\1.*", path))
+
+
+def _whole_list(path: str) -> str:
+    """Path of the list that a value is in, or of the value."""
     return re.sub(r"(\.[0-9]+)+$", "", path)
+
+
+def _within(path: str, others: Iterable[str]) -> bool:
+    """Whether a path leads to one of others, into it, or to what it is in."""
+    return any(f"{path}.".startswith(f"{one}.") or one.startswith(f"{path}.") for one in others)
 
 
 def _at(raw: Any, path: str) -> Any:

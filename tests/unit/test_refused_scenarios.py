@@ -899,6 +899,54 @@ def test_a_wrong_value_is_laid_to_who_gave_it_after_it_was_mended(
         card.load_scenario(study, **overrides)
 
 
+@pytest.mark.parametrize(
+    ("below", "above", "said"),
+    [
+        ("wire: {uplink_bits: [5]}", "wire: {uplink_bits: [6]}", "wire.uplink_bits.0 = 6"),
+        ("wire: {uplink_bits: [8, 3]}", "wire: {uplink_bits: [3]}", "wire.uplink_bits.0 = 3"),
+        (
+            "training: {cut_range: [5, 99]}",
+            "training: {cut_range: [6, 99]}",
+            "training.cut_range = [6, 99]",
+        ),
+        ("server: {clocks_hz: [0]}", "server: {clocks_hz: [1.0e+9, 0]}", "server.clocks_hz.1 = 0"),
+    ],
+)
+def test_a_wrong_list_is_laid_to_who_gave_it(below, above, said, tmp_path):
+    low, top = tmp_path / "low.yml", tmp_path / "top.yml"
+    low.write_text(f"base: nominal\n{below}\n")
+    top.write_text(f"base: low\n{above}\n")
+    with pytest.raises(card.ScenarioError, match=f"^{re.escape(said)}[^\n]*$"):
+        card.load_scenario(top)
+    top.write_text("base: low\ntitle: t\n")
+    with pytest.raises(card.ScenarioError, match=f"^{low}: {re.escape(said.split(' ')[0][:-2])}"):
+        card.load_scenario(top)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("server: {hardware: board.yml}", "{0}/board.yml: cores = -1 "),
+        ("link: {trace: rates.csv}", "{0}/rates.csv, row 1: "),
+        (
+            "devices: [{name: a, count: 2, hardware: jetson-orin-nx-16gb, "
+            "distance_m: {uniform: [9, 0]}}]",
+            "devices.a.distance_m.uniform = [9, 0] ",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_base_takes_one_line(wrong, said, tmp_path):
+    """Also where no value of the scenario can be put aside for it, but a file or a draw."""
+    board = "title: b\ncores: -1\nmemory_gb: 24\nclock_hz: 2.0e+9\nmax_power_w: 200\n"
+    (tmp_path / "board.yml").write_text(board)
+    (tmp_path / "rates.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "low.yml").write_text(f"base: nominal\n{wrong}\n")
+    (tmp_path / "top.yml").write_text("base: low\ntitle: t\n")
+    said = re.escape(f"{tmp_path}/low.yml: {said.format(tmp_path)}")
+    with pytest.raises(card.ScenarioError, match=f"^{said}[^\n]*$"):
+        card.load_scenario(tmp_path / "top.yml")
+
+
 def test_a_base_that_a_study_mends_is_read(tmp_path):
     low, top = tmp_path / "low.yml", tmp_path / "top.yml"
     low.write_text("base: nominal\nobjective: {delay_weight: 7}\npolicies: [no.py:f]\n")
