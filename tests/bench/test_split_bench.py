@@ -1,7 +1,11 @@
 """What splitting costs: a training step over loopback beside the same step without a cut."""
 
 import time
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,6 +22,7 @@ from card.training.rehearsal import TEXTS
 
 LLM, STEPS = "tiny-llama-8m", 24
 """The largest LLM that ships small enough to train here, and steps per round."""
+CUTS, TURNS = (0, 4, 8), 3
 
 
 def unsplit(scenario):
@@ -38,8 +43,8 @@ def unsplit(scenario):
     return forward, backward
 
 
-def rested_s(forward, backward, rest_s):
-    """Time of a step that rests before either half, without the rests.
+def step_s(forward, backward, rest_s=0.0):
+    """Time of a step that may rest before either half [s], without the rests.
 
     Each end of a split step rests while the other computes, and a processor that has rested is
     slower for a while: this much is the machine's, not the split's.
@@ -53,11 +58,11 @@ def rested_s(forward, backward, rest_s):
     return spent_s
 
 
-def split_steps_s(folder, cut):
+def split_steps_s(parent, cut):
     """Times between the losses of one round, over real processes on loopback."""
     changes = {"llm": LLM, "training.local_iterations": STEPS}
-    with ends() as start, kept_address() as address:
-        run = Run(start, folder, address, changes)
+    with TemporaryDirectory(dir=parent) as folder, ends() as start, kept_address() as address:
+        run = Run(start, Path(folder) / "run", address, changes)
         server, device = run.server(rounds=2, cuts=[cut]), run.device("device-1")
         assert server.ends(300) == device.ends() == 0, server.error
     told = [event["elapsed_s"] for event in server.named("iteration") if event["round"] == 2]
@@ -65,23 +70,34 @@ def split_steps_s(folder, cut):
 
 
 def test_split_step_on_loopback(benchmark, notes, tmp_path):
-    """The shortest of many steps on either side, for whatever else runs here only adds to them."""
+    """Rounds of split steps take turns with steps without a cut, and each is beside its neighbours.
+
+    For the speed of a machine that others share changes from one minute to the next.
+    """
     scenario, before = card.load_scenario("test-bed", llm=LLM), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        forward, backward = unsplit(scenario)
-        benchmark.pedantic(lambda: backward(forward()), rounds=2 * STEPS, warmup_rounds=3)
-        whole_s = benchmark.stats.stats.min
-        rested = min(rested_s(forward, backward, whole_s / 2) for _ in range(STEPS))
+        halves = unsplit(scenario)
+        benchmark.pedantic(step_s, halves, rounds=STEPS, warmup_rounds=3)
+
+        def whole_s(rest_s=0.0):
+            return median(step_s(*halves, rest_s) for _ in range(STEPS))
+
+        kinds = {"that rests between its halves": partial(whole_s, whole_s() / 2)}
+        for cut in CUTS:
+            kinds[f"cut at {cut}"] = lambda cut=cut: median(split_steps_s(tmp_path, cut))
+        for kind, taken_s in kinds.items():
+            without_s, with_s = [whole_s()], []
+            for _ in range(TURNS):
+                with_s.append(taken_s())
+                without_s.append(whole_s())
+            ratios = [
+                one / mean(around) for one, around in zip(with_s, pairwise(without_s), strict=True)
+            ]
+            notes.facts.append(
+                f"{LLM}: a step {kind} takes {1e3 * median(with_s):.0f} ms, {median(ratios):.2f} x "
+                f"({min(ratios):.2f} to {max(ratios):.2f}) the {1e3 * median(without_s):.0f} ms "
+                "without a cut"
+            )
     finally:
         torch.set_num_threads(before)
-    notes.facts.append(
-        f"{LLM}: a step that rests between its halves computes for {1e3 * rested:.0f} ms, "
-        f"{rested / whole_s:.2f} x as long as one that does not"
-    )
-    for cut in (0, 4, 8):
-        split_s = min(split_steps_s(tmp_path / str(cut), cut))
-        notes.facts.append(
-            f"{LLM}, cut {cut}: a split step takes {1e3 * split_s:.0f} ms, "
-            f"{split_s / whole_s:.2f} x the {1e3 * whole_s:.0f} ms without a cut"
-        )
