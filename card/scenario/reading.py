@@ -138,7 +138,9 @@ def _faults(layers: Sequence[_Layer], checks: Sequence[Further]) -> dict[str, st
             found |= fresh
             if not fresh:
                 break
-            sound = {path: _at(layers[0].after, path) for path in map(_of_any, fresh)}
+            # hardware that somebody describes is put aside as a whole
+            paths = {re.sub(r"(?<=\.hardware)\..*", "", _of_any(path)) for path in fresh}
+            sound = {path: _at(layers[0].after, path) for path in paths}
             aside |= sound.keys()
             last = last._replace(after=merge_recorded(last.after, sound, "put aside"))
     except ScenarioError:  # what is wrong cannot be taken out

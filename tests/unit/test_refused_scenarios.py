@@ -928,6 +928,11 @@ def test_a_wrong_list_is_laid_to_who_gave_it(below, above, said, tmp_path):
     [
         ("server: {hardware: board.yml}", "{0}/board.yml: cores = -1 "),
         ("link: {trace: rates.csv}", "{0}/rates.csv, row 1: "),
+        ("server: {hardware: idle.yml}", "server.hardware.max_power_w is missing in {0}/idle.yml"),
+        (
+            "devices: [{name: a, count: 2, hardware: {choice: []}, distance_m: 9}]",
+            "devices.a.hardware.choice = [] ",
+        ),
         (
             "devices: [{name: a, count: 2, hardware: jetson-orin-nx-16gb, "
             "distance_m: {uniform: [9, 0]}}]",
@@ -939,6 +944,7 @@ def test_what_is_wrong_in_a_base_takes_one_line(wrong, said, tmp_path):
     """Also where no value of the scenario can be put aside for it, but a file or a draw."""
     board = "title: b\ncores: -1\nmemory_gb: 24\nclock_hz: 2.0e+9\nmax_power_w: 200\n"
     (tmp_path / "board.yml").write_text(board)
+    (tmp_path / "idle.yml").write_text(board.replace("-1", "9").rpartition("max_")[0])
     (tmp_path / "rates.csv").write_text("a,b\n1,2\n")
     (tmp_path / "low.yml").write_text(f"base: nominal\n{wrong}\n")
     (tmp_path / "top.yml").write_text("base: low\ntitle: t\n")
