@@ -13,7 +13,9 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("ut
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules that a change of theme can break."""
 HIDE_ALIKE = """(known) => {
-  const kindOf = (it) => `${it.tagName} ${it.getAttribute('class')}`;
+  const kindOf = (it) => [
+    it.tagName, it.getAttribute('class'), it.style?.color, it.style?.backgroundColor,
+  ].join(' ');
   const all = [...document.body.querySelectorAll('*')];
   const seen = new Set(known), kept = new Set();
   for (const it of all) {
